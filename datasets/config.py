@@ -1,0 +1,31 @@
+"""What a sweep file may say about its images. Free of torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ..methods.config import Config
+
+DatasetName = Literal["digits", "cifar10", "imagenette", "folder", "parquet"]
+
+
+class DatasetConfig(Config):
+    """A data set by name; `folder` (class folders) and `parquet` (columns `image` or `img`, `label`) need a `path`."""
+
+    name: DatasetName
+    path: str | None = Field(None, description="folder or file of the images; relative to the sweep file")
+    image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
+    train_images: PositiveInt | None = Field(None, description="use this many training images, the same share of each class")
+    test_images: PositiveInt | None = Field(None, description="use this many test images, the same share of each class")
+    holdout: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="share of the training set that tuning is scored on")
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def path_is_given(self) -> "DatasetConfig":
+        if self.name in ("folder", "parquet") and self.path is None:
+            raise ValueError(f"data set '{self.name}' needs a `path`")
+        return self

@@ -1,0 +1,62 @@
+"""From a method's name to its configuration (without torch) and to its class.
+
+A method's file holds both, as a reader wants it, and opens with `import torch`, which takes seconds. To check a sweep
+file in a blink, `load_config_class` runs of that file only the configuration: the class that derives from
+`MethodConfig`, and the imports that are free of torch. Once the file itself has been imported, its own class is used.
+"""
+
+import ast
+import importlib
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .config import MethodConfig
+
+if TYPE_CHECKING:
+    from .base import Method
+
+LIGHT_IMPORTS = {"typing", "pydantic", "config"}
+
+
+def load_method_class(name: str) -> "type[Method[Any]]":
+    """The class of method `name`; imports torch."""
+    module = importlib.import_module(f".{name}", __package__)
+    from .base import Method  # torch comes with it
+
+    return next(
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Method) and member.__module__ == module.__name__
+    )
+
+
+@cache
+def load_config_class(name: str) -> type[MethodConfig]:
+    """The configuration class of method `name`, without importing torch."""
+    module_name = f"{__package__}.{name}"
+    module = sys.modules.get(module_name) or _configuration_alone(name, module_name)
+    return next(
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, MethodConfig) and member is not MethodConfig
+    )
+
+
+def _configuration_alone(name: str, module_name: str) -> ModuleType:
+    path = Path(__file__).with_name(f"{name}.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree.body = [node for node in tree.body if _is_light(node)]
+    module = ModuleType(module_name)
+    module.__package__ = __package__
+    module.__file__ = str(path)
+    exec(compile(tree, str(path), "exec"), vars(module))
+    return module
+
+
+def _is_light(node: ast.stmt) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module in LIGHT_IMPORTS
+    return isinstance(node, ast.ClassDef) and node.name.endswith("Config")

@@ -1,0 +1,157 @@
+"""What a sweep file may say about a method, its views and its optimisation. Free of torch, so that a file is checked in a blink."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the first number must not be greater than the second")
+    return bounds
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, and an unknown key is an error rather than a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---- views -----------------------------------------------------------------------------------------------------------
+
+
+class ColorJitter(Config):
+    """Strengths as in torchvision: factors from [1 - x, 1 + x], hue shifts from [-x, x] turns; the four in random order."""
+
+    brightness: NonNegativeFloat = 0.8
+    contrast: NonNegativeFloat = 0.8
+    saturation: NonNegativeFloat = 0.8
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    p: Probability = 0.8
+
+
+class GaussianBlur(Config):
+    """Pillow's Gaussian blur; sigma is in pixels whatever the image size."""
+
+    p: Probability = 0.5
+    sigma: Range = (0.1, 2.0)
+
+
+class Solarize(Config):
+    p: Probability = 0.2
+    threshold: Annotated[int, Field(ge=0, le=255)] = 128
+
+
+class ViewConfig(Config):
+    """One kind of crop and what is done to it, in this order: crop, flip, jitter, gray, blur, solarize, normalise."""
+
+    count: PositiveInt = 1
+    size: PositiveInt | None = Field(None, description="pixels; unset: `resolution` times the data set's image size")
+    resolution: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the image size, to the nearest multiple of 8, where `size` is unset"
+    )
+    scale: Range = (0.08, 1.0)
+    ratio: Range = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: Probability = 0.5
+    jitter: ColorJitter | None = ColorJitter()
+    grayscale: Probability = 0.2
+    blur: GaussianBlur | None = GaussianBlur()
+    solarize: Solarize | None = None
+    solarize_before_blur: bool = False
+
+    def pixels(self, image_size: int) -> int:
+        """Side of the square crop, for a data set whose images are used at `image_size` pixels."""
+        if self.size is not None:
+            return self.size
+        if self.resolution == 1:
+            return image_size
+        return max(8, round(image_size * self.resolution / 8) * 8)
+
+
+class ViewsConfig(Config):
+    global_views: tuple[ViewConfig, ...] = Field(min_length=1)
+    local_views: tuple[ViewConfig, ...] = ()
+
+
+# ---- optimisation ----------------------------------------------------------------------------------------------------
+
+
+class OptimizerConfig(Config):
+    """The optimizer; the rate at the top of the schedule is `lr`, scaled from batch 256 by `lr_scaling`."""
+
+    name: Literal["sgd", "adamw", "lars"] = "sgd"
+    lr: PositiveFloat = 0.03
+    lr_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "linear", description="rate = lr, lr x batch / 256, or lr x sqrt(batch / 256)"
+    )
+    weight_decay: NonNegativeFloat = 1e-4
+    final_weight_decay: NonNegativeFloat | None = Field(None, description="a cosine takes the weight decay there")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="sgd and lars")
+    betas: tuple[Probability, Probability] = Field((0.9, 0.999), description="adamw")
+    trust_coefficient: PositiveFloat = Field(0.001, description="lars")
+    exclude_norm_and_bias: bool = Field(True, description="no weight decay (nor LARS scaling) on vectors and scalars")
+    clip_norm: PositiveFloat | None = Field(None, description="largest norm of the whole gradient")
+
+    def peak_lr(self, batch_size: int) -> float:
+        """Learning rate at the top of the schedule, for a global batch of `batch_size` images."""
+        factor = {"none": 1.0, "linear": batch_size / 256, "sqrt": (batch_size / 256) ** 0.5}
+        return self.lr * factor[self.lr_scaling]
+
+
+class ScheduleConfig(Config):
+    """Linear warm-up, then a cosine to `final_lr_factor` times the peak, both by step."""
+
+    warmup_epochs: NonNegativeFloat = 0.0
+    final_lr_factor: Probability = 0.0
+
+
+class PretrainConfig(Config):
+    """How a method is trained. `batch_size` is global: it does not depend on the number of workers or GPUs."""
+
+    epochs: PositiveInt = 100
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    precision: Literal["float32", "bf16"] = "float32"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    sync_batchnorm: bool = Field(True, description="batch statistics over all workers")
+    knn_every: NonNegativeInt = Field(0, description="epochs between two kNN evaluations while pretraining; 0: none")
+    stop_on_collapse: bool = Field(False, description="end a trial whose features have become one point")
+
+
+# ---- methods ---------------------------------------------------------------------------------------------------------
+
+
+class MethodConfig(Config):
+    """Base of every method's configuration. The class defaults are the paper's."""
+
+    title: ClassVar[str]
+    """Name in tables, e.g. ``SimCLR``."""
+    paper: ClassVar[str]
+    """Full title and arXiv id."""
+    version: ClassVar[int] = 1
+    """Raised whenever a change to the method's code changes its numbers; part of a trial's identity."""
+    needs_vit: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+    pretrain: ClassVar[PretrainConfig]
+    """The paper's optimisation: used where neither the sweep nor a recipe sets a value."""
+
+    name: str
+    views: ViewsConfig
+
+
+class BackboneConfig(Config):
+    """An encoder: `resnet18-cifar`, or any timm model by its name with `options` for ``timm.create_model``."""
+
+    name: str
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
