@@ -1,0 +1,1 @@
+"""A backbone and a data set in, numbers out: kNN, linear, finetune."""

@@ -1,0 +1,113 @@
+"""What a trial leaves behind, as data: the records that the store keeps and that the report and MLflow are made of."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Scalar = bool | int | float | str | None
+
+
+class Record(BaseModel):
+    """Base of the records. Unknown keys are let through, so that an older version can read a newer one's results."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Cost(Record):
+    """What a stage took. Memory is the peak of the busiest worker, in bytes."""
+
+    seconds: float
+    workers: int
+    device: str
+    """Name of the GPU, or ``cpu``."""
+    gpu_allocated: int | None = None
+    gpu_reserved: int | None = None
+    resident: int | None = None
+    """Peak resident memory of the process, where there is no GPU."""
+
+
+class EpochRecord(Record):
+    """The end of one pretraining epoch."""
+
+    epoch: int
+    step: int
+    loss: float
+    lr: float
+    images_per_second: float
+    seconds: float
+    """Training time since the start of the trial, without the evaluations and without what a restart repeated."""
+    logs: dict[str, float] = {}
+    """What the method logs, the feature diagnostics, and ``knn/top1``, ``knn/top5`` where the epoch was evaluated."""
+
+
+class PretrainRecord(Record):
+    cost: Cost
+    epochs: int
+    final_loss: float | None
+    images_per_second: float
+    attempts: int = 1
+    """How often training was started or resumed."""
+
+
+class EvaluationRecord(Record):
+    """One evaluation of one backbone. Accuracies are in percent."""
+
+    name: Literal["knn", "linear", "finetune"]
+    protocol: str
+    """Name and version, e.g. ``linear/simclr@1``; settings that differ from it are in `changed`."""
+    settings: dict[str, Scalar | list[Scalar]]
+    changed: dict[str, Scalar | list[Scalar]] = {}
+    top1: float
+    top5: float
+    best_top1: float | None = None
+    """Largest top-1 over the epochs, chosen on the scored images themselves, as published tables do."""
+    best_top5: float | None = None
+    correct1: int
+    correct5: int
+    images: int
+    """How many images were scored, each once."""
+    split: Literal["test", "holdout"]
+    cost: Cost
+
+
+class TrialResult(Record):
+    """Everything a report says about one trial."""
+
+    trial_id: str
+    method: str
+    title: str
+    """The method's name in tables, e.g. ``SimCLR``."""
+    backbone: str
+    dataset: str
+    dataset_fingerprint: str
+    image_size: int
+    batch_size: int
+    epochs: int
+    seed: int
+    recipe: str
+    axes: dict[str, Scalar] = {}
+    """Dotted key to value, for the axes of `grid` and `search`."""
+    search: bool = False
+    """A trial of a search: scored on the held-out part of the training set, never in the main table."""
+    status: Literal["finished", "failed", "running", "missing"]
+    reason: str | None = None
+    """Why a failed trial failed, in one line."""
+    log: str | None = None
+    """Where the trial's log is."""
+    parameters: int | None = None
+    """Parameters of the backbone."""
+    pretrain: PretrainRecord | None = None
+    history: tuple[EpochRecord, ...] = ()
+    evaluations: tuple[EvaluationRecord, ...] = ()
+    environment: dict[str, str] = {}
+    """Versions, hardware, git commit."""
+
+
+class SweepResult(Record):
+    name: str
+    created: str
+    """ISO 8601, UTC."""
+    version: str
+    """Of ssl-sweep."""
+    command: str
+    trials: tuple[TrialResult, ...]

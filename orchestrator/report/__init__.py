@@ -1,0 +1,1 @@
+"""The benchmark report: tables and plots from a sweep's results."""
