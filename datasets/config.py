@@ -8,6 +8,9 @@ from ..methods.config import Config
 
 DatasetName = Literal["digits", "cifar10", "imagenette", "folder", "parquet"]
 
+USUAL_IMAGE_SIZE: dict[DatasetName, int] = {"digits": 16, "cifar10": 32, "imagenette": 128, "folder": 224, "parquet": 224}
+"""Pixels at which a data set's images are used, where the sweep does not say."""
+
 
 class DatasetConfig(Config):
     """A data set by name; `folder` (class folders) and `parquet` (columns `image` or `img`, `label`) need a `path`."""
@@ -22,7 +25,16 @@ class DatasetConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def name_alone(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if value.endswith(".parquet"):
+            return {"name": "parquet", "path": value}
+        return {"name": "folder", "path": value} if "/" in value else {"name": value}
+
+    @property
+    def usual_size(self) -> int:
+        """Pixels at which the images are used."""
+        return self.image_size or USUAL_IMAGE_SIZE[self.name]
 
     @model_validator(mode="after")
     def path_is_given(self) -> "DatasetConfig":

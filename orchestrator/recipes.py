@@ -1,0 +1,84 @@
+"""Recipes: where the values that a sweep does not set come from. Data under ``sweeps/recipes/``, one file a data set."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from ..methods import METHODS, load_config_class
+from ..methods.config import Config, PretrainConfig
+from .document import read_document
+from .load import problems_of, validate
+from .problems import Problem, SpecError
+from .spec import RecipeName
+
+SWEEPS = Path(__file__).parent.parent / "sweeps"
+
+
+class Recipe(Config):
+    """`pretrain` for all methods; `methods`: each method's own settings, with its `pretrain` beside them."""
+
+    pretrain: PretrainConfig = PretrainConfig()
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def available(recipe: RecipeName) -> list[str]:
+    """Data sets that `recipe` has values for."""
+    return sorted(path.stem.removeprefix(f"{recipe}-") for path in (SWEEPS / "recipes").glob(f"{recipe}-*.yaml"))
+
+
+def recipe_values(recipe: RecipeName, dataset: str, method: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `recipe` sets for `method` on `dataset`: the method's own settings, and those of `pretrain`.
+
+    ``paper`` has no file: it is the defaults of the method's configuration.
+    """
+    if recipe == "paper":
+        return {}, {}
+    values = load_recipe(SWEEPS / "recipes" / f"{recipe}-{dataset}.yaml")
+    own = dict(values.methods.get(method, {}))
+    pretrain = merge(values.pretrain.model_dump(exclude_unset=True), own.pop("pretrain", {}))
+    return own, pretrain
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe file with the models that its values are for.
+
+    Raises:
+        SpecError: with all problems of the file.
+    """
+    document = read_document(path)
+    problems: list[Problem] = []
+    recipe = Recipe()
+    try:
+        recipe = validate(Recipe, document.data)
+    except ValidationError as error:
+        problems += problems_of(error, document, Recipe)
+    for name, own in recipe.methods.items():
+        where = ("methods", name)
+        if name not in METHODS:
+            problems.append(document.problem(where, f"unknown method '{name}'", of_key=True))
+            continue
+        config = {"name": name} | {key: value for key, value in own.items() if key != "pretrain"}
+        parts = (
+            (load_config_class(name), config, where),
+            (PretrainConfig, own.get("pretrain", {}), (*where, "pretrain")),
+        )
+        for model, data, prefix in parts:
+            try:
+                validate(model, data)
+            except ValidationError as error:
+                problems += problems_of(error, document, model, prefix)
+    if problems:
+        raise SpecError(problems)
+    return recipe
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, key by key. A mapping of another `name` replaces the whole: its neighbours do not suit it."""
+    if "name" in over and "name" in base and over["name"] != base["name"]:
+        return over
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
