@@ -1,1 +1,18 @@
-"""Images: sources, the Arrow store, and views made in batches on the device."""
+"""Images: sources, the Arrow store, and views made in batches on the device.
+
+Importing this package does not import torch: a sweep file is checked with the configuration alone.
+"""
+
+from .config import DatasetConfig
+from .errors import DataError
+
+DATASETS = {
+    "digits": "1,797 handwritten digits of scikit-learn, 8x8; nothing to download",
+    "cifar10": "60,000 images of 10 classes, 32x32; official python batches, Parquet, or downloaded",
+    "imagenette": "13,394 images of 10 ImageNet classes; the 160 px folder or .tgz, or downloaded",
+    "folder": "images in class folders, under train/ and val/ or test/ where there are such",
+    "parquet": "Parquet files with columns `image` or `img`, and `label`, as on the Hugging Face hub",
+}
+"""Every data set by name, with one line about it."""
+
+__all__ = ["DATASETS", "DataError", "DatasetConfig"]

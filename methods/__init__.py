@@ -3,10 +3,10 @@
 Importing this package does not import torch: a sweep file is checked with the configurations alone.
 """
 
-from .catalog import load_config_class, load_method_class
+from .catalog import build_method, load_config_class, load_method_class
 from .config import MethodConfig
 
 METHODS = ("random", "supervised", "simclr", "byol", "dino", "mae")
 """Every method by name; `simclr` is the file `simclr.py`, with `SimCLRConfig` and the method in it."""
 
-__all__ = ["METHODS", "MethodConfig", "load_config_class", "load_method_class"]
+__all__ = ["METHODS", "MethodConfig", "build_method", "load_config_class", "load_method_class"]

@@ -32,6 +32,7 @@ class Progress(NamedTuple):
     step: int
     total_steps: int
     steps_per_epoch: int
+    seed: int = 0  # of the trial: random draws of a method are keyed by (seed, step)
 
     @property
     def epoch(self) -> int:

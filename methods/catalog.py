@@ -17,6 +17,7 @@ from .config import MethodConfig
 
 if TYPE_CHECKING:
     from .base import Method
+    from .encoder import Encoder
 
 LIGHT_IMPORTS = {"typing", "pydantic", "config"}
 
@@ -31,6 +32,11 @@ def load_method_class(name: str) -> "type[Method[Any]]":
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, Method) and member.__module__ == module.__name__
     )
+
+
+def build_method(config: MethodConfig, encoder: "Encoder", num_classes: int) -> "Method[Any]":
+    """The method of this configuration around a freshly built encoder; imports torch."""
+    return load_method_class(config.name)(config, encoder, num_classes)
 
 
 @cache

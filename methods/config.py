@@ -130,7 +130,6 @@ class PretrainConfig(Config):
     schedule: ScheduleConfig = ScheduleConfig()
     sync_batchnorm: bool = Field(True, description="batch statistics over all workers")
     knn_every: NonNegativeInt = Field(0, description="epochs between two kNN evaluations while pretraining; 0: none")
-    stop_on_collapse: bool = Field(False, description="end a trial whose features have become one point")
 
 
 # ---- methods ---------------------------------------------------------------------------------------------------------
@@ -147,6 +146,8 @@ class MethodConfig(Config):
     """Raised whenever a change to the method's code changes its numbers; part of a trial's identity."""
     needs_vit: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    """False for what is evaluated as it is initialised: the loop skips the training."""
     pretrain: ClassVar[PretrainConfig]
     """The paper's optimisation: used where neither the sweep nor a recipe sets a value."""
 

@@ -80,11 +80,15 @@ class TrialResult(Record):
     backbone: str
     dataset: str
     dataset_fingerprint: str
+    full_dataset: bool = True
+    """Not a part of the data set (`train_images`, `test_images`): only then do published numbers compare."""
     image_size: int
     batch_size: int
     epochs: int
     seed: int
     recipe: str
+    setting: str = ""
+    """Hash of everything resolved but the seed: trials that share it are repeats of one another."""
     axes: dict[str, Scalar] = {}
     """Dotted key to value, for the axes of `grid` and `search`."""
     search: bool = False
@@ -110,4 +114,6 @@ class SweepResult(Record):
     version: str
     """Of ssl-sweep."""
     command: str
+    search_metric: str = "knn/top1"
+    """What a search maximised, on the held-out part of the training set."""
     trials: tuple[TrialResult, ...]

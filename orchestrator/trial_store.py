@@ -1,7 +1,6 @@
 """One trial's folder in the store: what it has done, and the files that a resume starts from."""
 
 import json
-import time
 from typing import Any
 
 from ..evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
@@ -82,9 +81,8 @@ class TrialStore:
     def fail(self, failure: Failure) -> None:
         self.store.write_record(self.name("failure.json"), failure)
 
-    def event(self, kind: str, values: dict[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "time": round(time.time(), 3)} | values)
-        self.store.append(self.name("events.jsonl"), [line])
+    def add_events(self, events: list[dict[str, Any]]) -> None:
+        self.store.append(self.name("events.jsonl"), [json.dumps(event) for event in events])
 
     def events(self) -> list[dict[str, Any]]:
         """All events. A resumed trial repeats the steps since its checkpoint; the later event of a step counts."""
