@@ -1,0 +1,46 @@
+"""Features of a frozen backbone, each image once, on any number of ranks."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..datasets.batches import evaluation_shards
+from ..datasets.image_set import ImageSet
+from ..datasets.views import evaluation_view
+from .task import Task
+
+BATCH = 512
+
+
+@torch.no_grad()
+def own_features(task: Task, images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Features (n, D) in float32 and labels (n,) of this rank's share: rows rank, rank + W, ... of the N images."""
+    encoder = task.encoder.eval()
+    features: list[Tensor] = []
+    rows: list[Tensor] = []
+    for chunk in evaluation_shards(len(images), task.rank, task.world_size, BATCH):
+        view = evaluation_view(images.pixels(chunk), task.image_size)
+        with task.autocast():
+            features.append(encoder(view).float())
+        rows.append(chunk)
+    if not rows:
+        return torch.empty(0, encoder.dim, device=task.device), torch.empty(0, dtype=torch.long, device=task.device)
+    return torch.cat(features), images.labels[torch.cat(rows)].to(task.device)
+
+
+def all_features(task: Task, images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and labels (N,) of all images, in the order of the data set, on every rank."""
+    features, labels = own_features(task, images)
+    if task.world_size == 1:
+        return features, labels
+    return _interleave(features, len(images), task.world_size), _interleave(labels, len(images), task.world_size)
+
+
+def _interleave(shard: Tensor, size: int, world_size: int) -> Tensor:
+    """Rows of all ranks in their order: rank r has rows r, r + W, ...; the shorter shards are padded on the way."""
+    longest = -(-size // world_size)
+    padded = shard.new_zeros(longest, *shard.shape[1:])
+    padded[: len(shard)] = shard
+    shards = [torch.empty_like(padded) for _ in range(world_size)]
+    dist.all_gather(shards, padded)
+    return torch.stack(shards, dim=1).flatten(0, 1)[:size]

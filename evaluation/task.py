@@ -1,0 +1,71 @@
+"""What every evaluation gets and gives."""
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..datasets.image_set import ImageSet
+from ..methods.config import BackboneConfig
+from ..methods.encoder import Encoder
+
+
+class Task(NamedTuple):
+    """A pretrained backbone and the images that it is scored on. All ranks hold the same backbone."""
+
+    encoder: Encoder
+    backbone: BackboneConfig
+    train: ImageSet
+    test: ImageSet
+    image_size: int
+    seed: int = 0
+    bf16: bool = False
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.encoder.parameters()).device
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+class Counts(NamedTuple):
+    """How many of `images` have their label first, and among the first five."""
+
+    correct1: int
+    correct5: int
+    images: int
+
+    @property
+    def top1(self) -> float:
+        """In percent."""
+        return 100 * self.correct1 / self.images
+
+    @property
+    def top5(self) -> float:
+        """In percent."""
+        return 100 * self.correct5 / self.images
+
+
+class Score(NamedTuple):
+    """The result of an evaluation: the last epoch's counts, and all epochs' for what is trained."""
+
+    counts: Counts
+    epochs: tuple[Counts, ...] = ()
+
+
+def count(scores: Tensor, labels: Tensor) -> Tensor:
+    """Hits (3,) of class scores (B, C) against labels (B,): in the first place, in the first five, and B."""
+    first = scores.topk(min(5, scores.shape[1]), dim=1).indices
+    hits = first == labels[:, None]
+    return torch.stack([hits[:, 0].sum(), hits.sum(), torch.tensor(len(labels), device=labels.device)])
+
+
+def total(hits: Tensor) -> Counts:
+    """The sum of `count` over all ranks."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(hits)
+    return Counts(*(int(value) for value in hits.tolist()))

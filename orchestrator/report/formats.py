@@ -1,0 +1,80 @@
+"""How numbers and settings look, the same in every table, caption and file."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ..records import Scalar
+from .settings import Spread
+
+NONE = "–"
+Value = Scalar | Sequence[Scalar]
+
+
+def accuracy(value: Spread | None, expected: int | None = None) -> str:
+    """Mean ± sample standard deviation in percent; n only where it is not the `expected` one of the row."""
+    if value is None:
+        return NONE
+    text = f"{value.mean:.1f}" if value.std is None else f"{value.mean:.1f} ± {value.std:.1f}"
+    return text if expected == value.n else f"{text} (n = {value.n})"
+
+
+def difference(ours: float, published: float) -> str:
+    """Signed difference of the two numbers as they are printed, so that a reader's own subtraction agrees."""
+    text = f"{round(ours, 1) - published:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: ``3 h 12 min``, ``4 min 5 s``, ``41 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return _two(whole // 60, "min", whole % 60, "s")
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else _two(minutes // 60, "h", minutes % 60, "min")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
+
+
+def memory(count: float) -> str:
+    """Decimal units, as on the boxes of GPUs' vendors and in published tables."""
+    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
+
+
+def integer(value: int) -> str:
+    """Thousands apart by a narrow no-break space, from five digits on."""
+    return f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{integer(count)} {noun}" if count == 1 else f"{integer(count)} {noun}s"
+
+
+def scalar(value: Value) -> str:
+    """A setting's value as YAML would have it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (str, int)):
+        return str(value)
+    return "[" + ", ".join(scalar(entry) for entry in value) + "]"
+
+
+def assignments(values: Mapping[str, Value]) -> str:
+    return ", ".join(f"{key} = {scalar(value)}" for key, value in values.items())
+
+
+def superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()

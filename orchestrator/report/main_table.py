@@ -1,0 +1,233 @@
+"""The main table, one a data set: settings by method, every protocol in columns of its own."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ..records import EvaluationRecord, SweepResult, TrialResult
+from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
+from .published import exact_match, same_protocol
+from .settings import EVALUATIONS, Protocol, Setting, group_settings, spread
+from .table import Cell, Column, Note, Row, Table
+
+INCOMPLETE = "▲"
+BEST_EPOCH = "best epoch*"
+FEW_SEEDS = (
+    "n is the number of seeds; a number stands for their mean ± sample standard deviation, or alone where n = 1."
+)
+BEST_EPOCH_REMARK = (
+    "* Largest top-1 over the epochs, chosen on the very images it is scored on, as many published tables do: "
+    "too high for an estimate, and not to be compared with the other columns."
+)
+PUBLISHED_REMARK = (
+    "Lightly: the figure published for this data set, method, backbone, batch size and number of epochs (one run, "
+    "Lightly's own recipe), and in brackets ours less theirs. ‡ No difference is given: theirs is the best epoch on the "
+    "test set and ours is not, or the protocols differ."
+)
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """One data set's settings and protocols, and the table made of them; the plots are made of the same."""
+
+    dataset: str
+    settings: tuple[Setting, ...]
+    protocols: tuple[Protocol, ...]
+    table: Table
+
+
+def render_table(result: SweepResult) -> tuple[Table, ...]:
+    """The main tables, one for each data set of the sweep; trials of a search are not in them."""
+    return tuple(data.table for data in data_tables(result))
+
+
+def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
+    fingerprints = {
+        (t.dataset, t.full_dataset): t.dataset_fingerprint for t in reversed(result.trials) if t.dataset_fingerprint
+    }
+
+    def data(trial: TrialResult) -> tuple[str, bool, str]:
+        name = (trial.dataset, trial.full_dataset)
+        return (*name, trial.dataset_fingerprint or fingerprints.get(name, ""))  # a missing trial has read no data yet
+
+    trials = sorted((trial for trial in result.trials if not trial.search), key=data)
+    groups = [(key, group_settings(group)) for key, group in groupby(trials, key=data)]
+    names = [key[0] for key, _ in groups]
+    tables: list[DataTable] = []
+    for (dataset, full, fingerprint), settings in groups:
+        title = dataset if full else f"{dataset}, a part of it"
+        if names.count(dataset) > 1:
+            title += f" (data {fingerprint[:8] or 'unknown'})"
+        protocols = tuple(sorted({protocol for setting in settings for protocol in setting.protocols()}))
+        tables.append(DataTable(title, tuple(settings), protocols, _table(title, settings, protocols)))
+    return tuple(tables)
+
+
+Filled = tuple[Column, list[Cell]]
+
+
+def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol]) -> Table:
+    filled = _identity(settings)
+    notes: list[Note] = []
+    for number, protocol in enumerate(protocols, start=1):
+        notes.append(_note(superscript(number), protocol, settings))
+        filled += _accuracies(f"{_header(protocol, protocols)}{superscript(number)}", protocol, settings)
+    filled += _costs(settings)
+    rows = tuple(
+        Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
+        for index, setting in enumerate(settings)
+    )
+    return Table(title, tuple(column for column, _ in filled), rows, tuple(notes), _remarks(settings, filled))
+
+
+def _identity(settings: Sequence[Setting]) -> list[Filled]:
+    """What a row is: the columns that Lightly's tables have, and whatever else tells the rows apart."""
+
+    def column(label: str, value: Callable[[Setting], str], numeric: bool = True) -> Filled:
+        return Column(label, numeric=numeric), [Cell(value(setting)) for setting in settings]
+
+    def varies(value: Callable[[TrialResult], object]) -> bool:
+        return len({value(setting.first) for setting in settings}) > 1
+
+    def trained(setting: Setting, value: int) -> str:
+        return NONE if setting.first.method == "random" else integer(value)
+
+    def axis(key: str) -> Callable[[Setting], str]:
+        return lambda setting: scalar(setting.axes[key]) if key in setting.axes else NONE
+
+    columns = [column("backbone", lambda s: s.first.backbone, numeric=False)]
+    if varies(lambda trial: trial.image_size):
+        columns.append(column("image size", lambda s: f"{s.first.image_size} px"))
+    columns.append(column("batch size", lambda s: trained(s, s.first.batch_size)))
+    columns.append(column("epochs", lambda s: trained(s, s.first.epochs)))
+    if varies(lambda trial: trial.recipe):
+        columns.append(column("recipe", lambda s: s.first.recipe, numeric=False))
+    keys = sorted({key for setting in settings for key in setting.axes})
+    shorts = [key.rsplit(".", 1)[-1] for key in keys]
+    for key, short in zip(keys, shorts, strict=True):
+        columns.append(column(short if shorts.count(short) == 1 else key, axis(key)))
+    columns.append(column("n", _repeats))
+
+    seen = [(s.first.title, *(cells[i].text for _, cells in columns[:-1])) for i, s in enumerate(settings)]
+    names = [
+        setting.first.title if seen.count(seen[i]) == 1 else f"{setting.first.title} #{_handle(setting)}"
+        for i, setting in enumerate(settings)
+    ]
+    return [(Column("method"), [Cell(name) for name in names]), *columns]
+
+
+def _handle(setting: Setting) -> str:
+    return setting.first.setting[:6] or setting.first.trial_id
+
+
+def _repeats(setting: Setting) -> str:
+    total = len(setting.trials)
+    return str(total) if setting.finished == total else f"{setting.finished} of {total} {INCOMPLETE}"
+
+
+def _header(protocol: Protocol, protocols: Sequence[Protocol]) -> str:
+    """Name of the evaluation; where several columns share it, with the settings that tell them apart."""
+    label = EVALUATIONS[protocol.name] + (" (held-out part)" if protocol.split == "holdout" else "")
+    rivals = [other for other in protocols if (other.protocol, other.split) == (protocol.protocol, protocol.split)]
+    every = [json.loads(other.settings) for other in rivals]
+    own = json.loads(protocol.settings)
+    differing = {key: own[key] for key in own if any(other.get(key) != own[key] for other in every)}
+    return f"{label}, {assignments(differing)} " if differing else label
+
+
+def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
+    scored = sorted({record.images for setting in settings for record in setting.records(protocol)})
+    where = "test images" if protocol.split == "test" else "images held out from the training set"
+    text = f"scored on {' or '.join(integer(count) for count in scored)} {where}"
+    own = json.loads(protocol.settings)
+    changed = json.loads(protocol.changed)
+    return Note(mark, protocol.protocol, f"{text}; {assignments(own)}" if own else text, assignments(changed))
+
+
+def _accuracies(group: str, protocol: Protocol, settings: Sequence[Setting]) -> list[Filled]:
+    """Top-1, top-5 and, where measured, the best epoch's top-1; a published figure beside the one it compares with."""
+    columns: list[Filled] = []
+    records = [setting.records(protocol) for setting in settings]
+    best_epoch = any(record.best_top1 is not None for row in records for record in row)
+    measures: list[tuple[str, str]] = [("top-1", "top1"), ("top-5", "top5")]
+    if best_epoch:
+        measures.insert(1, (BEST_EPOCH, "best_top1"))
+    for label, field in measures:
+        columns.append((Column(label, group, numeric=True), _measured(field, records, settings)))
+        if field != "top1" or not best_epoch:
+            published = [
+                _published(field, protocol, row, setting) for setting, row in zip(settings, records, strict=True)
+            ]
+            if any(cell.text != NONE for cell in published):
+                columns.append((Column(f"Lightly {label.removesuffix('*')}", group, numeric=True), published))
+    return columns
+
+
+def _measured(field: str, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]) -> list[Cell]:
+    spreads = [spread(_values(field, row)) for row in records]
+    means = [
+        round(value.mean, 1)
+        for value, setting in zip(spreads, settings, strict=True)
+        if value is not None and not setting.baseline
+    ]
+    top = max(means) if len(means) > 1 else None
+    return [
+        Cell(
+            accuracy(value, expected=setting.finished),
+            best=value is not None and not setting.baseline and round(value.mean, 1) == top,
+        )
+        for value, setting in zip(spreads, settings, strict=True)
+    ]
+
+
+def _values(field: str, records: Sequence[EvaluationRecord]) -> list[float]:
+    values: list[float | None] = [getattr(record, field) for record in records]
+    return [value for value in values if value is not None]
+
+
+def _published(field: str, protocol: Protocol, records: list[EvaluationRecord], setting: Setting) -> Cell:
+    """Compares like with like only: the best epoch with the best epoch, the last with the last."""
+    run = exact_match(setting)
+    which = "top5" if field == "top5" else "top1"
+    figure = run.figures.get(f"{protocol.name}_{which}") if run else None
+    if run is None or figure is None:
+        return Cell(NONE)
+    wanted = f"best_{which}" if protocol.name in run.best_epoch else which
+    ours = spread(_values(field, records))
+    if ours is None:
+        return Cell(f"{figure:.1f}")
+    like = wanted == field and same_protocol(run, protocol)
+    return Cell(f"{figure:.1f} ({difference(ours.mean, figure)})" if like else f"{figure:.1f} ‡")
+
+
+def _costs(settings: Sequence[Setting]) -> list[Filled]:
+    seconds = [setting.seconds() for setting in settings]
+    peaks = [setting.memory() for setting in settings]
+    columns: list[Filled] = [
+        (Column("run time", numeric=True), [Cell(NONE if s is None else duration(s)) for s in seconds]),
+        (Column("peak memory", numeric=True), [Cell(NONE if peak is None else memory(peak)) for peak in peaks]),
+    ]
+    hardware = [setting.hardware() for setting in settings]
+    if len(set(hardware) - {""}) > 1:
+        columns.append((Column("hardware"), [Cell(text or NONE) for text in hardware]))
+    return columns
+
+
+def _remarks(settings: Sequence[Setting], filled: Sequence[Filled]) -> tuple[str, ...]:
+    labels = {column.label for column, _ in filled}
+    hardware = {setting.hardware() for setting in settings} - {""}
+    remarks = [FEW_SEEDS]
+    if any(cell.best for _, cells in filled for cell in cells):
+        remarks.append("Bold: the best of its column, baselines apart; whether by more than chance, n and ± must tell.")
+    if any(setting.finished < len(setting.trials) for setting in settings):
+        remarks.append(f"{INCOMPLETE} Not every trial of this row has finished; the others are listed below the table.")
+    if BEST_EPOCH in labels:
+        remarks.append(BEST_EPOCH_REMARK)
+    if any(label.startswith("Lightly") for label in labels):
+        remarks.append(PUBLISHED_REMARK)
+    on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""
+    remarks.append(
+        f"Run time: mean of the pretraining{on}, evaluations not counted. Peak memory: of the busiest worker."
+    )
+    return tuple(remarks)

@@ -1,0 +1,183 @@
+"""The tables beside the main one: published runs in other settings, search, unfinished trials, cost, environment."""
+
+from collections.abc import Callable, Sequence
+
+from ..records import Cost, SweepResult, TrialResult
+from .formats import NONE, accuracy, duration, integer, one_line, scalar
+from .main_table import DataTable
+from .published import exact_match, nearest
+from .settings import EVALUATIONS, Protocol, Setting, Spread, commonest, group_settings, spread
+from .table import Cell, Table, plain_table
+
+LogLink = Callable[[TrialResult], str | None]
+"""Where a reader of the report finds a trial's log: a URL, a path relative to the report, or nothing."""
+
+NO_REASON = {
+    "failed": "no reason was recorded",
+    "running": "not finished when this was written",
+    "missing": "not started",
+}
+
+
+def other_settings(data: DataTable) -> Table:
+    """Published runs of the same methods in other batch sizes or epochs: to look at, not to compare with."""
+    rows: list[list[str | Cell]] = []
+    for setting in data.settings:
+        run = nearest(setting)
+        if run is None:
+            continue
+        trial = setting.first
+        differs = [] if (run.batch_size, run.epochs) != (trial.batch_size, trial.epochs) else sorted(setting.axes)
+        for name, title in EVALUATIONS.items():
+            figure = run.figures.get(f"{name}_top1")
+            protocol = commonest(data.settings, name)
+            if figure is None:
+                continue
+            ours = setting.top1(protocol) if protocol else None
+            best = (
+                spread([r.best_top1 for r in setting.records(protocol) if r.best_top1 is not None])
+                if protocol
+                else None
+            )
+            chosen = "best epoch on the test set" if name in run.best_epoch else "last epoch"
+            theirs = f"batch {run.batch_size}, {run.epochs} epochs" + (
+                f"; grid over {', '.join(differs)}" if differs else ""
+            )
+            ours_size = f"batch {trial.batch_size}, {trial.epochs} epochs"
+            rows.append(
+                [
+                    run.method,
+                    run.backbone,
+                    title,
+                    theirs,
+                    f"{figure:.1f} ({chosen})",
+                    ours_size,
+                    _both(ours, best),
+                    run.notes,
+                ]
+            )
+    labels = [
+        "method",
+        "backbone",
+        "evaluation",
+        "Lightly's setting",
+        "Lightly's top-1",
+        "our setting",
+        "our top-1",
+        "notes",
+    ]
+    return plain_table("Published, other setting", labels, rows)
+
+
+def matched_notes(data: DataTable) -> list[str]:
+    """What is known against the published figures in the main table."""
+    runs = [run for setting in data.settings if (run := exact_match(setting))]
+    return list(dict.fromkeys(f"Lightly's {run.method}: {run.notes}." for run in runs if run.notes))
+
+
+def _both(last: Spread | None, best: Spread | None) -> str:
+    parts = [f"{accuracy(last)} (last epoch)"] if last else []
+    parts += [f"{accuracy(best)} (best epoch on the test set)"] if best else []
+    return ", ".join(parts) or NONE
+
+
+def search_table(result: SweepResult) -> Table:
+    """Per method the sampled setting that scored best on the held-out part of the training set, and how many were tried."""
+    name, _, measure = result.search_metric.partition("/")
+    settings = group_settings(trial for trial in result.trials if trial.search)
+    groups: dict[tuple[str, str, str], list[Setting]] = {}
+    for setting in settings:
+        groups.setdefault((setting.first.dataset, setting.first.title, setting.first.backbone), []).append(setting)
+    rows: list[list[str | Cell]] = []
+    for (dataset, title, backbone), tried in groups.items():
+        finished = sum(setting.finished == len(setting.trials) for setting in tried)
+        row: list[str | Cell] = [title, backbone, dataset, f"{finished} of {len(tried)}"]
+        scored = _scored(tried, name, "top5" if measure == "top5" else "top1")
+        for protocol, scores in scored.items():
+            score, best = max(scores, key=lambda pair: pair[0].mean)
+            axes = ", ".join(f"{key} = {scalar(value)}" for key, value in best.first.axes.items())
+            means = sorted(pair[0].mean for pair in scores)
+            middle = f"{means[len(means) // 2]:.1f} (of {len(means)})"
+            rows.append([*row, Cell(axes or NONE, code=True), accuracy(score), middle, protocol.protocol])
+        if not scored:
+            rows.append([*row, NONE, NONE, NONE, NONE])
+    head = ["method", "backbone", "data set", "settings finished", "best setting"]
+    labels = [*head, f"held-out {result.search_metric}", "median", "protocol"]
+    return plain_table("Search", labels, rows, numeric=f"settings finished|{labels[5]}|median")
+
+
+def _scored(tried: Sequence[Setting], name: str, measure: str) -> dict[Protocol, list[tuple[Spread, Setting]]]:
+    """Held-out scores by protocol. Scores on the test set are never looked at: nothing may be chosen by them."""
+    scored: dict[Protocol, list[tuple[Spread, Setting]]] = {}
+    for setting in tried:
+        for protocol in setting.protocols():
+            if protocol.name != name or protocol.split != "holdout":
+                continue
+            score = spread([getattr(record, measure) for record in setting.records(protocol)])
+            if score is not None:
+                scored.setdefault(protocol, []).append((score, setting))
+    return dict(sorted(scored.items()))
+
+
+def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
+    """Every trial without a full result, why, and where its log is; the failed ones first."""
+    order = ["failed", "running", "missing"]
+    trials = sorted(
+        (trial for trial in result.trials if trial.status != "finished"),
+        key=lambda t: (order.index(t.status), t.trial_id),
+    )
+    rows: list[list[str | Cell]] = []
+    for trial in trials:
+        status = f"{trial.status} (search)" if trial.search else trial.status
+        reason = one_line(trial.reason) if trial.reason else NO_REASON[trial.status]
+        if trial.history:
+            reason += f" (after epoch {trial.history[-1].epoch} of {trial.epochs})"
+        href = log_link(trial) if log_link else None
+        log = Cell(trial.log or href or NONE, href=href, code=True)
+        rows.append([status, trial.title, str(trial.seed), reason, Cell(trial.trial_id, code=True), log])
+    return plain_table("Trials without a result", ["status", "method", "seed", "reason", "trial", "log"], rows, "seed")
+
+
+def cost_table(result: SweepResult) -> Table:
+    """What each stage took over all trials, those of a search and those that failed later included."""
+    stages: dict[str, list[Cost]] = {}
+    for trial in result.trials:
+        if trial.pretrain:
+            stages.setdefault("pretraining", []).append(trial.pretrain.cost)
+        for record in trial.evaluations:
+            stages.setdefault(EVALUATIONS[record.name], []).append(record.cost)
+    names = [name for name in ("pretraining", *EVALUATIONS.values()) if name in stages]
+    rows = [_cost_row(name, stages[name]) for name in names]
+    if len(rows) > 1:
+        rows.append(_cost_row("all", [cost for costs in stages.values() for cost in costs]))
+    labels = ["stage", "runs", "time, all runs", "mean a run", "worker time", "on"]
+    return plain_table("Cost", labels, rows, "runs|time, all runs|mean a run|worker time")
+
+
+def _cost_row(name: str, costs: Sequence[Cost]) -> list[str | Cell]:
+    total = sum(cost.seconds for cost in costs)
+    workers = sum(cost.seconds * cost.workers for cost in costs)
+    devices = ", ".join(sorted({"CPU" if cost.device == "cpu" else cost.device for cost in costs}))
+    return [name, integer(len(costs)), duration(total), duration(total / len(costs)), duration(workers), devices]
+
+
+def environment_table(result: SweepResult) -> Table:
+    """What the numbers were made with. Where trials differ, each value with how many trials have it."""
+    values: dict[str, dict[str, int]] = {}
+    for trial in result.trials:
+        found = dict(trial.environment)
+        if trial.dataset_fingerprint:
+            found[f"data fingerprint, {trial.dataset}" + ("" if trial.full_dataset else " (a part)")] = (
+                trial.dataset_fingerprint
+            )
+        for key, value in found.items():
+            counts = values.setdefault(key, {})
+            counts[value] = counts.get(value, 0) + 1
+    rows: list[list[str | Cell]] = []
+    for key, counts in sorted(values.items()):
+        several = len(counts) > 1
+        texts = [f"{value} ({count} trials)" if several else value for value, count in sorted(counts.items())]
+        rows.append([key, Cell("; ".join(texts), code=True)])
+    rows.append(["ssl-sweep", Cell(result.version, code=True)])
+    rows.append(["written", Cell(result.created, code=True)])
+    return plain_table("Environment", ["", ""], rows)

@@ -1,0 +1,154 @@
+"""Which trials repeat one another, which numbers may stand in one column, and their mean and spread."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ..records import EvaluationRecord, Scalar, TrialResult
+
+BASELINES = ("random", "supervised")
+EVALUATIONS = {"knn": "kNN", "linear": "linear", "finetune": "finetune"}
+
+SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
+"""Axes that a table shows in any case."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over seeds, sample standard deviation (n - 1; none for one seed), and n."""
+
+    mean: float
+    std: float | None
+    n: int
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    if not values:
+        return None
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass(frozen=True, order=True)
+class Protocol:
+    """What must be equal for two accuracies to stand in one column."""
+
+    rank: int
+    """Order of the evaluations in tables."""
+    name: str
+    protocol: str
+    split: str
+    settings: str
+    changed: str
+    """The last two as JSON with sorted keys, to be hashed and compared."""
+
+    @classmethod
+    def of(cls, record: EvaluationRecord) -> "Protocol":
+        settings, changed = (json.dumps(part, sort_keys=True) for part in (record.settings, record.changed))
+        return cls(list(EVALUATIONS).index(record.name), record.name, record.protocol, record.split, settings, changed)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The trials that differ in their seed only: one row of a table, one line of a plot."""
+
+    trials: tuple[TrialResult, ...]
+
+    @property
+    def first(self) -> TrialResult:
+        return self.trials[0]
+
+    @property
+    def baseline(self) -> bool:
+        return self.first.method in BASELINES
+
+    @property
+    def finished(self) -> int:
+        return sum(trial.status == "finished" for trial in self.trials)
+
+    @property
+    def axes(self) -> dict[str, Scalar]:
+        return {key: value for key, value in self.first.axes.items() if key not in SHOWN_AXES}
+
+    def records(self, protocol: Protocol) -> list[EvaluationRecord]:
+        """The evaluation under `protocol` of each trial that has it, the latest where there are several."""
+        found = ([r for r in trial.evaluations if Protocol.of(r) == protocol] for trial in self.trials)
+        return [records[-1] for records in found if records]
+
+    def top1(self, protocol: Protocol) -> Spread | None:
+        return spread([record.top1 for record in self.records(protocol)])
+
+    def protocols(self) -> set[Protocol]:
+        return {Protocol.of(record) for trial in self.trials for record in trial.evaluations}
+
+    def seconds(self) -> float | None:
+        """Mean pretraining time."""
+        seconds = spread([trial.pretrain.cost.seconds for trial in self.trials if trial.pretrain])
+        return seconds.mean if seconds else None
+
+    def memory(self) -> int | None:
+        """Largest peak over the trials: allocated on the GPU, or resident where there is none."""
+        costs = [trial.pretrain.cost for trial in self.trials if trial.pretrain]
+        peaks = [cost.resident if cost.gpu_allocated is None else cost.gpu_allocated for cost in costs]
+        return max((peak for peak in peaks if peak is not None), default=None)
+
+    def hardware(self) -> str:
+        costs = {(t.pretrain.cost.workers, t.pretrain.cost.device) for t in self.trials if t.pretrain}
+        return ", ".join(f"{workers} × {'CPU' if device == 'cpu' else device}" for workers, device in sorted(costs))
+
+
+def group_settings(trials: Iterable[TrialResult]) -> list[Setting]:
+    """Trials by setting, in the order of the tables: by method and size, baselines last.
+
+    Two trials of one setting with the same seed differ in something that was not recorded. They are no repeats, so such
+    a setting is taken apart into its trials rather than averaged.
+    """
+    settings: list[Setting] = []
+    for _, group in groupby(sorted(trials, key=_order), key=_order):
+        members = tuple(group)
+        repeats = len({trial.seed for trial in members}) == len(members)
+        settings += [Setting(members)] if repeats else [Setting((trial,)) for trial in members]
+    return [Setting(tuple(sorted(setting.trials, key=lambda trial: trial.seed))) for setting in settings]
+
+
+def _order(trial: TrialResult) -> tuple[object, ...]:
+    baseline = BASELINES.index(trial.method) + 1 if trial.method in BASELINES else 0
+    size = (trial.backbone, trial.image_size, trial.batch_size, trial.epochs, trial.recipe)
+    axes = tuple((key, *_sortable(value)) for key, value in sorted(trial.axes.items()))
+    return (baseline, trial.title.casefold(), trial.title, trial.method, *size, axes, trial.setting)
+
+
+def _sortable(value: Scalar) -> tuple[bool, float, str]:
+    number = isinstance(value, (bool, int, float))
+    return (not number, float(value) if number else 0.0, "" if number else str(value))
+
+
+def labels(settings: Sequence[Setting]) -> list[str]:
+    """A name for each setting, no longer than it takes to tell them apart: the title, and what varies under it."""
+    names: list[str] = []
+    for setting in settings:
+        same = [other for other in settings if other.first.title == setting.first.title]
+        telling = [text for text in _traits(setting) if any(text not in _traits(other) for other in same)]
+        names.append(", ".join([setting.first.title, *telling]))
+    return [
+        f"{name} #{(setting.first.setting or setting.first.trial_id)[:6]}" if names.count(name) > 1 else name
+        for name, setting in zip(names, settings, strict=True)
+    ]
+
+
+def _traits(setting: Setting) -> list[str]:
+    trial = setting.first
+    axes = [f"{key.rsplit('.', 1)[-1]} {value}" for key, value in setting.axes.items()]
+    sizes = [f"{trial.image_size} px", f"batch {trial.batch_size}", f"{trial.epochs} epochs", f"recipe {trial.recipe}"]
+    return [trial.backbone, *sizes, *axes]
+
+
+def commonest(settings: Sequence[Setting], name: str) -> Protocol | None:
+    """The protocol of evaluation `name` that most settings have: what a plot shows, since it may not mix them."""
+    counts: dict[Protocol, int] = {}
+    for setting in settings:
+        for protocol in setting.protocols():
+            if protocol.name == name:
+                counts[protocol] = counts.get(protocol, 0) + 1
+    return min(counts, key=lambda protocol: (-counts[protocol], protocol), default=None)

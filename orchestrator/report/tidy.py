@@ -1,0 +1,104 @@
+"""The results as a tidy table: one row per trial and evaluation, and one for a trial without any."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..records import Cost, EvaluationRecord, SweepResult, TrialResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS: dict[str, str] = {
+    "sweep": "string",
+    "created": "string",
+    "version": "string",
+    "trial_id": "string",
+    "status": "string",
+    "reason": "string",
+    "log": "string",
+    "search": "bool",
+    "method": "string",
+    "title": "string",
+    "backbone": "string",
+    "parameters": "int64",
+    "dataset": "string",
+    "dataset_fingerprint": "string",
+    "full_dataset": "bool",
+    "image_size": "int64",
+    "batch_size": "int64",
+    "epochs": "int64",
+    "seed": "int64",
+    "recipe": "string",
+    "setting": "string",
+    "axes": "string",
+    "pretrain_epochs": "int64",
+    "pretrain_final_loss": "double",
+    "pretrain_images_per_second": "double",
+    "pretrain_attempts": "int64",
+    "pretrain_seconds": "double",
+    "pretrain_workers": "int64",
+    "pretrain_device": "string",
+    "pretrain_gpu_allocated": "int64",
+    "pretrain_gpu_reserved": "int64",
+    "pretrain_resident": "int64",
+    "evaluation": "string",
+    "protocol": "string",
+    "settings": "string",
+    "changed": "string",
+    "split": "string",
+    "top1": "double",
+    "top5": "double",
+    "best_top1": "double",
+    "best_top5": "double",
+    "correct1": "int64",
+    "correct5": "int64",
+    "images": "int64",
+    "evaluation_seconds": "double",
+    "evaluation_workers": "int64",
+    "evaluation_device": "string",
+    "evaluation_gpu_allocated": "int64",
+    "evaluation_gpu_reserved": "int64",
+    "evaluation_resident": "int64",
+    "environment": "string",
+}
+"""Name and Arrow type of each column, whatever the sweep; what is unknown is null. docs/report.md says what they mean."""
+
+
+def tidy_table(result: SweepResult) -> "pa.Table":
+    import pyarrow as pa
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+    return pa.Table.from_pylist(list(_rows(result)), schema=schema)
+
+
+def _rows(result: SweepResult) -> Iterator[dict[str, Any]]:
+    sweep = {"sweep": result.name, "created": result.created, "version": result.version}
+    for trial in result.trials:
+        shared = sweep | _trial(trial)
+        evaluations = trial.evaluations or (None,)
+        yield from (shared | (_evaluation(record) if record else {}) for record in evaluations)
+
+
+def _trial(trial: TrialResult) -> dict[str, Any]:
+    row = trial.model_dump(exclude={"pretrain", "history", "evaluations", "axes", "environment"})
+    row |= {"axes": _json(trial.axes), "environment": _json(trial.environment)}
+    pretrain = trial.pretrain
+    if pretrain:
+        row |= {f"pretrain_{key}": value for key, value in pretrain.model_dump(exclude={"cost"}).items()}
+        row |= _cost("pretrain", pretrain.cost)
+    return row
+
+
+def _evaluation(record: EvaluationRecord) -> dict[str, Any]:
+    row = record.model_dump(exclude={"name", "cost", "settings", "changed"})
+    row |= {"evaluation": record.name, "settings": _json(record.settings), "changed": _json(record.changed)}
+    return row | _cost("evaluation", record.cost)
+
+
+def _cost(stage: str, cost: Cost) -> dict[str, Any]:
+    return {f"{stage}_{key}": value for key, value in cost.model_dump().items()}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,121 @@
+"""One trial, from images to numbers: pretrain, then evaluate. Runs in any process that has torch.
+
+Alone, under ``torchrun`` or under Ray Train it is the same function with the same result; Ray only carries it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import safetensors.torch
+
+from ..datasets.image_set import ImageSet
+from ..datasets.prepared import Prepared
+from ..evaluation.config import FinetuneConfig, KnnConfig, LinearConfig, changed_settings
+from ..evaluation.finetune import evaluate_finetune
+from ..evaluation.knn import evaluate_knn
+from ..evaluation.linear import evaluate_linear
+from ..evaluation.task import Score, Task
+from ..methods.encoder import Encoder
+from .pretrain import Listener, TrialStopped, new_encoder, pretrain
+from .records import EvaluationRecord
+from .runtime import Runtime, environment, measured
+from .spec import TrialSpec
+from .trial_store import TrialStore
+
+log = logging.getLogger(__name__)
+
+EVALUATE: dict[str, Callable[[Task, Any], Score]] = {
+    "knn": evaluate_knn,
+    "linear": evaluate_linear,
+    "finetune": evaluate_finetune,
+}
+
+
+def run_trial(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, listener: Listener) -> None:
+    """Do what the store does not have yet of `trial`; every rank of a group calls it.
+
+    Raises:
+        TrialFailed: the trial cannot go on; what is done is kept.
+        TrialStopped: the listener asked for it; what is done is kept.
+    """
+    if runtime.is_first:
+        folder.start(trial, prepared.fingerprint, environment())
+    train, test = _image_sets(trial, prepared, runtime)
+    encoder = _pretrained_encoder(trial, folder, train, test, runtime, listener)
+    task = Task(
+        encoder.to(runtime.device).eval(),
+        trial.backbone,
+        train,
+        test,
+        trial.image_size,
+        trial.seed,
+        trial.pretrain.precision == "bf16",
+        runtime.rank,
+        runtime.world_size,
+    )
+    for config in trial.evaluate:
+        if runtime.agree(int(folder.evaluation(config) is not None)):
+            continue
+        if runtime.agree(int(runtime.is_first and listener.stop_requested())):
+            raise TrialStopped(f"stopped before {config.name}")
+        _tell(folder, listener, runtime, {"kind": "stage", "stage": config.name})
+        record = _evaluate(task, config, trial, runtime)
+        if runtime.is_first:
+            folder.finish_evaluation(config, record)
+        log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
+        _tell(folder, listener, runtime, {"kind": "evaluation", "stage": config.name, **record.model_dump(mode="json")})
+
+
+def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
+    """What is trained on and what is scored on. Tuning never sees the test set."""
+    if trial.split == "holdout":
+        fit = ImageSet.open(prepared, "train", "fit", device=runtime.device)
+        return fit, ImageSet.open(prepared, "train", "holdout", device=runtime.device)
+    train = ImageSet.open(prepared, "train", "all", device=runtime.device)
+    return train, ImageSet.open(prepared, "test", "all", device=runtime.device)
+
+
+def _pretrained_encoder(
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, listener: Listener
+) -> Encoder:
+    if not runtime.agree(int(folder.pretrained() is not None)):
+        _tell(folder, listener, runtime, {"kind": "stage", "stage": "pretrain"})
+        return pretrain(trial, folder, train, test, runtime, listener)
+    content = folder.backbone()
+    assert content is not None, "pretrain.json is written after the backbone"
+    encoder = new_encoder(trial)
+    encoder.model.load_state_dict(safetensors.torch.load(content))
+    return encoder
+
+
+def _evaluate(
+    task: Task, config: KnnConfig | LinearConfig | FinetuneConfig, trial: TrialSpec, runtime: Runtime
+) -> EvaluationRecord:
+    with measured(runtime) as meter:
+        score = EVALUATE[config.name](task, config)
+    epochs = score.epochs
+    settings = config.model_dump(mode="json", exclude={"name", "protocol"})
+    return EvaluationRecord(
+        name=config.name,
+        protocol=config.protocol,
+        settings=settings,
+        changed={key: settings[key] for key in changed_settings(config)},
+        top1=score.counts.top1,
+        top5=score.counts.top5,
+        best_top1=max(counts.top1 for counts in epochs) if epochs else None,
+        best_top5=max(counts.top5 for counts in epochs) if epochs else None,
+        correct1=score.counts.correct1,
+        correct5=score.counts.correct5,
+        images=score.counts.images,
+        split=trial.split,
+        cost=meter.cost,
+    )
+
+
+def _tell(folder: TrialStore, listener: Listener, runtime: Runtime, event: dict[str, Any]) -> None:
+    if runtime.is_first:
+        event = {"time": round(time.time(), 3)} | event
+        folder.add_events([event])
+        listener.tell(event)
