@@ -8,7 +8,13 @@ from ..methods.config import Config
 
 DatasetName = Literal["digits", "cifar10", "imagenette", "folder", "parquet"]
 
-USUAL_IMAGE_SIZE: dict[DatasetName, int] = {"digits": 16, "cifar10": 32, "imagenette": 128, "folder": 224, "parquet": 224}
+USUAL_IMAGE_SIZE: dict[DatasetName, int] = {
+    "digits": 16,
+    "cifar10": 32,
+    "imagenette": 128,
+    "folder": 224,
+    "parquet": 224,
+}
 """Pixels at which a data set's images are used, where the sweep does not say."""
 
 
@@ -18,9 +24,13 @@ class DatasetConfig(Config):
     name: DatasetName
     path: str | None = Field(None, description="folder or file of the images; relative to the sweep file")
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
-    train_images: PositiveInt | None = Field(None, description="use this many training images, the same share of each class")
+    train_images: PositiveInt | None = Field(
+        None, description="use this many training images, the same share of each class"
+    )
     test_images: PositiveInt | None = Field(None, description="use this many test images, the same share of each class")
-    holdout: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="share of the training set that tuning is scored on")
+    holdout: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="share of the training set that tuning is scored on"
+    )
 
     @model_validator(mode="before")
     @classmethod

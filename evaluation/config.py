@@ -6,7 +6,7 @@ protocol's name as `changed`, so that a report cannot mistake one for the other.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter
 
 from ..methods.config import Config, Probability
 
@@ -58,7 +58,15 @@ class FinetuneConfig(Config):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
-EvaluationConfig = Annotated[KnnConfig | LinearConfig | FinetuneConfig, Field(discriminator="name")]
+
+
+def _name_alone(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+EvaluationConfig = Annotated[
+    Annotated[KnnConfig | LinearConfig | FinetuneConfig, Field(discriminator="name")], BeforeValidator(_name_alone)
+]
 EVALUATION: TypeAdapter[KnnConfig | LinearConfig | FinetuneConfig] = TypeAdapter(EvaluationConfig)
 EVALUATIONS = ("knn", "linear", "finetune")
 

@@ -18,7 +18,7 @@ def own_features(task: Task, images: ImageSet) -> tuple[Tensor, Tensor]:
     encoder = task.encoder.eval()
     features: list[Tensor] = []
     rows: list[Tensor] = []
-    for chunk in evaluation_shards(len(images), task.rank, task.world_size, BATCH):
+    for chunk in evaluation_shards(len(images), BATCH, task.rank, task.world_size):
         view = evaluation_view(images.pixels(chunk), task.image_size)
         with task.autocast():
             features.append(encoder(view).float())

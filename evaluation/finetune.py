@@ -129,7 +129,7 @@ class _Augmentation:
 def _score(model: Classifier, task: Task) -> Counts:
     model.eval()
     hits = torch.zeros(3, dtype=torch.long, device=task.device)
-    for rows in evaluation_shards(len(task.test), task.rank, task.world_size, BATCH):
+    for rows in evaluation_shards(len(task.test), BATCH, task.rank, task.world_size):
         view = evaluation_view(task.test.pixels(rows), task.image_size)
         with task.autocast():
             logits = model(view)

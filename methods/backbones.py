@@ -15,7 +15,7 @@ def backbone_modules() -> dict[str, str]:
     """Each backbone's name, and the module that defines it."""
     spec = importlib.util.find_spec("timm")  # finds the package; runs nothing of it
     assert spec is not None and spec.origin is not None
-    modules = dict.fromkeys(OWN_BACKBONES, "resnet")
+    modules: dict[str, str] = dict.fromkeys(OWN_BACKBONES, "resnet")
     for path in sorted((Path(spec.origin).parent / "models").glob("*.py")):
         for name in re.findall(r"@register_model\s+def (\w+)", path.read_text(encoding="utf-8")):
             modules[name] = path.stem

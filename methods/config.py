@@ -60,9 +60,11 @@ class ViewConfig(Config):
     """One kind of crop and what is done to it, in this order: crop, flip, jitter, gray, blur, solarize, normalise."""
 
     count: PositiveInt = 1
-    size: PositiveInt | None = Field(None, description="pixels; unset: `resolution` times the data set's image size")
+    size: PositiveInt | None = Field(
+        default=None, description="pixels; unset: `resolution` times the data set's image size"
+    )
     resolution: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="share of the image size, to the nearest multiple of 8, where `size` is unset"
+        default=1.0, description="share of the image size, to the nearest multiple of 8, where `size` is unset"
     )
     scale: Range = (0.08, 1.0)
     ratio: Range = (3 / 4, 4 / 3)
@@ -97,15 +99,19 @@ class OptimizerConfig(Config):
     name: Literal["sgd", "adamw", "lars"] = "sgd"
     lr: PositiveFloat = 0.03
     lr_scaling: Literal["none", "linear", "sqrt"] = Field(
-        "linear", description="rate = lr, lr x batch / 256, or lr x sqrt(batch / 256)"
+        default="linear", description="rate = lr, lr x batch / 256, or lr x sqrt(batch / 256)"
     )
     weight_decay: NonNegativeFloat = 1e-4
-    final_weight_decay: NonNegativeFloat | None = Field(None, description="a cosine takes the weight decay there")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="sgd and lars")
-    betas: tuple[Probability, Probability] = Field((0.9, 0.999), description="adamw")
-    trust_coefficient: PositiveFloat = Field(0.001, description="lars")
-    exclude_norm_and_bias: bool = Field(True, description="no weight decay (nor LARS scaling) on vectors and scalars")
-    clip_norm: PositiveFloat | None = Field(None, description="largest norm of the whole gradient")
+    final_weight_decay: NonNegativeFloat | None = Field(
+        default=None, description="a cosine takes the weight decay there"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="sgd and lars")
+    betas: tuple[Probability, Probability] = Field(default=(0.9, 0.999), description="adamw")
+    trust_coefficient: PositiveFloat = Field(default=0.001, description="lars")
+    exclude_norm_and_bias: bool = Field(
+        default=True, description="no weight decay (nor LARS scaling) on vectors and scalars"
+    )
+    clip_norm: PositiveFloat | None = Field(default=None, description="largest norm of the whole gradient")
 
     def peak_lr(self, batch_size: int) -> float:
         """Learning rate at the top of the schedule, for a global batch of `batch_size` images."""
@@ -128,8 +134,10 @@ class PretrainConfig(Config):
     precision: Literal["float32", "bf16"] = "float32"
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
-    sync_batchnorm: bool = Field(True, description="batch statistics over all workers")
-    knn_every: NonNegativeInt = Field(0, description="epochs between two kNN evaluations while pretraining; 0: none")
+    sync_batchnorm: bool = Field(default=True, description="batch statistics over all workers")
+    knn_every: NonNegativeInt = Field(
+        default=0, description="epochs between two kNN evaluations while pretraining; 0: none"
+    )
 
 
 # ---- methods ---------------------------------------------------------------------------------------------------------
@@ -146,6 +154,9 @@ class MethodConfig(Config):
     """Raised whenever a change to the method's code changes its numbers; part of a trial's identity."""
     needs_vit: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    num_global_views: ClassVar[int | None] = 1
+    """Global views of an image that the loss takes; None: two or more."""
+    uses_local_views: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     """False for what is evaluated as it is initialised: the loop skips the training."""
     pretrain: ClassVar[PretrainConfig]
@@ -153,6 +164,18 @@ class MethodConfig(Config):
 
     name: str
     views: ViewsConfig
+
+    @model_validator(mode="after")
+    def views_are_what_the_loss_takes(self) -> "MethodConfig":
+        """Views that no loss reads would be drawn for nothing, and missing ones fail in the first step."""
+        found = sum(view.count for view in self.views.global_views)
+        wanted = self.num_global_views
+        if found < 2 if wanted is None else found != wanted:
+            count = "two or more global views" if wanted is None else f"{wanted} global view{'s' * (wanted > 1)}"
+            raise ValueError(f"method '{self.name}' takes {count} of an image, but `views.global_views` has {found}")
+        if self.views.local_views and not self.uses_local_views:
+            raise ValueError(f"method '{self.name}' takes no `views.local_views`")
+        return self
 
 
 class BackboneConfig(Config):

@@ -1,4 +1,4 @@
-"""YAML as data with positions: where each value stands, so that an error can point at it.
+"""YAML as data with positions: where each value stands, so that an error can point at it. Lists become tuples.
 
 Scalars follow YAML 1.2's core schema, which is what people expect: ``1e-3`` is a number, ``no`` and ``on`` are text.
 """
@@ -104,7 +104,7 @@ def parse_document(text: str, name: str) -> Document:
     builder = _Builder(name)
     data = builder.build(node, ())
     if not builder.problems and not isinstance(data, dict):
-        kind = "a list" if isinstance(data, list) else "a single value"
+        kind = "a list" if isinstance(data, tuple) else "a single value"
         builder.problems.append(Problem(name, _start(node), f"got {kind}; a sweep is a mapping of keys to values"))
     if builder.problems:
         raise SpecError(builder.problems)
@@ -173,7 +173,7 @@ class _Builder:
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-            return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+            return tuple(self.build(item, (*path, i)) for i, item in enumerate(node.value))
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
         return self.refuse(node, f"the tag {node.tag!r} is not allowed; write plain values")

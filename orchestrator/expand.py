@@ -69,16 +69,16 @@ def resolve(
     entry = group.entry
     axes = {**group.axes, **{key: value for key, value in (sampled or {}).items() if _applies(key, entry)}}
     recipe_method, recipe_pretrain = recipe_values(spec.recipe, spec.dataset.name, entry.name)
-    pretrain = load_config_class(entry.name).pretrain.model_dump(mode="json")
+    pretrain = load_config_class(entry.name).pretrain.model_dump()
     for layer in (
         recipe_pretrain,
-        spec.pretrain.model_dump(mode="json", exclude_unset=True),
-        entry.pretrain.model_dump(mode="json", exclude_unset=True) if entry.pretrain else {},
+        spec.pretrain.model_dump(exclude_unset=True),
+        entry.pretrain.model_dump(exclude_unset=True) if entry.pretrain else {},
     ):
         pretrain = merge(pretrain, layer)
     values: dict[str, Any] = {
-        "dataset": spec.dataset.model_dump(mode="json"),
-        "backbone": (entry.backbone or spec.backbone).model_dump(mode="json"),
+        "dataset": spec.dataset.model_dump(),
+        "backbone": (entry.backbone or spec.backbone).model_dump(),
         "method": merge({"name": entry.name, **recipe_method}, entry.settings),
         "pretrain": pretrain,
     }
@@ -90,7 +90,7 @@ def resolve(
         values
         | {
             "image_size": values["dataset"].get("image_size") or spec.dataset.usual_size,
-            "evaluate": [resolve_evaluation(item, vit).model_dump(mode="json") for item in spec.evaluate],
+            "evaluate": tuple(resolve_evaluation(item, vit).model_dump() for item in spec.evaluate),
             "seed": seed,
             "split": "holdout" if holdout else "test",
             "recipe": spec.recipe,

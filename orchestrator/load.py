@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..methods import METHODS, load_config_class
@@ -34,8 +34,8 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
 
 
 def validate(model: type[M], data: Any) -> M:
-    """Strict validation of plain data: no text for numbers, while a list may stand for a tuple."""
-    return model.model_validate_json(TypeAdapter(Any).dump_json(data, inf_nan_mode="constants"), strict=True)
+    """Strict validation of plain data: text is no number, a number no text, and one value no list."""
+    return model.model_validate(data, strict=True)
 
 
 def problems_of(
@@ -54,7 +54,7 @@ def _method_problems(document: Document) -> list[Problem]:
     """Errors in the methods' own settings, which depend on the method's name."""
     entries = document.data.get("methods")
     problems: list[Problem] = []
-    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+    for i, entry in enumerate(entries if isinstance(entries, tuple) else ()):
         if not isinstance(entry, dict) or entry.get("name") not in METHODS:
             continue  # reported by the sweep's own model
         config_class = load_config_class(entry["name"])
@@ -73,7 +73,7 @@ def _path_in(data: Any, prefix: Path_, location: tuple[str | int, ...]) -> Path_
     path: list[str | int] = []
     for i, step in enumerate(location):
         if (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
+            isinstance(data, tuple) and isinstance(step, int) and step < len(data)
         ):
             data = data[step]
             path.append(step)

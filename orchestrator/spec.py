@@ -66,7 +66,7 @@ def _space_by_kind(value: Any) -> Any:
     kinds = {"uniform", "loguniform", "randint", "choice"}
     if isinstance(value, dict) and len(value) == 1 and set(value) <= kinds:
         bounds = next(iter(value.values()))
-        if "choice" not in value and isinstance(bounds, list) and len(bounds) == 2 and bounds[0] >= bounds[1]:
+        if "choice" not in value and isinstance(bounds, (list, tuple)) and len(bounds) == 2 and bounds[0] >= bounds[1]:
             raise ValueError(f"the range is empty: {bounds[0]} is not below {bounds[1]}")
         return value
     raise ValueError(f"a search axis is one of {', '.join(f'{{{kind}: [...]}}' for kind in sorted(kinds))}")

@@ -52,7 +52,7 @@ class Store:
     def exists(self, name: str) -> bool:
         return self.fs.get_file_info(f"{self.root}/{name}").type != fs.FileType.NotFound
 
-    def list(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
         """Names of the files and folders in `folder`, sorted; none where there is no such folder."""
         selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
         return sorted(info.base_name for info in self.fs.get_file_info(selector) if not info.base_name.endswith(".tmp"))

@@ -128,7 +128,8 @@ def _curve(axes: Axes, setting: Setting, value: Callable[[EpochRecord], float | 
 
 def _draw(axes: Axes, line: Line, colour: str, width: float = 1.8) -> None:
     if line.band:
-        axes.fill_between(*zip(*line.band, strict=True), color=colour, alpha=0.22, linewidth=0)
+        epochs, low, high = zip(*line.band, strict=True)
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.22, linewidth=0)
     if len(line.points) == 1:
         axes.plot(*line.points[0], color=colour, marker="o", markersize=4)
     elif line.points:

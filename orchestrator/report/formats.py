@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from ..records import Scalar
 from .settings import Spread
+from .table import NONE
 
-NONE = "–"
 Value = Scalar | Sequence[Scalar]
 
 

@@ -31,9 +31,9 @@ def label_points(
     obstacles: Sequence[tuple[float, float]],
 ) -> None:
     """Writes each name at the first of `PLACES` with the least overlap. Limits and layout of `axes` must be final."""
-    size = 11.0
+    size = 11.0 if len(names) <= 12 else 9.0
     frame = axes.get_window_extent()
-    where = [tuple(map(float, axes.transData.transform(point))) for point in points]
+    where: list[tuple[float, float]] = [(float(x), float(y)) for x, y in map(axes.transData.transform, points)]
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in where]
     taken += [(x - 2, y - 2, x + 2, y + 2) for x, y in (axes.transData.transform(point) for point in obstacles)]
     for (x, y), name in sorted(zip(where, names, strict=True)):
@@ -48,8 +48,8 @@ def label_points(
                 best = (cost, rank, box)
         assert best is not None
         dx, dy, side = PLACES[best[1]]
-        at = axes.transData.inverted().transform((x + dx * size, y + dy * size))
-        axes.text(*at, name, ha=side, va="center", fontsize=size, color=colour)  # pyright: ignore[reportArgumentType]
+        left, top = map(float, axes.transData.inverted().transform((x + dx * size, y + dy * size)))
+        axes.text(left, top, name, ha=side, va="center", fontsize=size, color=colour)  # pyright: ignore[reportArgumentType]
         taken.append(best[2])
 
 

@@ -1,12 +1,13 @@
 """The plots of a report: training curves, accuracy against time, kNN against linear, memory and throughput."""
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .curves import KNN, Colour, training_curves
+from .curves import KNN, MOST_CONTEXT, Colour, training_curves
 from .formats import integer, memory
 from .labelling import label_points
 from .main_table import DataTable
@@ -54,22 +55,23 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
     marks = [(label, _scaled(x, 1 / scale), y, setting) for label, x, y, setting in marks]
     figure = new_figure(WIDTH, HEIGHT)
     axes = figure.subplots()
-    trails: list[tuple[float, float]] = []
-    for label, _, _, setting in marks:
-        for trail in _trails(setting, 1 / scale) if protocol.name == "knn" else []:
-            trails += trail[:: max(1, len(trail) // 12)]
-            axes.plot(*zip(*trail, strict=True), color=colour(setting)[0], linewidth=1, alpha=0.45)
-        del label
     workers = "GPU " if all(_on_gpu(setting) for _, _, _, setting in marks) else "worker "
     axes.set_xlabel(f"pretraining, {workers}{unit}")
-    axes.set_xlim(left=0)
     measure = f"{EVALUATIONS[protocol.name]} top-1"
-    _points(axes, marks, colour, trails, f"{measure}, %")
+    inside, outside = _near(marks)
+    trails: list[tuple[float, float]] = []
+    for _, _, _, setting in inside:
+        trail = _trail(setting, 1 / scale) if protocol.name == "knn" and len(inside) <= MOST_CONTEXT else []
+        if len(trail) > 1:
+            trails += trail
+            axes.plot(*zip(*trail, strict=True), color=colour(setting)[0], linewidth=1, alpha=0.5)
+    axes.set_xlim(0, 1.15 * max(_mean(x) for _, x, _, _ in inside))
+    _points(axes, inside, colour, trails, f"{measure}, %")
     spoken = [f"{label}: {y.mean:.1f} % after {_mean(x):.3g} {unit}" for label, x, y, _ in marks]
     description = f"{measure} against pretraining time. {'; '.join(spoken)}."
-    caption = f"{measure} ({protocol.protocol}) after pretraining; bars: ± one standard deviation."
+    caption = f"{measure} ({protocol.protocol}) after pretraining; bars: ± one standard deviation.{outside}"
     if trails:
-        caption += " Thin lines: kNN while training, one a seed."
+        caption += " Thin lines: kNN while training."
     return Plot(name, title, caption, (render(figure, name, title, description),), description=description)
 
 
@@ -86,11 +88,11 @@ def _knn_against_linear(name: str, settings: Sequence[Setting], names: Sequence[
     figure = new_figure(WIDTH, HEIGHT)
     axes = figure.subplots()
     axes.set_xlabel("kNN top-1, %")
-    _points(axes, marks, colour, [], "linear top-1, %", diagonal=True)
+    inside, outside = _near(marks)
+    axes.set_xlim(*_limits([_mean(x) for _, x, _, _ in inside]))
+    _points(axes, inside, colour, [], "linear top-1, %", diagonal=True)
     spoken = [f"{label}: kNN {_mean(x):.1f} %, linear {y.mean:.1f} %" for label, x, y, _ in marks]
-    caption = (
-        f"Top-1 by {knn.protocol} and {linear.protocol}; bars: ± one standard deviation; dotted: where they are equal."
-    )
+    caption = f"Top-1 by {knn.protocol} and {linear.protocol}; bars: ± one standard deviation; dotted: where they are equal.{outside}"
     description = f"{'; '.join(spoken)}."
     return Plot(name, title, caption, (render(figure, name, title, description),), description=description)
 
@@ -108,13 +110,14 @@ def _points(
         drawn, marker = colour(setting)
         xerr = x.std if isinstance(x, Spread) else None
         axes.errorbar(_mean(x), y.mean, xerr=xerr, yerr=y.std, color=drawn, elinewidth=1.2, fmt="none")
+        bar = x.std or 0.0 if isinstance(x, Spread) else 0.0
+        obstacles = [*obstacles, *((_mean(x) + bar * step / 4, y.mean) for step in range(-4, 5))]
         face = LIGHT["page"] if setting.baseline else drawn
         axes.plot(_mean(x), y.mean, marker, color=drawn, markerfacecolor=face, markersize=7, markeredgewidth=1.5)
     axes.set_ylabel(ylabel)
-    axes.margins(0.12, 0.1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))
-    limits = axes.get_xlim(), axes.get_ylim()
+    limits = axes.get_xlim(), _limits([y.mean for _, _, y, _ in marks])
     if diagonal:
         ends = [min(min(pair) for pair in limits), max(max(pair) for pair in limits)]
         axes.plot(ends, ends, color=LIGHT["muted"], linewidth=1, linestyle=":")
@@ -126,6 +129,22 @@ def _points(
     figure.set_layout_engine("none")
     points = [(_mean(x), y.mean) for _, x, y, _ in marks]
     label_points(axes, points, [mark[0] for mark in marks], LIGHT["ink"], obstacles)
+
+
+def _near(marks: Sequence[Mark]) -> tuple[list[Mark], str]:
+    """Without the baselines whose accuracy lies so far off that the methods would shrink to a heap; and a word on those."""
+    own = [y.mean for _, _, y, setting in marks if not setting.baseline]
+    reach = max(3.0, 1.2 * (max(own) - min(own))) if own else float("inf")
+    off = [
+        mark for mark in marks if mark[3].baseline and own and not min(own) - reach <= mark[2].mean <= max(own) + reach
+    ]
+    words = ", ".join(f"{label} ({y.mean:.1f} %)" for label, _, y, _ in off)
+    return [mark for mark in marks if mark not in off], f" Outside the frame: {words}." if off else ""
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    margin = max(1.0, 0.25 * (max(values) - min(values)))
+    return min(values) - margin, max(values) + margin
 
 
 def _mean(value: Spread | float) -> float:
@@ -153,15 +172,15 @@ def _time_unit(seconds: float) -> tuple[str, float]:
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
 
 
-def _trails(setting: Setting, factor: float) -> list[list[tuple[float, float]]]:
-    """kNN over worker time while training, for each trial that finished."""
-    trails: list[list[tuple[float, float]]] = []
+def _trail(setting: Setting, factor: float) -> list[tuple[float, float]]:
+    """Mean kNN over mean worker time while training, at the epochs that every finished trial has."""
+    runs: list[dict[int, tuple[float, float]]] = []
     for trial in setting.trials:
-        workers = trial.pretrain.cost.workers if trial.pretrain and trial.status == "finished" else 0
-        trail = [(r.seconds * workers * factor, r.logs[KNN]) for r in trial.history if KNN in r.logs]
-        if workers and len(trail) > 1:
-            trails.append(trail)
-    return trails
+        if trial.pretrain and trial.status == "finished":
+            workers = trial.pretrain.cost.workers
+            runs.append({r.epoch: (r.seconds * workers * factor, r.logs[KNN]) for r in trial.history if KNN in r.logs})
+    epochs = sorted(set(runs[0]).intersection(*runs[1:])) if runs else []
+    return [(fmean(run[e][0] for run in runs), fmean(run[e][1] for run in runs)) for e in epochs]
 
 
 def _gigabytes(setting: Setting) -> float | None:

@@ -37,22 +37,26 @@ class Published:
 
 @cache
 def published_rows() -> tuple[Published, ...]:
-    text = files(__package__).joinpath("lightly_results.csv").read_text(encoding="utf-8")
+    text = files(str(__package__)).joinpath("lightly_results.csv").read_text(encoding="utf-8")
     return tuple(_parse(row) for row in csv.DictReader(text.splitlines()))
 
 
 def _parse(row: dict[str, str]) -> Published:
     figures = {key: float(row[key]) for key in row if re.fullmatch(r"\w+_top[15]", key) and row[key]}
     return Published(
-        *(row[key] for key in ("dataset_id", "method_id", "backbone_id")),
-        int(row["image_size"]),
-        *(row[key] for key in ("dataset", "method", "backbone")),
-        int(row["batch_size"]),
-        int(row["epochs"]),
-        figures,
-        {"k": float(row["knn_k"]), "temperature": float(row["knn_temperature"])},
-        tuple(row["best_epoch"].split()),
-        row["notes"],
+        dataset_id=row["dataset_id"],
+        method_id=row["method_id"],
+        backbone_id=row["backbone_id"],
+        image_size=int(row["image_size"]),
+        dataset=row["dataset"],
+        method=row["method"],
+        backbone=row["backbone"],
+        batch_size=int(row["batch_size"]),
+        epochs=int(row["epochs"]),
+        figures=figures,
+        knn={"k": float(row["knn_k"]), "temperature": float(row["knn_temperature"])},
+        best_epoch=tuple(row["best_epoch"].split()),
+        notes=row["notes"],
     )
 
 

@@ -1,9 +1,10 @@
 """The tables beside the main one: published runs in other settings, search, unfinished trials, cost, environment."""
 
+import statistics
 from collections.abc import Callable, Sequence
 
 from ..records import Cost, SweepResult, TrialResult
-from .formats import NONE, accuracy, duration, integer, one_line, scalar
+from .formats import NONE, accuracy, duration, integer, one_line, plural, scalar
 from .main_table import DataTable
 from .published import exact_match, nearest
 from .settings import EVALUATIONS, Protocol, Setting, Spread, commonest, group_settings, spread
@@ -96,8 +97,8 @@ def search_table(result: SweepResult) -> Table:
         for protocol, scores in scored.items():
             score, best = max(scores, key=lambda pair: pair[0].mean)
             axes = ", ".join(f"{key} = {scalar(value)}" for key, value in best.first.axes.items())
-            means = sorted(pair[0].mean for pair in scores)
-            middle = f"{means[len(means) // 2]:.1f} (of {len(means)})"
+            means = [pair[0].mean for pair in scores]
+            middle = f"{statistics.median(means):.1f} (of {len(means)})"
             rows.append([*row, Cell(axes or NONE, code=True), accuracy(score), middle, protocol.protocol])
         if not scored:
             rows.append([*row, NONE, NONE, NONE, NONE])
@@ -176,7 +177,7 @@ def environment_table(result: SweepResult) -> Table:
     rows: list[list[str | Cell]] = []
     for key, counts in sorted(values.items()):
         several = len(counts) > 1
-        texts = [f"{value} ({count} trials)" if several else value for value, count in sorted(counts.items())]
+        texts = [f"{value} ({plural(count, 'trial')})" if several else value for value, count in sorted(counts.items())]
         rows.append([key, Cell("; ".join(texts), code=True)])
     rows.append(["ssl-sweep", Cell(result.version, code=True)])
     rows.append(["written", Cell(result.created, code=True)])

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "{http://www.w3.org/1999/xlink}href"
@@ -42,7 +43,7 @@ THEME = {
 LIGHT = {name: light for name, (light, _) in THEME.items()}
 HUES = [name for name in THEME if re.fullmatch(r"m\d", name)]
 
-RC: dict[str, Any] = {
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
@@ -100,9 +101,8 @@ def theme_css(dark: bool) -> str:
 
 def new_figure(width: int, height: int) -> Figure:
     """A figure of so many CSS pixels; to be made, drawn on and rendered under ``rc_context(RC)``."""
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # pyright: ignore[reportOptionalMemberAccess]
-    return figure
+    engine = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
+    return Figure(figsize=(width / 72, height / 72), dpi=72, layout=engine)
 
 
 def render(figure: Figure, name: str, title: str, description: str) -> Drawing:
@@ -167,8 +167,9 @@ def _drop(root: ElementTree.Element, tag: str) -> None:
 def standalone(plot: Plot, columns: int = 3) -> str:
     """The drawings side by side in one SVG file with the themes in it, for where there is no style sheet."""
     columns = min(columns, len(plot.drawings))
-    width = max(drawing.width for drawing in plot.drawings)
-    height = max(drawing.height for drawing in plot.drawings)
+    gap = 16 if len(plot.drawings) > 1 else 0
+    width = gap + max(drawing.width for drawing in plot.drawings)
+    height = gap + max(drawing.height for drawing in plot.drawings)
     rows = -(-len(plot.drawings) // columns)
     placed = "".join(
         drawing.svg.replace("<svg ", f'<svg x="{index % columns * width}" y="{index // columns * height}" ', 1)

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+NONE = "–"
+"""Stands where there is no value."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -57,6 +60,15 @@ class Table:
             else:
                 spans.append((column.group, 1))
         return spans
+
+    def alike(self) -> dict[int, str]:
+        """Sizes that are the same in every row, by column: where there is little room, they are said once."""
+        shared: dict[int, str] = {}
+        for index, column in enumerate(self.columns):
+            texts = {row.cells[index].text for row in self.rows} - {NONE}
+            if column.label in ("backbone", "batch size", "epochs") and len(texts) == 1:
+                shared[index] = texts.pop()
+        return shared
 
 
 def plain_table(title: str, labels: Sequence[str], rows: Iterable[Sequence[str | Cell]], numeric: str = "") -> Table:

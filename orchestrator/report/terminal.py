@@ -32,14 +32,19 @@ def _rich(table: Table) -> "RichTable":
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
+    alike = table.alike()
+    shared = ", ".join(f"{table.columns[index].label} {text}" for index, text in alike.items())
+    title = Text(f"{table.title}: {shared}" if shared else table.title)
+    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, column in enumerate(table.columns):
+        if index in alike:
+            continue
         label = f"{column.group}\n{column.label}" if column.group else f"\n{column.label}"
         drawn.add_column(Text(label), justify="right" if column.numeric else "left")
     for index, row in enumerate(table.rows):
         if row.baseline and not (index and table.rows[index - 1].baseline):
             drawn.add_section()
-        drawn.add_row(*(_text(cell, row) for cell in row.cells))
+        drawn.add_row(*(_text(cell, row) for index, cell in enumerate(row.cells) if index not in alike))
     return drawn
 
 

@@ -1,0 +1,58 @@
+"""From an encoded image to RGB pixels.
+
+Orientation follows the EXIF tag; transparency is laid over white; palettes, gray and CMYK become RGB as Pillow converts
+them; 16-bit gray keeps its upper eight bits.
+"""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Pixels = NDArray[np.uint8]
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+"""What Pillow raises on damaged files, besides its own `UnidentifiedImageError` (an OSError)."""
+
+LONGEST = 4
+"""Of the limit on the shorter side, how many times the longer may be: one panorama would pad its whole batch."""
+
+
+def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
+    """RGB pixels (H, W, 3) of an image. Raises one of `UNREADABLE` where it is damaged.
+
+    With `shorter_side`, an image larger than this is reduced to it (the longer side to at most four times as much),
+    which bounds memory: JPEGs by their own scaling while that stays larger, and the rest by an antialiased resize.
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        if shorter_side is not None:
+            image.draft(None, (shorter_side, shorter_side))  # never smaller than asked for
+        rgb = _to_rgb(ImageOps.exif_transpose(image))
+    if shorter_side is not None:
+        scale = min(1.0, shorter_side / min(rgb.size), LONGEST * shorter_side / max(rgb.size))
+        if scale < 1:
+            width, height = (max(1, round(side * scale)) for side in rgb.size)
+            rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(rgb)
+
+
+def verify(encoded: bytes) -> None:
+    """Read an image through to its end, JPEGs at an eighth of their size. Raises one of `UNREADABLE`."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        image.draft(None, (1, 1))
+        _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

@@ -1,0 +1,95 @@
+"""Images in class folders, on disk or in a tar archive."""
+
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .sources import Item, Rows, Source, split_off_test
+
+EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"))
+TEST_FOLDERS = ("test", "val", "validation")
+
+IMAGENETTE_CLASSES = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+
+
+def class_folders(path: Path) -> Source:
+    """A folder with `train/` and `test/` or `val/` (the first that has class folders), or with class folders alone.
+
+    Without a test part, a tenth of each class becomes one. Raises DataError where no images are found, or where the test
+    part has a class that the training part lacks.
+    """
+    if not (path / "train").is_dir():
+        classes = _class_names(path)
+        return split_off_test(classes, _rows(path, classes))
+    classes = _class_names(path / "train")
+    train = _rows(path / "train", classes)
+    for name in TEST_FOLDERS:
+        if (path / name).is_dir() and any(entry.is_dir() for entry in (path / name).iterdir()):
+            unknown = sorted(set(_class_names(path / name)) - set(classes))
+            if unknown:
+                raise DataError(f"{path / name} has the class '{unknown[0]}', which {path / 'train'} lacks")
+            return Source(classes, train, _rows(path / name, classes))
+    return split_off_test(classes, train)
+
+
+def imagenette(path: Path, scratch: Path) -> Source:
+    """Imagenette's folder, the folder above it, or its .tgz, which is unpacked to `scratch`."""
+    if path.is_file():
+        _unpack(path, scratch)
+        path = scratch
+    inside = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "train").is_dir()]
+    if not inside:
+        raise DataError(f"{path} holds no folder `train`; Imagenette has train/ and val/ with a folder for each class")
+    source = class_folders(inside[0])
+    return source._replace(classes=tuple(IMAGENETTE_CLASSES.get(name, name) for name in source.classes))
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    names = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    if not names:
+        raise DataError(f"{path} has no class folders; one folder of images for each class is needed")
+    return names
+
+
+def _rows(path: Path, classes: tuple[str, ...]) -> Rows:
+    """All images below the class folders, by class and then by path: the same order on every file system."""
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        walked = (Path(folder, file) for folder, _, names in os.walk(path / name, followlinks=True) for file in names)
+        found = sorted((file for file in walked if file.suffix.lower() in EXTENSIONS), key=lambda file: file.as_posix())
+        files += found
+        labels += [label] * len(found)
+    if not files:
+        raise DataError(f"{path} holds no images; files may end in {', '.join(sorted(EXTENSIONS))}")
+
+    def read(rows: NDArray[np.int64]) -> Iterator[Item]:
+        for row in rows.tolist():
+            yield Item(str(files[row]), files[row].read_bytes)
+
+    return Rows(np.array(labels, dtype=np.int64), read)
+
+
+def _unpack(archive: Path, scratch: Path) -> None:
+    """Unpack a tar archive. Raises DataError where it is damaged or a member would land outside of `scratch`."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")  # refuses absolute paths, `..`, links out, devices
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{archive} cannot be unpacked: {error}") from error

@@ -1,0 +1,125 @@
+"""From a source of images to Arrow files, once."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from .config import DatasetConfig
+from .errors import DataError
+from .folder_source import class_folders, imagenette
+from .parquet_source import parquet_files
+from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
+from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
+from .store import write_split
+from .stratify import stratified_rows
+
+SUBSET_SALT = 2
+
+
+def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int], None] | None = None) -> Prepared:
+    """The data set as Arrow files under `root`; what is there already is used as it is.
+
+    `on_progress` is told images done and images in all. Everything is written to a temporary folder that is renamed at
+    the end: a killed run leaves nothing that looks complete, and of two at the same time the first wins.
+    Raises DataError where the source is missing, lacks what it needs, or has damaged images.
+    """
+    found = find_prepared(config, root)
+    if found is not None:
+        return found
+    folder = prepared_folder(config, root)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write(config, root, scratch, on_progress or (lambda _done, _total: None))
+        try:
+            scratch.rename(folder)
+        except OSError:  # another process was faster
+            if not folder.exists():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    prepared = find_prepared(config, root)
+    if prepared is None:
+        raise DataError(
+            f"data set '{config.name}': the source at {config.path} changed while it was read; prepare it again"
+        )
+    return prepared
+
+
+def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callable[[int, int], None]) -> None:
+    unpacked = scratch / "unpacked"
+    classes, train, test = _open(config, root, unpacked)
+    train = _subset(train, config.train_images, "train_images")
+    test = _subset(test, config.test_images, "test_images")
+    n, total = len(train.labels), len(train.labels) + len(test.labels)
+    stored_train = write_split(train, scratch / "train.arrow", len(classes), lambda done: on_progress(done, total))
+    stored_test = write_split(test, scratch / "test.arrow", len(classes), lambda done: on_progress(n + done, total))
+    shutil.rmtree(unpacked, ignore_errors=True)
+    content = [classes, config.train_images, config.test_images, stored_train.digest, stored_test.digest]
+    contents = Contents(
+        name=config.name,
+        fingerprint=hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16],
+        classes=classes,
+        train=stored_train.info,
+        test=stored_test.info,
+    )
+    scratch.chmod(0o755)  # mkdtemp's 0o700 would shut out colleagues who share the folder
+    (scratch / "meta.json").write_text(contents.model_dump_json(indent=2))
+
+
+def _open(config: DatasetConfig, root: Path, scratch: Path) -> Source:
+    path = source_path(config)
+    if config.name == "digits":
+        return digits()
+    if config.name == "cifar10":
+        return _cifar10(path or _download_cifar10(root))
+    if config.name == "imagenette":
+        return imagenette(path or _download_imagenette(root), scratch)
+    assert path is not None  # DatasetConfig requires it
+    if config.name == "parquet":
+        return parquet_files(path)
+    if path.is_file():
+        raise DataError(f"{path} is a file; data set 'folder' needs a folder with a folder of images for each class")
+    return class_folders(path)
+
+
+def _cifar10(path: Path) -> Source:
+    for folder in (path, path / "cifar-10-batches-py"):
+        if (folder / "data_batch_1").exists():
+            return cifar10_batches(folder)
+    return parquet_files(path, CIFAR10_CLASSES)
+
+
+def _download_cifar10(root: Path) -> Path:
+    from torchvision.datasets import CIFAR10  # imports torch
+
+    return _download("cifar10", lambda: CIFAR10(root / "downloads", download=True), root / "downloads")
+
+
+def _download_imagenette(root: Path) -> Path:
+    from torchvision.datasets import Imagenette
+
+    folder = root / "downloads" / "imagenette2-160"
+    if folder.exists():
+        return folder
+    return _download("imagenette", lambda: Imagenette(root / "downloads", size="160px", download=True), folder)
+
+
+def _download(name: str, fetch: Callable[[], object], folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fetch()
+    except (OSError, RuntimeError) as error:  # no network, or a checksum that does not match
+        raise DataError(f"data set '{name}' cannot be downloaded ({error}); give its `path` instead") from error
+    return folder
+
+
+def _subset(rows: Rows, count: int | None, setting: str) -> Rows:
+    if count is None:
+        return rows
+    if count > len(rows.labels):
+        raise DataError(f"{setting} is {count}, but there are {len(rows.labels)} images; it must not be more")
+    return rows.take(stratified_rows(rows.labels, count, SUBSET_SALT))

@@ -1,0 +1,103 @@
+"""What a prepared data set is, and where it lies. Free of torch and pyarrow, so that a plan is made in a blink."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from ..methods.config import Config
+from .config import DatasetConfig, DatasetName
+from .errors import DataError
+
+Split = Literal["train", "test"]
+
+LAYOUT = 1
+"""Raised whenever the stored files change their meaning; older ones are then prepared again."""
+
+IMAGE_SIZES: dict[DatasetName, int] = {"digits": 16, "cifar10": 32, "imagenette": 128, "folder": 224, "parquet": 224}
+"""Pixels at which the images of a data set are used where its configuration does not say."""
+
+
+class SplitInfo(Config):
+    """One split as stored: `raw` pixels of one size, or the images as they were `encoded` (then without a size)."""
+
+    count: int
+    encoding: Literal["raw", "encoded"]
+    height: int | None
+    width: int | None
+    class_counts: tuple[int, ...]
+
+
+class Contents(Config):
+    """What `meta.json` says about the Arrow files beside it."""
+
+    name: DatasetName
+    fingerprint: str
+    """Hash of images as they came, labels, class names and subset; the same on every machine."""
+    classes: tuple[str, ...]
+    train: SplitInfo
+    test: SplitInfo
+
+
+class Prepared(Contents):
+    """A data set that is ready: its contents, where they lie, and how the configuration wants them used."""
+
+    folder: Path
+    image_size: int
+    holdout: float
+
+    def split(self, split: Split) -> SplitInfo:
+        return self.train if split == "train" else self.test
+
+    def arrow_file(self, split: Split) -> Path:
+        return self.folder / f"{split}.arrow"
+
+
+def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
+    """The prepared data set under `root`, or None. Raises DataError where the source itself does not exist."""
+    folder = prepared_folder(config, root)
+    try:
+        contents = Contents.model_validate_json((folder / "meta.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Prepared(
+        **dict(contents),
+        folder=folder,
+        image_size=config.image_size or IMAGE_SIZES[config.name],
+        holdout=config.holdout,
+    )
+
+
+def prepared_folder(config: DatasetConfig, root: Path) -> Path:
+    """Where `config` is prepared to: one folder for each source, state of the source, and subset."""
+    path = source_path(config)
+    key = [LAYOUT, str(path), _state(path), config.train_images, config.test_images]
+    return root.resolve() / f"{config.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+
+
+def source_path(config: DatasetConfig) -> Path | None:
+    """The configured path, absolute, or None. Raises DataError where nothing is there."""
+    if config.path is None:
+        return None
+    path = Path(config.path).expanduser().resolve()
+    if not path.exists():
+        raise DataError(
+            f"data set '{config.name}': there is nothing at {path}; `path` must be an existing file or folder"
+        )
+    return path
+
+
+def _state(path: Path | None) -> str:
+    """Hash of the names, sizes and times of all files: it changes when any of them is added, removed or rewritten."""
+    state = hashlib.sha256()
+    if path is None:
+        return ""
+    if path.is_file():
+        entries = [("", path.stat())]
+    else:
+        files = (Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
+        entries = sorted((str(file.relative_to(path)), file.stat()) for file in files if file.exists())
+    for name, stat in entries:
+        state.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return state.hexdigest()

@@ -1,0 +1,78 @@
+"""Crop, flip and antialiased resize of each image of a batch as two matrix products, `Wy @ image @ Wx.T`.
+
+The rows of `Wy` and `Wx` hold the filter weights of Pillow (`src/libImaging/Resample.c`), which rounds to whole grey
+levels after the horizontal pass and again after the vertical one; so does this.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .device import to_device
+
+Filter = Literal["bilinear", "bicubic"]
+Boxes = NDArray[np.float32]
+
+SMALL = 64 * 64
+"""Up to this many source pixels a batched product is fastest on a CPU; above, it pays to leave out what is cropped away."""
+
+
+def resample(pixels: Tensor, crops: Boxes, bounds: Boxes, size: int, kind: Filter) -> Tensor:
+    """Each image's crop at `size` x `size`, in whole grey levels from 0 to 255, float32 (B, 3, size, size).
+
+    pixels: (B, 3, H, W), uint8. crops: (B, 4), the x0, y0, x1, y1 that become the edges of the result; x0 > x1 flips.
+    bounds: (B, 4), the area that filters may read, in the same form. With the whole image the result is Pillow's
+    ``image.resize(size, box=crop)``; with the crop itself, ``image.crop(crop).resize(size)``.
+    """
+    height, width = pixels.shape[-2:]
+    x0, y0, x1, y1 = to_device(crops, pixels.device).unbind(1)
+    low_x, low_y, high_x, high_y = to_device(bounds, pixels.device).unbind(1)
+    wx = filter_weights(x0, x1, low_x, high_x, width, size, kind)  # (B, size, W)
+    wy = filter_weights(y0, y1, low_y, high_y, height, size, kind)  # (B, size, H)
+    if pixels.device.type != "cpu" or height * width <= SMALL:
+        return _two_passes(pixels, wy, wx)
+    out = torch.empty(len(pixels), 3, size, size)
+    for i, (left, top, right, bottom) in enumerate(bounds.astype(np.int64).tolist()):
+        one = slice(i, i + 1)
+        out[one] = _two_passes(pixels[one, :, top:bottom, left:right], wy[one, :, top:bottom], wx[one, :, left:right])
+    return out
+
+
+def _two_passes(pixels: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
+    """pixels: (B, 3, H, W); wy: (B, size, H); wx: (B, size, W). Returns (B, 3, size, size)."""
+    b, _, height, width = pixels.shape
+    rows = pixels.float().reshape(b, 3 * height, width) @ wx.mT  # (B, 3 H, size)
+    rows = rows.round_().clamp_(0, 255).view(b, 3, height, -1)
+    return (wy[:, None] @ rows).round_().clamp_(0, 255)
+
+
+def filter_weights(
+    start: Tensor, end: Tensor, low: Tensor, high: Tensor, length: int, size: int, kind: Filter
+) -> Tensor:
+    """Weights (B, size, length) that take a line of `length` pixels to `size` pixels between `start` and `end`.
+
+    All bounds are (B,), in pixels; nothing outside of ``low <= x < high`` has weight. Each row sums to 1.
+    """
+    scale = (end - start)[:, None] / size  # (B, 1); negative where flipped
+    centers = start[:, None] + (torch.arange(size, device=start.device) + 0.5) * scale  # (B, size)
+    stretch = scale.abs().clamp_(min=1)  # antialiasing: the filter is as wide as the step between two results
+    pixels = torch.arange(length, device=start.device) + 0.5  # (length,)
+    inside = (pixels > low[:, None]) & (pixels < high[:, None])  # (B, length)
+    distance = (pixels - centers[..., None]).div_(stretch[..., None]).abs_()  # (B, size, length)
+    weights = _triangle(distance) if kind == "bilinear" else _cubic(distance)
+    weights *= inside[:, None]
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def _triangle(distance: Tensor) -> Tensor:
+    return distance.neg_().add_(1).clamp_(min=0)
+
+
+def _cubic(x: Tensor, a: float = -0.5) -> Tensor:
+    """Keys' cubic filter with Pillow's parameter."""
+    inner = ((a + 2) * x - (a + 3)) * x * x + 1
+    outer = ((x - 5) * x + 8) * x * a - 4 * a
+    return torch.where(x < 1, inner, torch.where(x < 2, outer, 0))

@@ -1,0 +1,138 @@
+"""Views of a batch of images, made on their device, each image with its own parameters."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..methods.base import Batch, View
+from ..methods.config import ViewConfig, ViewsConfig
+from . import color
+from .device import to_device
+from .random_stream import uniforms
+from .resample import resample
+from .view_parameters import SLOTS, ViewParameters, view_parameters
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""ImageNet's, for every data set, as in the published benchmarks."""
+
+CPU_CHUNK = 1 << 20
+"""Numbers that a step works on at once on a CPU: few enough for its caches, enough to hide the cost of each call."""
+
+CUDA_CHUNK = 1 << 28
+
+
+class Images(NamedTuple):
+    """Images of one batch, each in the upper left corner of its row; what lies beyond its size is ignored."""
+
+    pixels: Tensor  # (B, 3, H, W), uint8
+    sizes: Tensor  # (B, 2), int64, on the CPU: height and width of each
+
+
+def make_views(
+    images: Images, labels: Tensor, views: ViewsConfig, image_size: int, *, seed: int, epoch: int, samples: Tensor
+) -> Batch:
+    """All views of a batch. samples: (B,), the stable number of each image in its data set.
+
+    What is drawn for an image depends on (seed, epoch, sample, view) alone: neither the rest of the batch, nor the rank, nor
+    the device changes it.
+    """
+    made: list[list[View]] = []
+    index = 0
+    for group in (views.global_views, views.local_views):
+        made.append([])
+        for view in group:
+            for _ in range(view.count):
+                uniform = uniforms(seed, epoch, samples.cpu().numpy(), index, SLOTS)
+                parameters = view_parameters(view, images.sizes.numpy(), uniform)
+                made[-1].append(make_view(images, view, view.pixels(image_size), parameters))
+                index += 1
+    return Batch(made[0], made[1], labels)
+
+
+def make_view(images: Images, view: ViewConfig, size: int, parameters: ViewParameters) -> View:
+    """One view of each image: crop, flip, jitter, gray, blur and solarize in the order of `view`, normalise."""
+    device = images.pixels.device
+    crop = parameters.crop.astype(np.float32)
+    flipped = np.where(parameters.flip[:, None], crop[:, [2, 1, 0, 3]], crop)
+    out = torch.empty(len(crop), 3, size, size, device=device)
+    for rows in _chunks(images, size):
+        image = resample(images.pixels[rows], flipped[rows], crop[rows], size, view.interpolation).div_(255)
+        _color(image, view, parameters.rows(rows))
+        _normalise(image, out[rows])
+    height, width = images.sizes.numpy().T
+    box = flipped / np.stack([width, height, width, height], axis=1).astype(np.float32)
+    return View(out, to_device(box, device))
+
+
+def evaluation_view(images: Images, image_size: int) -> Tensor:
+    """The images as evaluation sees them, (B, 3, S, S): shorter side to S, central crop of S, normalised.
+
+    From S = 224 on the shorter side goes to 256/224 of S first, as is usual. Bilinear and antialiased as Pillow's, sizes
+    and places as torchvision's `Resize` and `CenterCrop`; images of that size already are not changed.
+    """
+    shorter = round(image_size * 256 / 224) if image_size >= 224 else image_size
+    size = images.sizes.numpy()  # (B, 2)
+    resized = (shorter * size / size.min(axis=1, keepdims=True)).astype(np.int64)
+    offset = np.rint((resized - image_size) / 2)
+    scale = size / resized  # source pixels for each pixel of the result
+    crops = np.concatenate([offset * scale, (offset + image_size) * scale], axis=1)[:, [1, 0, 3, 2]].astype(np.float32)
+    bounds = np.concatenate([np.zeros_like(size), size], axis=1)[:, [1, 0, 3, 2]].astype(np.float32)
+    out = torch.empty(len(size), 3, image_size, image_size, device=images.pixels.device)
+    for rows in _chunks(images, image_size):
+        image = resample(images.pixels[rows], crops[rows], bounds[rows], image_size, "bilinear")
+        _normalise(image.div_(255), out[rows])
+    return out
+
+
+def _chunks(images: Images, size: int) -> Iterator[slice]:
+    """Rows to work on together, so that what lies between two steps stays small."""
+    b, _, height, width = images.pixels.shape
+    numbers = CPU_CHUNK if images.pixels.device.type == "cpu" else CUDA_CHUNK
+    step = max(1, numbers // (3 * max(height * width, size * size)))
+    return (slice(start, start + step) for start in range(0, b, step))
+
+
+def _color(images: Tensor, view: ViewConfig, parameters: ViewParameters) -> None:
+    """Jitter, gray, blur and solarize in place, each on the images that it concerns."""
+    _jitter(images, parameters)
+    _apply(images, parameters.gray, lambda some: color.gray(some).expand(-1, 3, -1, -1))
+    if view.solarize_before_blur:
+        _solarize(images, view, parameters)
+    if parameters.blur.any():
+        taps = to_device(color.box_taps(parameters.sigma[parameters.blur]), images.device)
+        _apply(images, parameters.blur, lambda some: color.pillow_blur(some, taps))
+    if not view.solarize_before_blur:
+        _solarize(images, view, parameters)
+
+
+def _jitter(images: Tensor, parameters: ViewParameters) -> None:
+    """Four rounds; in each, the images whose turn it is for an operation go through it together."""
+    for turn in range(4):
+        for number, operation in enumerate(color.OPERATIONS):
+            now = parameters.jitter & (parameters.order[:, turn] == number)
+            factor = to_device(parameters.factors[now, number].astype(np.float32), images.device)
+            _apply(images, now, lambda some, operation=operation, factor=factor: operation(some, factor))
+
+
+def _solarize(images: Tensor, view: ViewConfig, parameters: ViewParameters) -> None:
+    if view.solarize is not None:
+        threshold = view.solarize.threshold / 255
+        _apply(images, parameters.solarize, lambda some: color.solarize(some, threshold))
+
+
+def _apply(images: Tensor, mask: NDArray[np.bool_], operation: Callable[[Tensor], Tensor]) -> None:
+    """Put the images of `mask` (B,) through `operation`, in place."""
+    if mask.any():
+        chosen = to_device(np.flatnonzero(mask), images.device)
+        images.index_copy_(0, chosen, operation(images.index_select(0, chosen)))
+
+
+def _normalise(images: Tensor, out: Tensor) -> None:
+    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(STD, device=images.device)[:, None, None]
+    torch.sub(images, mean, out=out).div_(std)

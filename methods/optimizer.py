@@ -1,0 +1,40 @@
+"""The optimizer of a method and its rates, which are a pure function of progress."""
+
+from typing import Any
+
+from torch.optim import SGD, AdamW, Optimizer
+
+from .base import Method, Progress
+from .config import OptimizerConfig, ScheduleConfig
+from .parts.lars import Lars
+from .parts.schedules import cosine, warmup_cosine
+
+
+def build_optimizer(method: Method[Any], config: OptimizerConfig, batch_size: int) -> Optimizer:
+    """The optimizer over `method.param_groups()`, for a global batch of `batch_size` images."""
+    groups = [group for group in method.param_groups() if group["params"]]
+    for group in groups:
+        group["decay"] = group["decay"] or not config.exclude_norm_and_bias
+        group["weight_decay"] = config.weight_decay if group["decay"] else 0.0
+    lr = config.peak_lr(batch_size)
+    if config.name == "sgd":
+        return SGD(groups, lr, momentum=config.momentum)
+    if config.name == "adamw":
+        return AdamW(groups, lr, betas=config.betas)
+    return Lars(groups, lr, config.momentum, config.weight_decay, config.trust_coefficient)
+
+
+def set_rates(
+    optimizer: Optimizer, config: OptimizerConfig, schedule: ScheduleConfig, batch_size: int, progress: Progress
+) -> float:
+    """Set the learning rate and the weight decay of this step in every group, and return the rate."""
+    warmup_steps = round(schedule.warmup_epochs * progress.steps_per_epoch)
+    factor = warmup_cosine(progress.step, warmup_steps, progress.total_steps, schedule.final_lr_factor)
+    lr = config.peak_lr(batch_size) * factor
+    weight_decay = config.weight_decay
+    if config.final_weight_decay is not None:
+        weight_decay = cosine(config.weight_decay, config.final_weight_decay, progress.fraction)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        group["weight_decay"] = weight_decay if group["decay"] else 0.0
+    return lr

@@ -1,0 +1,72 @@
+"""Projection heads and predictors."""
+
+from itertools import pairwise
+from typing import Generic, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..encoder import Encoder
+
+HeadT = TypeVar("HeadT", bound=nn.Module)
+
+
+def mlp(
+    *widths: int, norm: bool = True, last_norm: bool = False, activation: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
+    """Linear layers of these widths with batch norm and activation between them, and batch norm after the last.
+
+    A layer has no bias exactly where a norm follows, whose own bias would cancel it.
+    """
+    layers: list[nn.Module] = []
+    last = len(widths) - 2
+    for i, (width_in, width_out) in enumerate(pairwise(widths)):
+        has_norm = norm if i < last else last_norm
+        layers.append(nn.Linear(width_in, width_out, bias=not has_norm))
+        if has_norm:
+            layers.append(nn.BatchNorm1d(width_out))
+        if i < last:
+            layers.append(activation())
+    return nn.Sequential(*layers)
+
+
+class Projected(nn.Module, Generic[HeadT]):
+    """An encoder and the head on its pooled features."""
+
+    def __init__(self, encoder: Encoder, head: HeadT):
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embeddings (B, D) of images (B, 3, H, W)."""
+        return self.head(self.encoder(image))
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head: three layers with GELU, l2 normalisation, and scores on prototypes whose length is a gain of their own.
+
+    With `unit_prototypes` the gains stay at 1.
+    """
+
+    def __init__(
+        self, dim: int, hidden_dim: int, bottleneck_dim: int, prototypes: int, norm: bool, unit_prototypes: bool
+    ):
+        super().__init__()
+        self.mlp = mlp(dim, hidden_dim, hidden_dim, bottleneck_dim, norm=norm, activation=nn.GELU)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                    nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck_dim))
+        nn.init.kaiming_uniform_(
+            self.prototypes, a=5**0.5
+        )  # torch's default for a linear layer, as in the paper's code
+        self.gains = nn.Parameter(torch.ones(prototypes, 1), requires_grad=not unit_prototypes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores (B, prototypes) of features (B, dim)."""
+        z = F.normalize(self.mlp(features), dim=1)  # (B, bottleneck)
+        return F.linear(z, self.gains * F.normalize(self.prototypes, dim=1))

@@ -1,0 +1,125 @@
+"""What the report says and in which order; Markdown and HTML are two ways to set it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..records import SweepResult
+from .formats import accuracy, plural
+from .main_table import DataTable, data_tables
+from .sections import (
+    LogLink,
+    cost_table,
+    environment_table,
+    matched_notes,
+    other_settings,
+    search_table,
+    unfinished_table,
+)
+from .settings import BASELINES, EVALUATIONS, commonest, labels
+from .svg import Plot
+from .table import Table
+
+SEARCH_REMARK = (
+    "Chosen and scored on a part of the training set that was held out of the pretraining. The best of many tries is "
+    "better than it will be again, so none of these numbers is in the main table."
+)
+OTHER_REMARK = (
+    "The nearest runs that Lightly published for these methods, in batch size and epochs. The settings differ from ours: "
+    "these numbers are for orientation, and no difference is given."
+)
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """One data set: the main table, what was published, the plots."""
+
+    heading: str
+    table: Table
+    highlights: tuple[str, ...]
+    notes: tuple[str, ...]
+    other: Table
+    plots: tuple[Plot, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    title: str
+    command: str
+    summary: str
+    failures: str
+    """One sentence, or nothing where every trial has finished."""
+    data: tuple[DataSection, ...]
+    unfinished: Table
+    search: Table
+    cost: Table
+    environment: Table
+    search_remark: str = SEARCH_REMARK
+    other_remark: str = OTHER_REMARK
+
+
+def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
+    from .plots import draw_plots  # matplotlib: not needed for the tables
+
+    tables = data_tables(result)
+    methods = sorted({trial.method for trial in result.trials} - set(BASELINES))
+    sections = tuple(
+        DataSection(
+            f"Results on {data.dataset}",
+            data.table,
+            tuple(_highlights(data)),
+            tuple(matched_notes(data)),
+            other_settings(data),
+            draw_plots(data, methods, f"d{index}-"),
+        )
+        for index, data in enumerate(tables, start=1)
+    )
+    return Document(
+        result.name,
+        result.command,
+        _summary(result, tables),
+        _failures(result),
+        sections,
+        unfinished_table(result, log_link),
+        search_table(result),
+        cost_table(result),
+        environment_table(result),
+    )
+
+
+def _summary(result: SweepResult, tables: Sequence[DataTable]) -> str:
+    trials = [trial for trial in result.trials if not trial.search]
+    sampled = len(result.trials) - len(trials)
+    if not result.trials:
+        return "No trials."
+    parts = [plural(len({trial.method for trial in result.trials} - set(BASELINES)), "method")]
+    parts += [plural(sum(len(data.settings) for data in tables), "setting")] if trials else []
+    parts += [plural(len({trial.seed for trial in trials}), "seed")] if trials else []
+    finished = sum(trial.status == "finished" for trial in trials)
+    done = f"{finished} of {plural(len(trials), 'trial')} finished" if trials else ""
+    search = f"{plural(sampled, 'search trial')} besides" if sampled and trials else plural(sampled, "search trial")
+    return f"{', '.join(parts)}; " + ", ".join(text for text in (done, search if sampled else "") if text) + "."
+
+
+def _failures(result: SweepResult) -> str:
+    counts = {status: sum(t.status == status for t in result.trials) for status in ("failed", "running", "missing")}
+    words = {"failed": "failed", "running": "still running", "missing": "not started"}
+    parts = [f"{count} {words[status]}" for status, count in counts.items() if count]
+    return f"Trials without a result: {', '.join(parts)}." if parts else ""
+
+
+def _highlights(data: DataTable) -> list[str]:
+    """The best setting by each evaluation; only where there is something to be better than."""
+    names = labels(data.settings)
+    found: list[str] = []
+    for name, title in EVALUATIONS.items():
+        protocol = commonest(data.settings, name)
+        if protocol is None:
+            continue
+        rows = [(s, label, s.top1(protocol)) for s, label in zip(data.settings, names, strict=True) if not s.baseline]
+        scored = [(top1.mean, label, top1) for _, label, top1 in rows if top1]
+        if len(scored) > 1:
+            _, label, top1 = max(scored, key=lambda entry: entry[0])
+            several = sum(other.name == name for other in data.protocols) > 1
+            by = f" by {protocol.protocol}" if several else ""
+            found.append(f"Best {title} top-1{by}: {label}, {accuracy(top1)}")
+    return found

@@ -1,0 +1,80 @@
+"""The report as Markdown, for a repository or an issue; the plots are files beside it."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from .document import Document
+from .formats import one_line
+from .table import Cell, Row, Table
+
+
+def to_markdown(document: Document, plot_paths: Mapping[str, str]) -> str:
+    """`plot_paths`: from a plot's name to its file, relative to the report."""
+    blocks = [block for block in _blocks(document, plot_paths) if block]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
+    yield f"# {escape(document.title)}"
+    yield escape(document.summary)
+    yield f"**{escape(document.failures)}**" if document.failures else ""
+    for section in document.data:
+        yield f"## {escape(section.heading)}"
+        yield "\n".join(f"- {escape(text)}" for text in section.highlights)
+        yield _table(section.table)
+        notes = [
+            f"{note.mark} {note.protocol}, {note.text}"
+            + (f"; changed from the protocol: {note.changed}" if note.changed else "")
+            for note in section.table.notes
+        ]
+        yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks, *section.notes))
+        if section.other.rows:
+            yield "### Published, other setting"
+            yield escape(document.other_remark)
+            yield _table(section.other)
+        for plot in section.plots:
+            path = plot_paths.get(plot.name)
+            yield f"### {escape(plot.title)}"
+            yield f"![{escape(plot.description)}]({path})" if path else escape(plot.missing)
+            yield escape(plot.caption)
+    if document.unfinished.rows:
+        yield "## Trials without a result"
+        yield _table(document.unfinished)
+    if document.search.rows:
+        yield "## Search"
+        yield escape(document.search_remark)
+        yield _table(document.search)
+    if document.cost.rows:
+        yield "## Cost"
+        yield _table(document.cost)
+    yield "## Environment"
+    yield _fenced(document.command)
+    yield _table(document.environment)
+
+
+def escape(text: str) -> str:
+    """Text as itself: nothing in it is markup, a cell's end or a new line."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", one_line(text).replace("&", "&amp;"))
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{text}\n{fence}"
+
+
+def _table(table: Table) -> str:
+    heads = [" ".join(part for part in (column.group, column.label) if part) for column in table.columns]
+    rule = ["---:" if column.numeric else "---" for column in table.columns]
+    rows = [[_cell(cell, row) for cell in row.cells] for row in table.rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in ([escape(head) for head in heads], rule, *rows))
+
+
+def _cell(cell: Cell, row: Row) -> str:
+    text = escape(cell.text)
+    if cell.href:
+        target = re.sub(r"[\s<>()|\\]", lambda found: f"%{ord(found.group()):02X}", cell.href)
+        text = f"[{text}]({target})"
+    if cell.best:
+        return f"**{text}**"
+    return f"_{text}_" if row.baseline and text else text

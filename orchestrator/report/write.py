@@ -1,0 +1,68 @@
+"""Writes a report: the page, the Markdown with its plots, and the numbers behind them."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..records import SweepResult
+from .sections import LogLink
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    html: Path
+    markdown: Path
+    parquet: Path
+    csv: Path
+    plots: tuple[Path, ...]
+    """The plots of the Markdown; the page has its own within it."""
+
+
+def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = None) -> ReportFiles:
+    """Writes the report of `result` into `folder`, over an earlier one. Equal results give equal files.
+
+    `log_link` gives the address of a trial's log, for a reader of the report; without it the recorded path is printed.
+    """
+    import pyarrow.csv as arrow_csv
+    import pyarrow.parquet as arrow_parquet
+
+    from .document import build_document
+    from .markdown import to_markdown
+    from .page import to_html
+    from .svg import standalone
+    from .tidy import tidy_table
+
+    document = build_document(result, log_link)
+    plots = {plot.name: plot for section in document.data for plot in section.plots if plot.drawings}
+    paths = {name: f"plots/{name}.svg" for name in plots}
+    table = tidy_table(result)
+
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for name, plot in plots.items():
+        _replace(folder / paths[name], _text(standalone(plot)))
+    for stale in set((folder / "plots").glob("*.svg")) - {folder / path for path in paths.values()}:
+        stale.unlink()
+    files = ReportFiles(
+        folder / "report.html",
+        folder / "report.md",
+        folder / "results.parquet",
+        folder / "results.csv",
+        tuple(folder / path for path in paths.values()),
+    )
+    _replace(files.html, _text(to_html(document)))
+    _replace(files.markdown, _text(to_markdown(document, paths)))
+    _replace(files.parquet, lambda path: arrow_parquet.write_table(table, path))
+    _replace(files.csv, lambda path: arrow_csv.write_csv(table, path))
+    return files
+
+
+def _text(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text, encoding="utf-8")
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside `path`, then renames: who reads meanwhile sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write(temporary)
+    temporary.replace(path)

@@ -1,0 +1,69 @@
+"""Methods, backbones and batches that are small enough for one core."""
+
+from typing import Any
+
+import torch
+from ssl_sweep.methods import METHODS, build_method, load_config_class
+from ssl_sweep.methods.base import Batch, Method, Progress, View
+from ssl_sweep.methods.config import BackboneConfig
+from ssl_sweep.methods.encoder import build_encoder, is_vit
+from torch import Tensor
+
+IMAGE_SIZE = 32
+CLASSES = 5
+VIT = BackboneConfig(
+    name="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
+)
+RESNET = BackboneConfig(name="test_resnet")  # timm's own small one
+CIFAR = BackboneConfig(name="resnet18-cifar")
+
+SMALL: dict[str, dict[str, Any]] = {
+    "simclr": {"hidden_dim": 32, "output_dim": 16},
+    "byol": {"hidden_dim": 32, "output_dim": 16},
+    "dino": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64, "freeze_last_layer_epochs": 1},
+    "mae": {"decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
+}
+TRAINED = tuple(name for name in METHODS if load_config_class(name).trains)
+FITTING = [
+    (name, backbone)
+    for name in TRAINED
+    for backbone in (VIT, RESNET)
+    if is_vit(backbone) or not load_config_class(name).needs_vit
+]
+IDS = [f"{name}-{backbone.name}" for name, backbone in FITTING]
+
+
+def tiny_method(name: str, backbone: BackboneConfig = VIT, **settings: Any) -> Method[Any]:
+    torch.manual_seed(0)
+    config = load_config_class(name)(**(SMALL.get(name, {}) | settings))
+    return build_method(config, build_encoder(backbone, IMAGE_SIZE), CLASSES)
+
+
+def progress(step: int) -> Progress:
+    return Progress(step, total_steps=8, steps_per_epoch=2, seed=3)
+
+
+def tiny_batch(method: Method[Any], batch_size: int = 4, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    views = method.config.views
+
+    def view(size: int) -> View:
+        image = torch.randn(batch_size, 3, size, size, generator=generator).to(dtype)
+        return View(image, torch.rand(batch_size, 4))
+
+    return Batch(
+        [view(IMAGE_SIZE) for one in views.global_views for _ in range(one.count)],
+        [view(16) for one in views.local_views for _ in range(min(2, one.count))],
+        torch.randint(CLASSES, (batch_size,), generator=generator),
+    )
+
+
+def rows(batch: Batch, start: int, stop: int) -> Batch:
+    def part(views: list[View]) -> list[View]:
+        return [View(view.image[start:stop], view.box[start:stop]) for view in views]
+
+    return Batch(part(batch.global_views), part(batch.local_views), batch.labels[start:stop])
+
+
+def state(method: Method[Any]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in method.state_dict().items()}

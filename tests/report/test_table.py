@@ -1,0 +1,225 @@
+"""Numbers of the main table, worked by hand; which numbers share a column; what is compared with published ones."""
+
+import statistics
+
+import pytest
+from made_by_hand import evaluation, full_sweep, sweep, trial
+from ssl_sweep.orchestrator.records import Cost, PretrainRecord
+from ssl_sweep.orchestrator.report import render_table
+from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
+from ssl_sweep.orchestrator.report.main_table import data_tables
+from ssl_sweep.orchestrator.report.published import published_rows
+from ssl_sweep.orchestrator.report.sections import (
+    cost_table,
+    environment_table,
+    other_settings,
+    search_table,
+    unfinished_table,
+)
+from ssl_sweep.orchestrator.report.settings import Spread, group_settings, labels, spread
+from ssl_sweep.orchestrator.report.table import Table
+
+
+def column(table: Table, label: str, group: str = "") -> list[str]:
+    index = next(i for i, c in enumerate(table.columns) if c.label == label and c.group.startswith(group))
+    return [row.cells[index].text for row in table.rows]
+
+
+def test_mean_and_sample_deviation() -> None:
+    assert spread([84.0, 85.0, 86.0]) == Spread(85.0, 1.0, 3)
+    assert spread([1.0, 4.0]) == Spread(2.5, statistics.stdev([1.0, 4.0]), 2)  # 2.1213, not the population's 1.5
+    assert spread([3.0]) == Spread(3.0, None, 1)
+    assert spread([]) is None
+
+
+def test_formats() -> None:
+    assert accuracy(Spread(84.96, 0.14, 3), 3) == "85.0 ± 0.1"
+    assert accuracy(Spread(84.96, None, 1)) == "85.0 (n = 1)"
+    assert [duration(s) for s in (0.42, 41, 245, 3599, 11520, 7200)] == [
+        "0.4 s", "41 s", "4 min 5 s", "1 h", "3 h 12 min", "2 h",
+    ]  # fmt: skip
+    assert [memory(b) for b in (1_540_000_000, 812_000_000, 999_600_000)] == ["1.5 GB", "812 MB", "1.0 GB"]
+    assert [difference(84.96, 84.8), difference(84.0, 84.8), difference(84.84, 84.8)] == ["+0.2", "−0.8", "0.0"]
+    assert [integer(n) for n in (9000, 10_000, 1_281_167)] == ["9000", "10\u202f000", "1\u202f281\u202f167"]
+
+
+def test_rows_of_the_full_sweep() -> None:
+    (table,) = render_table(full_sweep())
+    assert column(table, "method") == ["BYOL", "DINO", "SimCLR", "random"]  # baselines last
+    assert column(table, "n") == ["1 of 2 ▲", "0 of 1 ▲", "3", "1"]
+    assert column(table, "top-1", "kNN") == ["86.0", "–", "85.0 ± 1.0", "40.0"]
+    assert column(table, "best epoch*") == ["86.5", "–", "86.0 ± 1.0", "–"]
+    assert column(table, "epochs") == ["200", "200", "200", "–"]
+    assert column(table, "peak memory") == ["1.5 GB", "–", "1.5 GB", "–"]
+    assert [row.incomplete for row in table.rows] == [True, True, False, False]
+    top1 = next(i for i, c in enumerate(table.columns) if c.label == "top-1")
+    assert [row.cells[top1].best for row in table.rows] == [True, False, False, False]
+
+
+def test_a_baseline_is_never_best() -> None:
+    (table,) = render_table(
+        sweep(
+            trial("simclr", 0, evaluation(80.0)),
+            trial("byol", 0, evaluation(81.0)),
+            trial("supervised", 0, evaluation(94.0)),
+        )
+    )
+    bold = {row.cells[0].text for row in table.rows if any(cell.best for cell in row.cells)}
+    assert "supervised" not in bold and "BYOL" in bold
+
+
+def test_differing_settings_stand_in_columns_of_their_own() -> None:
+    other = evaluation(70.0, settings={"k": 20, "temperature": 0.1}, changed={"k": 20})
+    (table,) = render_table(sweep(trial("simclr", 0, evaluation(80.0)), trial("byol", 0, other)))
+    groups = [group for group, _ in table.header_groups() if group.startswith("kNN")]
+    assert len(groups) == 2 and "k = 20 " in " ".join(groups) and "k = 200" in " ".join(groups)
+    assert column(table, "top-1", groups[0]) != column(table, "top-1", groups[1])
+    assert [note.changed for note in table.notes].count("k = 20") == 1
+
+
+@pytest.mark.parametrize("changes", [{"protocol": "knn/lightly-cifar10@2"}, {"split": "holdout"}])
+def test_other_protocols_and_splits_stand_apart(changes: dict[str, object]) -> None:
+    (table,) = render_table(
+        sweep(trial("simclr", 0, evaluation(80.0)), trial("simclr", 1, evaluation(60.0, **changes)))
+    )
+    assert len(table.notes) == 2
+    shown = {cell.text for cell in table.rows[0].cells}
+    assert {"80.0 (n = 1)", "60.0 (n = 1)"} <= shown  # two seeds finished, one number each
+
+
+def test_trials_that_repeat_a_seed_are_not_averaged() -> None:
+    settings = group_settings(
+        [trial("byol", 0, evaluation(80.0), trial_id="a"), trial("byol", 0, evaluation(90.0), trial_id="b")]
+    )
+    assert [len(setting.trials) for setting in settings] == [1, 1]
+    assert labels(settings) == ["BYOL #a", "BYOL #b"]
+
+
+def test_settings_with_another_hash_are_rows_of_their_own() -> None:
+    (table,) = render_table(sweep(*(trial("byol", seed, evaluation(80.0), setting=s) for seed in (0, 1) for s in "xy")))
+    assert column(table, "method") == ["BYOL #x", "BYOL #y"] and column(table, "n") == ["2", "2"]
+
+
+def test_grid_axes_are_columns_and_sorted_as_numbers() -> None:
+    trials = [
+        trial(
+            "simclr", 0, evaluation(80.0), axes={"method.temperature": t, "pretrain.batch_size": 512}, trial_id=str(t)
+        )
+        for t in (10.0, 0.5, 2.0)
+    ]
+    (table,) = render_table(sweep(*trials))
+    assert column(table, "temperature") == ["0.5", "2", "10"]
+    assert "batch_size" not in {c.label for c in table.columns}  # the batch size has its column
+
+
+def test_data_sets_have_tables_of_their_own() -> None:
+    tables = render_table(
+        sweep(
+            trial("simclr", 0, evaluation(80.0)),
+            trial("simclr", 1, evaluation(30.0), full_dataset=False),
+            trial("simclr", 2, status="missing", dataset_fingerprint="", pretrain=None),
+        )
+    )
+    assert [table.title for table in tables] == ["cifar10, a part of it (data abc)", "cifar10 (data abc)"]
+    assert [len(table.rows) for table in tables] == [1, 1]
+    assert column(tables[1], "n") == ["1 of 2 ▲"]
+
+
+def test_published_best_epoch_is_compared_with_the_best_epoch() -> None:
+    (table,) = render_table(sweep(trial("simclr", 0, evaluation(80.0, best_top1=85.1))))
+    assert column(table, "Lightly best epoch") == ["84.8 (+0.3)"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"best_top1": 85.1, "changed": {"k": 20}}, {"best_top1": 85.1, "settings": {"k": 20, "temperature": 0.1}}],
+)
+def test_no_difference_where_the_published_figure_is_another_measure(changes: dict[str, object]) -> None:
+    (table,) = render_table(sweep(trial("simclr", 0, evaluation(80.0, **changes))))
+    assert "84.8 ‡" in {cell.text for cell in table.rows[0].cells}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"full_dataset": False},
+        {"image_size": 64},
+        {"backbone": "resnet18"},
+        {"axes": {"method.temperature": 0.5}},
+        {"epochs": 100},
+        {"dataset": "digits"},
+        {"method": "mocov3"},
+    ],
+)
+def test_no_published_figure_in_another_setting(changes: dict[str, object]) -> None:
+    (table,) = render_table(
+        sweep(trial(**{"method": "simclr", **changes}).model_copy(update={"evaluations": (evaluation(80.0),)}))
+    )
+    assert not any(c.label.startswith("Lightly") for c in table.columns)
+
+
+def test_the_nearest_published_run_is_listed_apart() -> None:
+    (data,) = data_tables(sweep(trial("simclr", 0, evaluation(80.0, best_top1=81.0), epochs=100)))
+    (row,) = other_settings(data).rows
+    texts = [cell.text for cell in row.cells]
+    assert texts[:3] == ["SimCLR", "ResNet-18", "kNN"]
+    assert texts[3:5] == ["batch 512, 200 epochs", "84.8 (best epoch on the test set)"]
+    (data,) = data_tables(sweep(trial("simclr", 0, evaluation(80.0), epochs=100, full_dataset=False)))
+    assert not other_settings(data).rows
+
+
+def test_published_figures() -> None:
+    rows = published_rows()
+    assert len(rows) == 99 and all(row.figures for row in rows)
+    byol = next(r for r in rows if (r.dataset, r.method, r.batch_size, r.epochs) == ("CIFAR-10", "BYOL", 512, 800))
+    assert byol.figures == {"knn_top1": 91.0} and byol.best_epoch == ("knn",)
+    dino = next(r for r in rows if (r.dataset, r.backbone, r.method) == ("ImageNet1k", "ViT-S/16", "DINO"))
+    assert dino.figures["linear_top5"] == 91.3 and dino.backbone_id == "vit_small_patch16_224" and dino.knn["k"] == 200
+
+
+def test_search_looks_at_the_held_out_part_only() -> None:
+    tried = [
+        trial(
+            "simclr",
+            0,
+            evaluation(score, split="holdout"),
+            evaluation(test),
+            search=True,
+            trial_id=f"t{i}",
+            axes={"t": i},
+        )
+        for i, (score, test) in enumerate([(70.0, 99.0), (72.0, 10.0), (71.0, 50.0)])
+    ]
+    result = sweep(*tried)
+    (row,) = search_table(result).rows
+    assert [cell.text for cell in row.cells][3:7] == ["3 of 3", "t = 1", "72.0 (n = 1)", "71.0 (of 3)"]
+    assert render_table(result) == ()
+
+
+def test_unfinished_trials_with_reason_and_log() -> None:
+    table = unfinished_table(full_sweep(), lambda t: f"../{t.trial_id}/log.txt" if t.status == "failed" else None)
+    failed, missing = table.rows
+    assert [cell.text for cell in failed.cells][:4] == [
+        "failed",
+        "BYOL",
+        "1",
+        "loss became nan at step 3 (after epoch 4 of 200)",
+    ]
+    assert failed.cells[5].text == "trials/byol-1/log.txt" and failed.cells[5].href == "../byol-1-/log.txt"
+    assert [cell.text for cell in missing.cells][:4] == ["missing", "DINO", "0", "not started"]
+
+
+def test_cost_and_environment() -> None:
+    cpu = PretrainRecord(
+        cost=Cost(seconds=30, workers=1, device="cpu", resident=5), epochs=1, final_loss=None, images_per_second=1
+    )
+    result = sweep(
+        trial("simclr", 0, evaluation(80.0), environment={"torch": "2.13", "python": "3.11"}),
+        trial("simclr", 1, environment={"torch": "2.14", "python": "3.11"}, pretrain=cpu),
+    )
+    stages = [[cell.text for cell in row.cells] for row in cost_table(result).rows]
+    assert stages[0] == ["pretraining", "2", "1 min 30 s", "45 s", "2 min 30 s", "CPU, NVIDIA H200"]
+    assert stages[-1][:3] == ["all", "3", "2 min 30 s"]
+    found = {row.cells[0].text: row.cells[1].text for row in environment_table(result).rows}
+    assert found["torch"] == "2.13 (1 trial); 2.14 (1 trial)" and found["python"] == "3.11"
+    assert found["data fingerprint, cifar10"] == "abc"
