@@ -45,8 +45,13 @@ def _two_passes(pixels: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
     """pixels: (B, 3, H, W); wy: (B, size, H); wx: (B, size, W). Returns (B, 3, size, size)."""
     b, _, height, width = pixels.shape
     rows = pixels.float().reshape(b, 3 * height, width) @ wx.mT  # (B, 3 H, size)
-    rows = rows.round_().clamp_(0, 255).view(b, 3, height, -1)
-    return (wy[:, None] @ rows).round_().clamp_(0, 255)
+    rows = _whole_levels(rows).view(b, 3, height, -1)
+    return _whole_levels(wy[:, None] @ rows)
+
+
+def _whole_levels(values: Tensor) -> Tensor:
+    """To the nearest of 0 to 255, halves upwards as Pillow (`round` takes them to even); in place."""
+    return values.add_(0.5).floor_().clamp_(0, 255)
 
 
 def filter_weights(

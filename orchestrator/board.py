@@ -37,13 +37,15 @@ class Board:
         self.max_failures = max_failures
         self.entries: dict[str, _Entry] = {}
         self.news_log: list[tuple[str, dict[str, Any]]] = []
+        self.tags: dict[str, str] = {}
         self.closed = False
         self.stopping = False
 
     # -- searchers --
 
-    def put(self, job: Job) -> None:
-        """Add a trial that waits for a gang. A trial that is there already stays as it is."""
+    def put(self, job: Job, tag: str) -> None:
+        """Add a trial that waits for a gang; `tag` is what Tune calls it. One that is there already stays as it is."""
+        self.tags[tag] = job.trial_id
         if job.trial_id in self.entries:
             return
         self.entries[job.trial_id] = _Entry(job)
@@ -111,6 +113,11 @@ class Board:
             entry.stop = True
             if entry.status == "waiting":
                 self._end(entry, "stopped", "not started")
+
+    def stop_tagged(self, tag: str) -> None:
+        """Stop the trial that Tune calls `tag`."""
+        if tag in self.tags:
+            self.stop(self.tags[tag])
 
     def close(self) -> None:
         """Gangs that find no trial go home."""

@@ -46,6 +46,7 @@ class GangConfig(NamedTuple):
     storage: str
     data_root: str
     gpus: bool
+    threads: int
     checkpoint_seconds: float
     compile: bool
 
@@ -64,6 +65,7 @@ def carry_trials(values: dict[str, Any]) -> None:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device() if config.gpus else torch.device("cpu")
     runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile)
+    torch.set_num_threads(config.threads)
     board = ray.get_actor(config.board, namespace=config.namespace)
     store = Store(config.storage)
     while True:

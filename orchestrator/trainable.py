@@ -22,7 +22,7 @@ def follow(config: dict[str, Any], board: str, namespace: str, metric: str | Non
     """
     actor = ray.get_actor(board, namespace=namespace)
     job = Job(*config["job"]) if "job" in config else sampled_job(config)
-    ray.get(actor.put.remote(job))
+    ray.get(actor.put.remote(job, tune.get_context().get_trial_id()))
     seen = 0
     epoch = 0
     while True:

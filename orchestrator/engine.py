@@ -1,0 +1,297 @@
+"""The engine: Ray Train carries trials on gangs that stay, Ray Tune samples, schedules and stops them.
+
+Everything here can be lost at any time: what is done is in the store, and the next `submit` goes on from there.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# Read by Ray when it is imported: quick answers to a dead worker, and an interrupt that is ours to handle.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+import ray.train
+import ray.train.torch
+from ray import tune
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from .board import Board, Job
+from .gang import GangConfig, carry_trials
+from .problems import UserError
+from .spec import ResourcesConfig
+from .store import Store
+from .trainable import follow
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+NAMESPACE = "ssl-sweep"
+FOLLOWER_CPUS = 0.01
+"""Of the function that follows a trial; Tune refuses none at all."""
+
+News = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one gang takes."""
+
+    workers: int
+    cpus: int
+    gpus: float
+
+    def fits(self, cpus: float, gpus: float) -> int:
+        """How many gangs the resources hold."""
+        by_cpu = int(cpus // (self.workers * self.cpus))
+        return min(by_cpu, int(gpus // (self.workers * self.gpus))) if self.gpus else by_cpu
+
+
+class Engine:
+    """A running Ray, its board, and the gangs that have been started."""
+
+    def __init__(self, resources: ResourcesConfig, store: Store, data_root: Path, news: News, embedded: bool):
+        self.resources, self.store, self.data_root, self.news = resources, store, data_root, news
+        self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
+        self.board_name = f"board-{uuid.uuid4().hex[:8]}"
+        self.board: Any = (
+            ray.remote(Board).options(name=self.board_name, namespace=NAMESPACE, num_cpus=0).remote(resources.max_failures)
+        )
+        total = ray.cluster_resources()
+        gpus = resources.gpus_per_worker
+        self.shape = Shape(
+            resources.workers,
+            resources.cpus_per_worker,
+            float(total.get("GPU", 0) > 0) if gpus is None else gpus,
+        )
+        # An embedded Ray has one CPU more than the machine, for the followers; see `started`.
+        self.cpus = total.get("CPU", 0) - 1 if embedded else total.get("CPU", 0)
+        self.gpus = total.get("GPU", 0)
+        self.gangs: list[threading.Thread] = []
+        self.gang_errors: list[BaseException] = []
+        self.seen = 0
+        self.interrupts = 0
+        if not self.shape.fits(self.cpus, self.gpus):
+            raise UserError(
+                f"resources: a trial takes {self.shape.workers} workers with {self.shape.cpus} CPUs and"
+                f" {self.shape.gpus:g} GPUs each, and Ray has {self.cpus:g} CPUs and {self.gpus:g} GPUs in all"
+            )
+
+    def run(self, jobs: list[Job]) -> None:
+        """Carry the jobs; returns when all have ended, or when the user stopped them."""
+        space = {"job": tune.grid_search([tuple(job) for job in jobs])}
+        self._tune(space, len(jobs), metric=None)
+
+    def search(
+        self, space: dict[str, Any], searcher: Searcher | None, scheduler: Any, samples: int, metric: str
+    ) -> None:
+        """Carry the trials that a searcher samples, or those in `space`, under a scheduler that stops the poor ones."""
+        self._tune(space, samples, metric, searcher, scheduler)
+
+    @property
+    def interrupted(self) -> bool:
+        return self.interrupts > 0
+
+    def _tune(
+        self,
+        space: dict[str, Any],
+        trials: int,
+        metric: str | None,
+        searcher: Searcher | None = None,
+        scheduler: Any = None,
+    ) -> None:
+        room = self.shape.fits(self.cpus, self.gpus)
+        limit = self.resources.concurrent_trials or room
+        gangs = min(room, limit, trials)
+        self._start_gangs(gangs)
+        trainable = tune.with_parameters(follow, board=self.board_name, namespace=NAMESPACE, metric=metric)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"CPU": FOLLOWER_CPUS}),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                metric="value" if searcher or scheduler else None,
+                mode="max" if searcher or scheduler else None,
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=trials if searcher else 1,
+                max_concurrent_trials=gangs + (0 if searcher else 1),
+                reuse_actors=False,
+            ),
+            run_config=tune.RunConfig(storage_path=self.scratch, verbose=0, callbacks=[_StopsOnBoard(self.board)]),
+        )
+        errors: list[BaseException] = []
+
+        def fit() -> None:
+            try:
+                tuner.fit()
+            except BaseException as error:  # carried to the main thread, which raises it
+                errors.append(error)
+
+        thread = threading.Thread(target=fit, name="tune", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            self._poll()
+            thread.join(POLL_SECONDS)
+        self._poll()
+        if errors:
+            raise errors[0]
+
+    def _poll(self) -> None:
+        for trial_id, event in ray.get(self.board.news.remote(self.seen)):
+            self.seen += 1
+            self.news(trial_id, event)
+        if self.gangs and not any(gang.is_alive() for gang in self.gangs):
+            ray.get(self.board.stop.remote())
+            why = self.gang_errors[0] if self.gang_errors else "they ended"
+            raise UserError(f"Ray cannot keep workers running: {str(why).strip().splitlines()[-1]}")
+
+    def stop(self) -> None:
+        """Ask all trials to keep a checkpoint and end."""
+        self.interrupts += 1
+        ray.get(self.board.stop.remote())
+
+    def close(self) -> None:
+        """Send the gangs home."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self.board.close.remote())
+        for gang in self.gangs:
+            gang.join(timeout=20)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _start_gangs(self, count: int) -> None:
+        for index in range(len(self.gangs), count):
+            thread = threading.Thread(target=self._gang, args=(f"gang-{index}",), name=f"gang-{index}", daemon=True)
+            self.gangs.append(thread)
+            thread.start()
+
+    def _gang(self, name: str) -> None:
+        gpus = self.shape.gpus > 0
+        config = GangConfig(
+            name,
+            self.board_name,
+            NAMESPACE,
+            self.store.location,
+            str(self.data_root),
+            gpus,
+            self.shape.cpus,
+            self.resources.checkpoint_minutes * 60,
+            self.resources.compile,
+        )
+        resources = {"CPU": float(self.shape.cpus)} | ({"GPU": self.shape.gpus} if gpus else {})
+        trainer = ray.train.torch.TorchTrainer(
+            carry_trials,
+            train_loop_config=config._asdict(),
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+            scaling_config=ray.train.ScalingConfig(self.shape.workers, use_gpu=gpus, resources_per_worker=resources),
+            run_config=ray.train.RunConfig(
+                name=name,
+                storage_path=self.scratch,
+                # The board counts a trial's failures; the gang itself always comes back.
+                failure_config=ray.train.FailureConfig(max_failures=-1),
+            ),
+        )
+        try:
+            trainer.fit()
+        except BaseException as error:  # told to the user by `_poll` once no gang is left
+            self.gang_errors.append(error)
+
+
+class _StopsOnBoard(tune.Callback):
+    """A trial that Tune's scheduler stopped is told so through the board: no process is killed."""
+
+    def __init__(self, board: Any):
+        self.board = board
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        result = trial.last_result or {}
+        if "status" not in result:
+            self.board.stop_tagged.remote(trial.trial_id)
+
+
+@contextlib.contextmanager
+def started(
+    resources: ResourcesConfig, store: Store, data_root: Path, news: News, address: str | None
+) -> Iterator[Engine]:
+    """Ray, embedded in this process or at `address`, with a board. Ctrl-C asks the trials to end; twice, ends at once.
+
+    Raises:
+        UserError: the cluster has not what a trial takes, or its nodes do not share the store.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
+    if address is None:
+        cpus = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker) + 1
+        ray.init(num_cpus=cpus, include_dashboard=False, **quiet)
+    else:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"no Ray cluster at '{address}': {error}") from None
+    previous: dict[int, Any] = {}
+    engine: Engine | None = None
+    try:
+        _refuse_unshared(store)
+        engine = Engine(resources, store, data_root, news, embedded=address is None)
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            assert engine is not None
+            if engine.interrupted:
+                raise KeyboardInterrupt
+            engine.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, on_signal)
+        yield engine
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if engine is not None:
+            engine.close()
+        ray.shutdown()
+
+
+def _refuse_unshared(store: Store) -> None:
+    """A folder on this machine is no store for a cluster, unless every node has it."""
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2 or not store.is_local:
+        return
+    probe = f"probe-{uuid.uuid4().hex}"
+    store.write(probe, b"seen")
+    try:
+        seen = ray.get([
+            ray.remote(_sees)
+            .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+            .remote(store.path(probe))
+            for node in nodes
+        ])
+    finally:
+        store.delete(probe)
+    if not all(seen):
+        raise UserError(
+            f"storage '{store.location}' is not on every node of the cluster ({sum(seen)} of {len(seen)} see it);"
+            " use a folder that all nodes share, or s3:// or gs://"
+        )
+
+
+def _sees(path: str) -> bool:
+    deadline = time.monotonic() + 5  # network file systems may lag
+    while not Path(path).exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

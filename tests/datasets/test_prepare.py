@@ -1,0 +1,303 @@
+"""From sources to the store and back."""
+
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from ssl_sweep.datasets import DatasetConfig, DataError
+from ssl_sweep.datasets.decode import decode
+from ssl_sweep.datasets.image_set import ImageSet
+from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.datasets.prepared import find_prepared
+from ssl_sweep.datasets.views import evaluation_view
+
+DATA = Path(os.environ.get("SSL_SWEEP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+COLORS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (230, 30, 10)}
+
+
+def encoded(color: tuple[int, int, int], size: tuple[int, int] = (12, 10), kind: str = "PNG", seed: int = 0) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 20, (size[1], size[0], 3))
+    stream = io.BytesIO()
+    Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def write_folder(path: Path, images: int = 10, sizes: tuple[tuple[int, int], ...] = ((12, 10),)) -> Path:
+    """`images` of each class, in the sizes (width, height) by turns."""
+    for label, (name, color) in enumerate(COLORS.items()):
+        (path / name).mkdir(parents=True)
+        for i in range(images):
+            (path / name / f"{i}.png").write_bytes(encoded(color, sizes[i % len(sizes)], seed=100 * label + i))
+    return path
+
+
+def write_cifar(path: Path, images: int = 20) -> np.ndarray:
+    """Five training batches and a test batch as the official ones; returns the pixels of the first (N, 3, 32, 32)."""
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    data = generator.integers(0, 256, (6, images, 3072), dtype=np.uint8)
+    for name, pixels in zip([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], data, strict=True):
+        batch = {b"data": pixels, b"labels": [i % 10 for i in range(images)]}
+        (path / name).write_bytes(pickle.dumps(batch, protocol=2))
+    return data[0].reshape(-1, 3, 32, 32)
+
+
+def write_parquet(file: Path, labels: list[object], column: str = "image", nested: bool = True) -> None:
+    images = [encoded((10 * i % 200, 50, 90), seed=i) for i in range(len(labels))]
+    values = pa.array([{"bytes": image, "path": None} for image in images]) if nested else pa.array(images)
+    pq.write_table(pa.table({column: values, "label": pa.array(labels)}), file, row_group_size=4)
+
+
+def digits_config(**settings: object) -> DatasetConfig:
+    return DatasetConfig.model_validate({"name": "digits", **settings})
+
+
+def folder_config(path: Path, **settings: object) -> DatasetConfig:
+    return DatasetConfig.model_validate({"name": "folder", "path": str(path), **settings})
+
+
+def test_digits(tmp_path):
+    prepared = prepare(digits_config(), tmp_path)
+    assert (prepared.train.count, prepared.test.count, prepared.image_size) == (1437, 360, 16)
+    assert (prepared.train.encoding, prepared.train.height, prepared.train.width) == ("raw", 8, 8)
+    assert prepared.fingerprint == "FINGERPRINT"
+    images = ImageSet.open(prepared, "train")
+    pixels = images.pixels(torch.arange(len(images))).pixels
+    assert pixels.shape == (1437, 3, 8, 8) and pixels.min() == 0 and pixels.max() == 255
+    assert evaluation_view(images.pixels(torch.tensor([3, 5])), prepared.image_size).shape == (2, 3, 16, 16)
+
+
+def test_preparing_again_reads_nothing(tmp_path):
+    seen: list[tuple[int, int]] = []
+    config = digits_config()
+    assert find_prepared(config, tmp_path) is None
+    first = prepare(config, tmp_path, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (1797, 1797) and seen == sorted(seen)
+    assert prepare(config, tmp_path, lambda done, total: pytest.fail("prepared twice")) == first
+    assert find_prepared(config, tmp_path) == first
+    assert [entry.name for entry in tmp_path.iterdir()] == [first.folder.name]  # no temporary folders
+    assert find_prepared(digits_config(holdout=0.3, image_size=24), tmp_path).folder == first.folder
+
+
+def test_a_killed_prepare_leaves_nothing_that_looks_complete(tmp_path):
+    class KilledError(BaseException):
+        pass
+
+    def kill(_done: int, _total: int) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        prepare(digits_config(), tmp_path, kill)
+    assert find_prepared(digits_config(), tmp_path) is None
+
+
+def test_of_two_at_the_same_time_the_first_wins(tmp_path):
+    config, others = digits_config(), []
+    first = prepare(config, tmp_path, lambda done, _: others or others.append(prepare(config, tmp_path)))
+    assert others == [first]
+    assert [entry.name for entry in tmp_path.iterdir()] == [first.folder.name]
+
+
+def test_fingerprint_is_of_the_content(tmp_path):
+    a = prepare(folder_config(write_folder(tmp_path / "a")), tmp_path / "store")
+    b = prepare(folder_config(write_folder(tmp_path / "b")), tmp_path / "store")
+    c = prepare(folder_config(tmp_path / "a", train_images=9), tmp_path / "store")
+    assert a.fingerprint == b.fingerprint != c.fingerprint
+    assert len({a.folder, b.folder, c.folder}) == 3
+    (tmp_path / "b" / "red" / "0.png").write_bytes(encoded((1, 2, 3)))
+    changed = prepare(folder_config(tmp_path / "b"), tmp_path / "store")
+    assert changed.folder != b.folder and changed.fingerprint != b.fingerprint
+
+
+def test_class_folders_alone_give_a_tenth_to_the_test_set(tmp_path):
+    prepared = prepare(folder_config(write_folder(tmp_path / "images", 20)), tmp_path / "store")
+    assert prepared.classes == ("blue", "green", "red")
+    assert prepared.train.class_counts == (18, 18, 18) and prepared.test.class_counts == (2, 2, 2)
+    assert (prepared.train.height, prepared.train.width) == (10, 12)
+    images = ImageSet.open(prepared, "test")
+    channel = images.pixels(torch.arange(6)).pixels.float().mean((2, 3)).argmax(1)
+    assert torch.equal(channel, 2 - images.labels)  # blue is channel 2
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_train_and_test_folders(tmp_path, name):
+    write_folder(tmp_path / "images" / "train", 6)
+    write_folder(tmp_path / "images" / name, 3)
+    prepared = prepare(folder_config(tmp_path / "images"), tmp_path / "store")
+    assert (prepared.train.count, prepared.test.count) == (18, 9)
+
+
+def test_encoded_images_equal_their_pixels(tmp_path):
+    """Images of several sizes are stored encoded, and come padded; each equals what Pillow reads."""
+    path = write_folder(tmp_path / "images", 10, sizes=((12, 10), (9, 16), (20, 20)))
+    prepared = prepare(folder_config(path, image_size=16), tmp_path / "store")
+    assert prepared.train.encoding == "encoded" and prepared.train.height is None
+    images = ImageSet.open(prepared, "train")
+    got = images.pixels(torch.arange(len(images)))
+    files = sorted(path.rglob("*.png"))
+    truth = {np.asarray(Image.open(file)).tobytes() for file in files}
+    for pixels, (height, width) in zip(got.pixels, got.sizes.tolist(), strict=True):
+        assert pixels[:, :height, :width].permute(1, 2, 0).contiguous().numpy().tobytes() in truth
+        assert pixels[:, height:].sum() == 0 and pixels[:, :, width:].sum() == 0
+    alone = torch.cat([evaluation_view(images.pixels(torch.tensor([i])), 16) for i in range(6)])
+    torch.testing.assert_close(evaluation_view(images.pixels(torch.arange(6)), 16), alone, atol=1e-5, rtol=0)
+
+
+def test_subset_and_holdout(tmp_path):
+    prepared = prepare(digits_config(train_images=200, test_images=50, holdout=0.25), tmp_path)
+    assert sum(prepared.train.class_counts) == 200 and set(prepared.train.class_counts) <= {19, 20, 21}
+    assert sum(prepared.test.class_counts) == 50
+    fit, holdout = (ImageSet.open(prepared, "train", part) for part in ("fit", "holdout"))
+    assert (len(fit), len(holdout)) == (150, 50)
+    assert sorted([*fit.samples.tolist(), *holdout.samples.tolist()]) == list(range(200))
+    assert set(torch.bincount(holdout.labels).tolist()) <= {4, 5, 6}
+    every = ImageSet.open(prepared, "train")
+    assert torch.equal(holdout.pixels(torch.tensor([7])).pixels, every.pixels(holdout.samples[7:8]).pixels)
+    with pytest.raises(DataError, match="train_images is 2000, but there are 1437"):
+        prepare(digits_config(train_images=2000), tmp_path)
+
+
+def test_cifar10_python_batches(tmp_path):
+    first = write_cifar(tmp_path / "cifar-10-batches-py")
+    for path in (tmp_path, tmp_path / "cifar-10-batches-py"):
+        prepared = prepare(DatasetConfig(name="cifar10", path=str(path)), tmp_path / "store")
+        assert (prepared.train.count, prepared.test.count, prepared.image_size) == (100, 20, 32)
+        images = ImageSet.open(prepared, "train")
+        assert np.array_equal(images.pixels(torch.arange(20)).pixels.numpy(), first)
+    assert prepared.classes[3] == "cat"
+
+
+def test_cifar10_batches_run_no_code(tmp_path):
+    write_cifar(tmp_path / "batches")
+    (tmp_path / "batches" / "data_batch_2").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(DataError, match=r"data_batch_2 .*os\.system is not allowed"):
+        prepare(DatasetConfig(name="cifar10", path=str(tmp_path / "batches")), tmp_path / "store")
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_parquet(tmp_path, nested):
+    folder = tmp_path / "hub" / "data"
+    folder.mkdir(parents=True)
+    write_parquet(folder / "train-00000-of-00002.parquet", ["cat", "dog"] * 5, "img", nested)
+    write_parquet(folder / "train-00001-of-00002.parquet", ["cat", "emu"] * 3, "img", nested)
+    write_parquet(folder / "test-00000-of-00001.parquet", ["emu"] * 3, "img", nested)
+    prepared = prepare(DatasetConfig(name="parquet", path=str(tmp_path / "hub")), tmp_path / "store")
+    assert prepared.classes == ("cat", "dog", "emu")
+    assert prepared.train.class_counts == (8, 5, 3) and prepared.test.class_counts == (0, 0, 3)
+    row = ImageSet.open(prepared, "train").pixels(torch.tensor([11])).pixels[0]
+    assert np.array_equal(row.permute(1, 2, 0).numpy(), decode(encoded((10, 50, 90), seed=1)))
+
+
+def test_one_parquet_file_is_split_and_hidden_labels_are_passed_over(tmp_path):
+    write_parquet(tmp_path / "all.parquet", [0, 1] * 20)
+    config = DatasetConfig(name="parquet", path=str(tmp_path / "all.parquet"))
+    prepared = prepare(config, tmp_path / "store")
+    assert prepared.train.class_counts == (18, 18) and prepared.test.class_counts == (2, 2)
+    (tmp_path / "hub").mkdir()
+    write_parquet(tmp_path / "hub" / "train.parquet", [0, 1] * 4)
+    write_parquet(tmp_path / "hub" / "test.parquet", [-1] * 4)
+    write_parquet(tmp_path / "hub" / "validation.parquet", [1] * 3)
+    prepared = prepare(DatasetConfig(name="parquet", path=str(tmp_path / "hub")), tmp_path / "store")
+    assert prepared.test.class_counts == (0, 3)
+
+
+@pytest.mark.parametrize("sizes", [((12, 10),), ((12, 10), (30, 20))])  # raw and encoded
+def test_damaged_images_are_named_and_counted(tmp_path, sizes):
+    path = write_folder(tmp_path / "images", 10, sizes)
+    whole = (path / "red" / "4.png").read_bytes()
+    (path / "red" / "4.png").write_bytes(whole[: len(whole) // 2])
+    (path / "blue" / "7.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2 of 2[67] images cannot be read: .*blue/7\.png \(.*red/4\.png \("):
+        prepare(folder_config(path), tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_truncated_jpeg_is_damaged():
+    for size in ((300, 200), (30, 20)):
+        whole = encoded((9, 9, 9), size, "JPEG")
+        with pytest.raises(OSError, match="truncated"):
+            decode(whole[: len(whole) * 2 // 3])
+
+
+def test_every_mode_becomes_rgb():
+    def through(image: Image.Image, kind: str = "PNG") -> np.ndarray:
+        stream = io.BytesIO()
+        image.save(stream, kind)
+        return decode(stream.getvalue())
+
+    assert through(Image.new("L", (4, 3), 77)).tolist() == np.full((3, 4, 3), 77).tolist()
+    assert (through(Image.new("1", (4, 3), 1)) == 255).all()
+    assert through(Image.new("RGBA", (2, 2), (255, 0, 0, 0))).tolist() == [[[255] * 3] * 2] * 2  # over white
+    assert through(Image.new("I;16", (2, 2), 513))[0, 0].tolist() == [2, 2, 2]
+    palette = Image.new("RGB", (2, 2), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert through(palette)[0, 0].tolist() == [10, 20, 30]
+    assert through(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")[0, 0].tolist() == pytest.approx([255, 0, 0], abs=6)
+    turned = Image.new("RGB", (6, 2))
+    turned.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    stream = io.BytesIO()
+    turned.save(stream, "PNG", exif=exif)
+    pixels = decode(stream.getvalue())
+    assert pixels.shape == (6, 2, 3) and pixels[0, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_huge_images_are_bounded(kind):
+    assert decode(encoded((9, 99, 9), (900, 600), kind), 100).shape == (100, 150, 3)
+    assert decode(encoded((9, 99, 9), (900, 40), kind), 100).shape == (18, 400, 3)
+    assert decode(encoded((9, 99, 9), (120, 90), kind), 100).shape == (90, 120, 3)
+
+
+def test_archives_that_reach_outside_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "bad.tgz", "w:gz") as tar:
+        member = tarfile.TarInfo("../escaped.JPEG")
+        tar.addfile(member, io.BytesIO())
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        prepare(DatasetConfig(name="imagenette", path=str(tmp_path / "bad.tgz")), tmp_path / "store")
+    assert not list(tmp_path.rglob("escaped.JPEG"))
+
+
+def test_imagenette_archive_equals_its_folder(tmp_path):
+    for split in ("train", "val"):
+        for name in ("n01440764", "n02102040"):
+            (tmp_path / "imagenette2-160" / split / name).mkdir(parents=True)
+            for i in range(3):
+                file = tmp_path / "imagenette2-160" / split / name / f"{i}.JPEG"
+                file.write_bytes(encoded((50, 90, 30 * i), (160, 160), "JPEG", seed=i))
+    with tarfile.open(tmp_path / "imagenette2-160.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "imagenette2-160", "imagenette2-160")
+    folder, archive = (
+        prepare(DatasetConfig(name="imagenette", path=str(tmp_path / name)), tmp_path / "store")
+        for name in ("imagenette2-160", "imagenette2-160.tgz")
+    )
+    assert folder.fingerprint == archive.fingerprint
+    assert archive.classes == ("tench", "English springer") and archive.train.encoding == "raw"
+    assert [entry.name for entry in sorted(archive.folder.iterdir())] == ["meta.json", "test.arrow", "train.arrow"]
+
+
+def test_errors_say_what_is_allowed(tmp_path):
+    with pytest.raises(DataError, match="there is nothing at"):
+        find_prepared(folder_config(tmp_path / "nowhere"), tmp_path)
+    (tmp_path / "empty" / "class").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no images; files may end in"):
+        prepare(folder_config(tmp_path / "empty"), tmp_path / "store")
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "text.parquet")
+    with pytest.raises(DataError, match="has the columns text; `label` and `image` or `img` are needed"):
+        prepare(DatasetConfig(name="parquet", path=str(tmp_path / "text.parquet")), tmp_path / "store")
+
+
+@pytest.mark.skipif(not (DATA / "cifar10").exists(), reason="no SSL_SWEEP_TEST_DATA")
+def test_real_cifar10(tmp_path):
+    config = DatasetConfig(name="cifar10", path=str(DATA / "cifar10"), train_images=1000, test_images=500)
+    prepared = prepare(config, tmp_path)
+    assert prepared.classes[0] == "airplane" and prepared.train.class_counts == (100,) * 10
+    assert (prepared.train.encoding, prepared.train.height) == ("raw", 32)
