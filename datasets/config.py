@@ -22,7 +22,7 @@ class DatasetConfig(Config):
     """A data set by name; `folder` (class folders) and `parquet` (columns `image` or `img`, `label`) need a `path`."""
 
     name: DatasetName
-    path: str | None = Field(None, description="folder or file of the images; relative to the sweep file")
+    path: str | None = Field(None, description="folder or file of the images; relative to the current folder")
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
     train_images: PositiveInt | None = Field(
         None, description="use this many training images, the same share of each class"

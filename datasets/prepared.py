@@ -72,7 +72,7 @@ def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
 def prepared_folder(config: DatasetConfig, root: Path) -> Path:
     """Where `config` is prepared to: one folder for each source, state of the source, and subset."""
     path = source_path(config)
-    key = [LAYOUT, str(path), _state(path), config.train_images, config.test_images]
+    key = [LAYOUT, str(path), _state(path, root.resolve()), config.train_images, config.test_images]
     return root.resolve() / f"{config.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
@@ -88,15 +88,19 @@ def source_path(config: DatasetConfig) -> Path | None:
     return path
 
 
-def _state(path: Path | None) -> str:
-    """Hash of the names, sizes and times of all files: it changes when any of them is added, removed or rewritten."""
+def _state(path: Path | None, root: Path) -> str:
+    """Hash of the names, sizes and times of all files: it changes when any of them is added, removed or rewritten.
+
+    Without those under `root`, where we write ourselves.
+    """
     state = hashlib.sha256()
     if path is None:
         return ""
     if path.is_file():
         entries = [("", path.stat())]
     else:
-        files = (Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
+        walked = ((Path(folder), names) for folder, _, names in os.walk(path, followlinks=True))
+        files = (folder / name for folder, names in walked if not folder.is_relative_to(root) for name in names)
         entries = sorted((str(file.relative_to(path)), file.stat()) for file in files if file.exists())
     for name, stat in entries:
         state.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))

@@ -23,13 +23,12 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 
 import ray
 import ray.train
 import ray.train.torch
 from ray import tune
-from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .board import Board, Job
@@ -93,16 +92,14 @@ class Engine:
                 f" {self.shape.gpus:g} GPUs each, and Ray has {self.cpus:g} CPUs and {self.gpus:g} GPUs in all"
             )
 
-    def run(self, jobs: list[Job]) -> None:
-        """Carry the jobs; returns when all have ended, or when the user stopped them."""
+    def run(self, jobs: list[Job], metric: str | None = None, scheduler: Any = None) -> None:
+        """Carry the jobs; returns when all have ended, by themselves, by the scheduler or by the user."""
         space = {"job": tune.grid_search([tuple(job) for job in jobs])}
-        self._tune(space, len(jobs), metric=None)
+        self._tune(space, len(jobs), metric, scheduler=scheduler)
 
-    def search(
-        self, space: dict[str, Any], searcher: Searcher | None, scheduler: Any, samples: int, metric: str
-    ) -> None:
-        """Carry the trials that a searcher samples, or those in `space`, under a scheduler that stops the poor ones."""
-        self._tune(space, samples, metric, searcher, scheduler)
+    def sample(self, base: dict[str, Any], count: int, metric: str, searcher: Any, scheduler: Any) -> None:
+        """Carry `count` trials at points that the searcher samples; `base` is what `sampled_job` reads."""
+        self._tune({}, count, metric, searcher, scheduler, base)
 
     @property
     def interrupted(self) -> bool:
@@ -113,20 +110,21 @@ class Engine:
         space: dict[str, Any],
         trials: int,
         metric: str | None,
-        searcher: Searcher | None = None,
+        searcher: Any = None,
         scheduler: Any = None,
+        base: dict[str, Any] | None = None,
     ) -> None:
         room = self.shape.fits(self.cpus, self.gpus)
         limit = self.resources.concurrent_trials or room
         gangs = min(room, limit, trials)
         self._start_gangs(gangs)
-        trainable = tune.with_parameters(follow, board=self.board_name, namespace=NAMESPACE, metric=metric)
+        trainable = tune.with_parameters(follow, board=self.board_name, namespace=NAMESPACE, metric=metric, base=base)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": FOLLOWER_CPUS}),
             param_space=space,
             tune_config=tune.TuneConfig(
-                metric="value" if searcher or scheduler else None,
-                mode="max" if searcher or scheduler else None,
+                metric="value" if metric else None,
+                mode="max" if metric else None,
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=trials if searcher else 1,

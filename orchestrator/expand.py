@@ -30,7 +30,7 @@ def groups(spec: SweepSpec) -> list[Group]:
     """The rows of the sweep. An axis over a key that a method does not have leaves that method as it is."""
     rows: list[Group] = []
     for index, entry in enumerate(spec.methods):
-        axes = {key: values for key, values in spec.grid.items() if _applies(key, entry)}
+        axes = {key: values for key, values in spec.grid.items() if applies(key, entry)}
         points = itertools.product(*axes.values())
         rows += [Group(index, entry, dict(zip(axes, point, strict=True))) for point in points]
     return rows
@@ -67,7 +67,7 @@ def resolve(
         ValidationError: the values do not fit together.
     """
     entry = group.entry
-    axes = {**group.axes, **{key: value for key, value in (sampled or {}).items() if _applies(key, entry)}}
+    axes = {**group.axes, **{key: value for key, value in (sampled or {}).items() if applies(key, entry)}}
     recipe_method, recipe_pretrain = recipe_values(spec.recipe, spec.dataset.name, entry.name)
     pretrain = load_config_class(entry.name).pretrain.model_dump()
     for layer in (
@@ -113,7 +113,8 @@ def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _applies(key: str, entry: MethodEntry) -> bool:
+def applies(key: str, entry: MethodEntry) -> bool:
+    """Whether the axis `key` says something about this method."""
     root, _, rest = key.partition(".")
     return root != "method" or rest.split(".")[0] in load_config_class(entry.name).model_fields
 
@@ -129,7 +130,7 @@ def _axis_problems(spec: SweepSpec, document: Document) -> list[Problem]:
             rule = f"(an axis is a dotted key under {', '.join(AXIS_ROOTS)}, as in pretrain.batch_size)"
             message = f"unknown axis '{key}'{hint} {rule}"
             problems.append(document.problem(path, message, of_key=True))
-        elif root == "method" and not any(_applies(key, entry) for entry in spec.methods):
+        elif root == "method" and not any(applies(key, entry) for entry in spec.methods):
             fields = sorted(
                 {field for entry in spec.methods for field in load_config_class(entry.name).model_fields} - {"name"}
             )

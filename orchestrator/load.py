@@ -30,7 +30,16 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
     problems += _method_problems(document)
     if problems or spec is None:
         raise SpecError(problems)
-    return spec, document
+    return _with_whole_paths(spec), document
+
+
+def _with_whole_paths(spec: SweepSpec) -> SweepSpec:
+    """Paths are relative to the current folder; workers have another one."""
+    path = spec.dataset.path
+    if path is None or "://" in path:
+        return spec
+    whole = str(Path(path).expanduser().absolute())
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"path": whole})})
 
 
 def validate(model: type[M], data: Any) -> M:

@@ -90,6 +90,7 @@ def pretrain(
         final_loss=run.final_loss,
         images_per_second=images / seconds if seconds else 0.0,
         attempts=state.attempts,
+        parameters=sum(parameter.numel() for parameter in run.method.backbone.parameters()),
     )
     backbone = run.method.backbone
     if runtime.is_first:

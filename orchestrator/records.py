@@ -47,6 +47,8 @@ class PretrainRecord(Record):
     images_per_second: float
     attempts: int = 1
     """How often training was started or resumed."""
+    parameters: int | None = None
+    """Of the backbone."""
 
 
 class EvaluationRecord(Record):

@@ -140,11 +140,16 @@ class SweepSpec(Config):
     tracking: str | None = Field(None, description="MLflow's URI; unset: mlflow.db in the store")
 
     @model_validator(mode="after")
-    def nothing_twice(self) -> "SweepSpec":
+    def fits_together(self) -> "SweepSpec":
         for key, values in (("seeds", self.seeds), ("evaluate", [item.name for item in self.evaluate])):
             for i, value in enumerate(values):
                 if value in values[:i]:
                     raise ValueError(f"`{key}` has {value} twice")
+        if self.search is not None and self.search.early_stopping is not None:
+            if self.search.metric != "knn/top1":
+                raise ValueError("search.early_stopping compares epochs, so search.metric must be 'knn/top1'")
+            if not self.pretrain.knn_every:
+                raise ValueError("search.early_stopping compares epochs, so pretrain.knn_every must be at least 1")
         for key, values in self.grid.items():
             if not values:
                 raise ValueError(f"the grid axis '{key}' has no values")

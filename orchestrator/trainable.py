@@ -15,16 +15,19 @@ from .spec import SweepSpec
 POLL_SECONDS = 0.2
 
 
-def follow(config: dict[str, Any], board: str, namespace: str, metric: str | None) -> None:
-    """Put `config["job"]` on the board and report its epochs to Tune until it ends.
+def follow(
+    config: dict[str, Any], board: str, namespace: str, metric: str | None, base: dict[str, Any] | None = None
+) -> None:
+    """Put a trial on the board and report its epochs to Tune until it ends.
 
-    Reports hold ``epoch`` and, once it is known, the metric of the search. They are few and small: Tune keeps them all.
+    The trial is `config["job"]`, or the point `config` of the search that `base` describes. Reports hold ``epoch``
+    and, once it is known, the metric of the search. They are few and small: Tune keeps them all.
     """
     actor = ray.get_actor(board, namespace=namespace)
-    job = Job(*config["job"]) if "job" in config else sampled_job(config)
+    job = Job(*config["job"]) if base is None else sampled_job(base, config)
     ray.get(actor.put.remote(job, tune.get_context().get_trial_id()))
-    seen = 0
-    epoch = 0
+    seen = epoch = 0
+    best: dict[str, float] = {}
     while True:
         status, events = ray.get(actor.outcome.remote(job.trial_id, seen))
         seen += len(events)
@@ -32,9 +35,10 @@ def follow(config: dict[str, Any], board: str, namespace: str, metric: str | Non
             epoch = event.get("epoch", epoch)
             value = metric_of(event, metric)
             if value is not None:
-                tune.report({"epoch": epoch, "value": value})
+                best = {"value": value}
+                tune.report({"epoch": epoch, **best})
         if status in ENDED:
-            tune.report({"epoch": epoch, "status": status, "trial_id": job.trial_id})
+            tune.report({"epoch": epoch, "status": status, **best})
             return
         time.sleep(POLL_SECONDS)
 
@@ -48,10 +52,10 @@ def metric_of(event: dict[str, Any], metric: str | None) -> float | None:
     return event["logs"].get(metric) if event["kind"] == "epoch" else None
 
 
-def sampled_job(config: dict[str, Any]) -> Job:
+def sampled_job(base: dict[str, Any], point: dict[str, Any]) -> Job:
     """The trial at a point that a searcher sampled."""
-    spec = SweepSpec.model_validate(config["spec"])
-    group = Group(config["group"], spec.methods[config["group"]], config["axes"])
-    trial = resolve(spec, group, config["seed"], config["point"], holdout=True)
-    prepared = Prepared.model_validate(config["prepared"])
+    spec = SweepSpec.model_validate(base["spec"])
+    group = Group(base["group"], spec.methods[base["group"]], base["axes"])
+    trial = resolve(spec, group, spec.seeds[0], point, holdout=True)
+    prepared = Prepared.model_validate(base["prepared"])
     return Job(trial_id(trial, prepared.fingerprint), trial.model_dump(mode="json"), prepared.fingerprint)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ssl_sweep.datasets import DatasetConfig, DataError
+from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.batches import epoch_order, evaluation_shards, steps_per_epoch, training_batches
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from ssl_sweep.datasets import DatasetConfig, DataError
+from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.decode import decode
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
@@ -68,7 +68,7 @@ def test_digits(tmp_path):
     prepared = prepare(digits_config(), tmp_path)
     assert (prepared.train.count, prepared.test.count, prepared.image_size) == (1437, 360, 16)
     assert (prepared.train.encoding, prepared.train.height, prepared.train.width) == ("raw", 8, 8)
-    assert prepared.fingerprint == "FINGERPRINT"
+    assert prepared.fingerprint == "36b0dcddbac3b2ba"
     images = ImageSet.open(prepared, "train")
     pixels = images.pixels(torch.arange(len(images))).pixels
     assert pixels.shape == (1437, 3, 8, 8) and pixels.min() == 0 and pixels.max() == 255
@@ -223,7 +223,7 @@ def test_damaged_images_are_named_and_counted(tmp_path, sizes):
 def test_a_truncated_jpeg_is_damaged():
     for size in ((300, 200), (30, 20)):
         whole = encoded((9, 9, 9), size, "JPEG")
-        with pytest.raises(OSError, match="truncated"):
+        with pytest.raises(OSError, match="(?i)truncated"):
             decode(whole[: len(whole) * 2 // 3])
 
 
@@ -239,7 +239,9 @@ def test_every_mode_becomes_rgb():
     assert through(Image.new("I;16", (2, 2), 513))[0, 0].tolist() == [2, 2, 2]
     palette = Image.new("RGB", (2, 2), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
     assert through(palette)[0, 0].tolist() == [10, 20, 30]
-    assert through(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")[0, 0].tolist() == pytest.approx([255, 0, 0], abs=6)
+    assert through(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")[0, 0].tolist() == pytest.approx(
+        [255, 0, 0], abs=6
+    )
     turned = Image.new("RGB", (6, 2))
     turned.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()

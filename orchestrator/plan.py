@@ -1,0 +1,99 @@
+"""What a sweep needs and what of it is done already, read from the store."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..datasets.config import DatasetConfig
+from ..datasets.errors import DataError
+from ..datasets.prepared import Prepared, find_prepared
+from ..evaluation.config import KnnConfig
+from .board import Job
+from .identity import trial_id
+from .problems import UserError
+from .spec import TrialSpec
+from .store import Store
+from .trial_store import TrialStore
+
+
+class Planned(NamedTuple):
+    """One trial of a sweep, and its folder in the store."""
+
+    trial: TrialSpec
+    prepared: Prepared
+    folder: TrialStore
+
+    @property
+    def trial_id(self) -> str:
+        return self.folder.trial_id
+
+    def missing(self) -> list[str]:
+        """Stages that are still to run."""
+        return self.folder.missing(self.trial)
+
+    def job(self) -> Job:
+        return Job(self.trial_id, self.trial.model_dump(mode="json"), self.prepared.fingerprint)
+
+    def status(self) -> str:
+        """finished, running, failed, or missing (not started, or stopped on the way)."""
+        if not self.missing():
+            return "finished"
+        if self.folder.started() and self.is_held():
+            return "running"
+        return "failed" if self.folder.failure() else "missing"
+
+    def is_held(self) -> bool:
+        """Whether a sweep that lives holds the trial."""
+        with self.folder.store.lock(self.folder.name("lock")) as free:
+            return not free
+
+
+def plan_trials(trials: list[TrialSpec], store: Store, datasets: dict[DatasetConfig, Prepared]) -> list[Planned]:
+    """The trials with their identities; two with the same one are one trial.
+
+    Raises:
+        UserError: a trial does not fit its data set.
+    """
+    planned: dict[str, Planned] = {}
+    for trial in trials:
+        prepared = datasets[trial.dataset]
+        _refuse_misfit(trial, prepared)
+        identity = trial_id(trial, prepared.fingerprint)
+        planned.setdefault(identity, Planned(trial, prepared, TrialStore(store, identity)))
+    return list(planned.values())
+
+
+def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig, Prepared]:
+    """Those of the trials' data sets that have been prepared."""
+    found: dict[DatasetConfig, Prepared] = {}
+    for trial in trials:
+        with data_errors():
+            prepared = find_prepared(trial.dataset, root)
+        if prepared is not None:
+            found[trial.dataset] = prepared
+    return found
+
+
+@contextlib.contextmanager
+def data_errors() -> Iterator[None]:
+    """Errors in the user's data are the user's to read."""
+    try:
+        yield
+    except DataError as error:
+        raise UserError(f"dataset: {error}") from None
+
+
+def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
+    images = prepared.train.count
+    if trial.split == "holdout":
+        images -= round(images * trial.dataset.holdout)
+    if trial.pretrain.batch_size > images:
+        raise UserError(
+            f"pretrain.batch_size: got {trial.pretrain.batch_size}; data set '{trial.dataset.name}' has {images} training images"
+        )
+    for config in trial.evaluate:
+        if isinstance(config, KnnConfig) and config.k > images:
+            raise UserError(f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.name}' {images} training images")
+    if any(split.count == 0 for split in (prepared.train, prepared.test)):
+        raise UserError(f"data set '{trial.dataset.name}' has no test images")

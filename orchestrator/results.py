@@ -1,0 +1,63 @@
+"""A sweep's results, read from the store: what the report, the table in the terminal and `status` are made of."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from .plan import Planned
+from .records import SweepResult, TrialResult
+from .spec import SweepSpec
+
+
+def collect(spec: SweepSpec, planned: list[Planned], command: str) -> SweepResult:
+    """Everything that the store knows of the sweep's trials."""
+    return SweepResult(
+        name=spec.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=version("ssl-sweep"),
+        command=command,
+        trials=tuple(trial_result(item) for item in planned),
+        search_metric=spec.search.metric if spec.search else "knn/top1",
+    )
+
+
+def trial_result(item: Planned) -> TrialResult:
+    """The results of one trial, so far."""
+    trial, folder = item.trial, item.folder
+    pretrained = folder.pretrained()
+    failure = folder.failure()
+    status = item.status()
+    content = folder.store.read_json(folder.name("trial.json")) or {}
+    records = [folder.evaluation(config) for config in trial.evaluate]
+    dataset = trial.dataset
+    return TrialResult(
+        trial_id=item.trial_id,
+        method=trial.method.name,
+        title=trial.method.title,
+        backbone=trial.backbone.name,
+        dataset=dataset.name,
+        dataset_fingerprint=item.prepared.fingerprint,
+        full_dataset=dataset.train_images is None and dataset.test_images is None,
+        image_size=trial.image_size,
+        batch_size=trial.pretrain.batch_size,
+        epochs=trial.pretrain.epochs,
+        seed=trial.seed,
+        recipe=trial.recipe,
+        axes=dict(trial.axes),
+        setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
+        search=trial.split == "holdout",
+        status=status,
+        reason=failure.reason if failure and status == "failed" else None,
+        log=folder.log if content else None,
+        parameters=pretrained.parameters if pretrained else None,
+        pretrain=pretrained,
+        history=tuple(folder.history()),
+        evaluations=tuple(record for record in records if record is not None),
+        environment=content.get("environment", {}),
+    )
+
+
+def _setting(resolved: str) -> str:
+    """Hash of everything but the seed: trials that differ in nothing else are one row of a table."""
+    return hashlib.sha256(json.dumps(json.loads(resolved), sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,282 @@
+"""A sweep from its file to its report: `run_sweep` is what ``ssl-sweep submit`` does."""
+
+import contextlib
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..datasets.config import DatasetConfig
+from ..datasets.prepared import Prepared
+from .document import Document
+from .expand import Group, expand, groups, resolve
+from .load import load_spec
+from .plan import Planned, data_errors, plan_trials
+from .problems import UserError
+from .progress import Display
+from .records import SweepResult
+from .results import collect
+from .search import Point, best_point, group_key, random_trials, read_points, run_group, score, write_points
+from .spec import SweepSpec, TrialSpec, data_root
+from .store import Store
+from .trial_store import TrialStore
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .tracking import Tracker
+
+BUSY_SECONDS = 2.0
+
+
+class Outcome(NamedTuple):
+    """How a sweep ended."""
+
+    result: SweepResult
+    report: Path | str
+    tracking: str
+    interrupted: bool
+    tracked: bool
+    """False where MLflow was out of reach."""
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0, 1 where a trial failed, 130 where the user stopped it."""
+        if self.interrupted:
+            return 130
+        return int(any(trial.status != "finished" and not trial.search for trial in self.result.trials))
+
+
+def run_sweep(path: Path, display: Display, address: str | None = None) -> Outcome:
+    """Run what is missing of the sweep in `path`, and write its report.
+
+    Raises:
+        UserError: the file, the data, the store or the cluster do not allow it; nothing already computed is lost.
+    """
+    spec, document = load_spec(path)
+    trials = expand(spec, document)
+    store = Store(spec.storage)
+    with store.lock(f"sweeps/{spec.name}/lock") as free:
+        if not free:
+            raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
+        store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
+        return _Sweep(spec, document, store, display, address).run(trials)
+
+
+def prepare_datasets(trials: list[TrialSpec], root: Path, display: Display) -> dict[DatasetConfig, Prepared]:
+    """The trials' data sets, prepared where they were not."""
+    from ..datasets.prepare import prepare
+
+    datasets: dict[DatasetConfig, Prepared] = {}
+    for config in {trial.dataset: None for trial in trials}:
+        with data_errors(), display.preparing(config.name) as on_progress:
+            datasets[config] = prepare(config, root, on_progress)
+    return datasets
+
+
+class _Sweep:
+    def __init__(self, spec: SweepSpec, document: Document, store: Store, display: Display, address: str | None):
+        self.spec, self.document, self.store, self.display, self.address = spec, document, store, display, address
+        self.root = data_root()
+        self.datasets: dict[DatasetConfig, Prepared] = {}
+        self.planned: dict[str, Planned] = {}
+        self.tracker: Tracker | None = None
+        self.engine: Engine | None = None
+        self.stack = contextlib.ExitStack()
+
+    def run(self, trials: list[TrialSpec]) -> Outcome:
+        self.datasets = prepare_datasets(trials, self.root, self.display)
+        from .tracking import Tracker, tracking_uri
+
+        self._plan(trials)  # refuses what cannot run before anything starts
+        uri = tracking_uri(self.spec, self.store)
+        self.tracker = Tracker(self.spec, self.store, uri)
+        try:
+            with self.stack, self.display.live():
+                finals = self._search() if self.spec.search else self._plan(trials)
+                self._list_trials()
+                self._carry([item for item in finals if item.missing()])
+        finally:
+            result = self._finish_runs()
+            report = self._report(result)
+            status = "stopped" if self._interrupted() else "failed" if _failed(result) else "finished"
+            tracked = self.tracker.close(report[1], status)
+            report[0].cleanup()
+        place = self.store.path(f"sweeps/{self.spec.name}/report")
+        return Outcome(result, place, uri, self._interrupted(), tracked)
+
+    # -- trials --
+
+    def _plan(self, trials: list[TrialSpec]) -> list[Planned]:
+        items = plan_trials(trials, self.store, self.datasets)
+        self.planned |= {item.trial_id: item for item in items}
+        self.display.plan(items)
+        return items
+
+    def _list_trials(self) -> None:
+        self.store.write_json(
+            f"sweeps/{self.spec.name}/trials.json",
+            [{"id": item.trial_id, "trial": item.trial.model_dump(mode="json")} for item in self.planned.values()],
+        )
+
+    def _carry(self, items: list[Planned]) -> None:
+        """Run trials. What another sweep is computing is waited for, and taken over should it stop."""
+        waiting = items
+        while waiting and not self._interrupted():
+            mine: list[Planned] = []
+            with contextlib.ExitStack() as locks:
+                for item in waiting:
+                    if locks.enter_context(self.store.lock(item.folder.name("lock"))):
+                        mine.append(item)
+                jobs = [item.job() for item in mine if item.missing()]
+                if jobs:
+                    self._started().run(jobs)
+            waiting = [item for item in waiting if item not in mine and item.missing()]
+            if waiting:
+                self.display.say(f"waiting for {len(waiting)} trials that another sweep is computing")
+                time.sleep(BUSY_SECONDS)
+
+    def _started(self) -> "Engine":
+        """The engine; Ray starts when there is something to carry, and only once."""
+        if self.engine is None:
+            from .engine import started
+
+            self.display.say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
+            self.engine = self.stack.enter_context(
+                started(self.spec.resources, self.store, self.root, self._news, self.address)
+            )
+        return self.engine
+
+    def _interrupted(self) -> bool:
+        return self.engine is not None and self.engine.interrupted
+
+    def _news(self, trial_id: str, event: dict[str, Any]) -> None:
+        """An event of a trial: to the live table and to MLflow."""
+        assert self.tracker is not None
+        if trial_id not in self.planned:  # sampled by a searcher
+            trial = TrialSpec.model_validate(event["trial"])
+            prepared = self.datasets[self.spec.dataset]
+            self.planned[trial_id] = Planned(trial, prepared, TrialStore(self.store, trial_id))
+            self.display.plan([self.planned[trial_id]])
+        item = self.planned[trial_id]
+        self.display.event(trial_id, event)
+        if event["kind"] != "status":
+            self.tracker.event(trial_id, event)
+        elif event["status"] == "running":
+            self.tracker.begin(trial_id, item.trial)
+        elif event["status"] in ("finished", "failed", "stopped"):
+            if event["status"] == "failed" and item.folder.failure() is None:
+                from .trial_store import Failure
+
+                item.folder.fail(Failure(stage="pretrain", reason=event["reason"]))
+            if item.folder.started():
+                self.tracker.sync(trial_id, item.trial, event["status"])
+
+    # -- search --
+
+    def _search(self) -> list[Planned]:
+        """Run the search of every group, then plan the trials of the table at the best points."""
+        best: list[TrialSpec] = []
+        for group in groups(self.spec):
+            values = self._search_group(group)
+            if values is None or self._interrupted():
+                continue
+            best += [resolve(self.spec, group, seed, values) for seed in self.spec.seeds]
+        for trial in best:
+            self.datasets.setdefault(trial.dataset, self.datasets[self.spec.dataset])
+        first = {item.trial_id for item in self.planned.values() if item.trial.split == "test"}
+        for trial_id in first:  # those at the sweep's own values gave way to the best
+            del self.planned[trial_id]
+        self.display.forget(first)
+        return self._plan(best)
+
+    def _search_group(self, group: Group) -> dict[str, Any] | None:
+        assert self.spec.search is not None
+        points = read_points(self.spec, self.store)
+        sampled = random_trials(self.spec, group)
+        planned = self._plan([trial for _, trial in sampled]) if self.spec.search.algorithm == "random" else []
+        template = planned or plan_trials([sampled[0][1]], self.store, self.datasets)
+        known = [point for point in points if point.group == group_key(group)]
+        rest = [point for point in points if point.group != group_key(group)]
+        try:
+            run_group(self.spec, group, template, known, self._lazy_engine())
+        finally:
+            known = self._points(group, known)
+            write_points(self.spec, self.store, rest + known)
+        return best_point(known, group)
+
+    def _lazy_engine(self) -> Any:
+        sweep = self
+
+        class Lazy:
+            """Starts Ray at the first trial that is missing."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(sweep._started(), name)
+
+        return Lazy()
+
+    def _points(self, group: Group, known: list[Point]) -> list[Point]:
+        """What is known of the group's search now."""
+        assert self.spec.search is not None
+        stopped = {point.trial_id for point in known if point.stopped}
+        points: list[Point] = []
+        for item in self.planned.values():
+            trial = item.trial
+            if trial.split != "holdout" or trial.method.name != group.entry.name:
+                continue
+            values = {key: value for key, value in trial.axes.items() if key in self.spec.search.space}
+            if any(trial.axes.get(key) != value for key, value in group.axes.items()):
+                continue
+            ended_early = item.missing() and not self._interrupted() and item.folder.failure() is None
+            points.append(
+                Point(
+                    group=group_key(group),
+                    trial_id=item.trial_id,
+                    values=values,
+                    value=score(item.folder, trial, self.spec.search.metric),
+                    stopped=item.trial_id in stopped or bool(ended_early),
+                )
+            )
+        listed = {point.trial_id for point in points}
+        return [point for point in known if point.trial_id not in listed] + points
+
+    # -- the end --
+
+    def _finish_runs(self) -> SweepResult:
+        """Every trial's run in MLflow as the store has it, also those that nothing was run for."""
+        assert self.tracker is not None
+        for item in self.planned.values():
+            status = item.status()
+            if status == "finished" or item.folder.started():
+                ends = {"finished": "finished", "failed": "failed"}
+                self.tracker.sync(item.trial_id, item.trial, ends.get(status, "stopped"))
+        return collect(self.spec, list(self.planned.values()), " ".join(map(shlex.quote, _command())))
+
+    def _report(self, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:
+        return write_report_to(self.store, self.spec.name, result)
+
+
+def write_report_to(
+    store: Store, name: str, result: SweepResult
+) -> tuple[tempfile.TemporaryDirectory[str], Path]:
+    """Write the report into the store; returns a local copy of it and the folder that holds the copy."""
+    from .report import write_report
+
+    scratch = tempfile.TemporaryDirectory(prefix="ssl-sweep-report-")
+    folder = Path(scratch.name) / "report"
+    write_report(result, folder)
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            store.write(f"sweeps/{name}/report/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    return scratch, folder
+
+
+def _failed(result: SweepResult) -> bool:
+    return any(trial.status != "finished" for trial in result.trials if not trial.search)
+
+
+def _command() -> list[str]:
+    return ["ssl-sweep", *sys.argv[1:]]
+
