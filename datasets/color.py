@@ -15,16 +15,16 @@ def gray(images: Tensor) -> Tensor:
     return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)[:, None]
 
 
-def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return (images * _broadcast(factor)).clamp_(0, 1)
+def blend_(images: Tensor, factor: Tensor, to_mean: Tensor, to_gray: Tensor) -> None:
+    """Brightness, contrast and saturation in place: ``factor * image + (1 - factor) * other``, clamped.
 
-
-def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    return _blend(images, gray(images).mean((1, 2, 3), keepdim=True), _broadcast(factor))
-
-
-def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    return _blend(images, gray(images), _broadcast(factor))
+    The other image is black, its mean luma where `to_mean` is 1, its luma where `to_gray` is 1. Being one operation, the
+    images of a batch need not be sorted by it; a factor of 1 leaves an image as it is.
+    """
+    luma = gray(images)  # (B, 1, H, W)
+    mean = luma.mean((2, 3), keepdim=True).mul_(_broadcast(to_mean))
+    other = luma.mul_(_broadcast(to_gray)).add_(mean).mul_(_broadcast(1 - factor))
+    images.mul_(_broadcast(factor)).add_(other).clamp_(0, 1)
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
@@ -90,12 +90,5 @@ def _three_boxes(taps: Tensor, size: int) -> Tensor:
     return box @ box @ box
 
 
-def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    return (images * share).add_(other * (1 - share)).clamp_(0, 1)
-
-
 def _broadcast(values: Tensor) -> Tensor:
     return values[:, None, None, None]
-
-
-OPERATIONS = (brightness, contrast, saturation, hue)

@@ -52,8 +52,11 @@ def _two_passes(pixels: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
 
 
 def _whole_levels(values: Tensor) -> Tensor:
-    """To the nearest of 0 to 255, halves upwards as Pillow (`round` takes them to even); in place."""
-    return values.add_(0.5).floor_().clamp_(0, 255)
+    """To the nearest of 0 to 255, halves upwards as Pillow, in place.
+
+    Halves are common, and a little more than a half keeps them from depending on the order of a sum.
+    """
+    return values.add_(0.5 + 2**-10).floor_().clamp_(0, 255)
 
 
 def filter_weights(

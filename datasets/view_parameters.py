@@ -17,6 +17,9 @@ Bools = NDArray[np.bool_]
 TRIES = 10
 """Of torchvision's RandomResizedCrop, before it takes a central crop."""
 
+CONTRAST, SATURATION, HUE = 1, 2, 3
+"""Places in `factors` and numbers in `order`; brightness is 0."""
+
 SLOTS = 2 * TRIES + 16
 
 

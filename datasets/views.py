@@ -14,7 +14,7 @@ from . import color
 from .device import to_device
 from .random_stream import uniforms
 from .resample import resample
-from .view_parameters import SLOTS, ViewParameters, view_parameters
+from .view_parameters import CONTRAST, HUE, SATURATION, SLOTS, ViewParameters, view_parameters
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -111,12 +111,17 @@ def _color(images: Tensor, view: ViewConfig, parameters: ViewParameters) -> None
 
 
 def _jitter(images: Tensor, parameters: ViewParameters) -> None:
-    """Four rounds; in each, the images whose turn it is for an operation go through it together."""
-    for turn in range(4):
-        for number, operation in enumerate(color.OPERATIONS):
-            now = parameters.jitter & (parameters.order[:, turn] == number)
-            factor = to_device(parameters.factors[now, number].astype(np.float32), images.device)
-            _apply(images, now, lambda some, operation=operation, factor=factor: operation(some, factor))
+    """Four rounds, in each of which every image has the operation that is next in its order."""
+    if not parameters.jitter.any():
+        return
+    for operation in parameters.order.T:  # (B,)
+        amount = np.take_along_axis(parameters.factors, operation[:, None], axis=1)[:, 0].astype(np.float32)
+        turns = parameters.jitter & (operation == HUE)
+        factor = np.where(parameters.jitter & ~turns, amount, np.float32(1))
+        packed = np.stack([factor, operation == CONTRAST, operation == SATURATION]).astype(np.float32)
+        color.blend_(images, *to_device(packed, images.device).unbind(0))
+        shift = to_device(amount[turns], images.device)
+        _apply(images, turns, lambda some, shift=shift: color.hue(some, shift))
 
 
 def _solarize(images: Tensor, view: ViewConfig, parameters: ViewParameters) -> None:

@@ -58,8 +58,6 @@ class FinetuneConfig(Config):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
-
-
 def _name_alone(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 

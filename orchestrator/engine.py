@@ -70,7 +70,9 @@ class Engine:
         self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
         self.board: Any = (
-            ray.remote(Board).options(name=self.board_name, namespace=NAMESPACE, num_cpus=0).remote(resources.max_failures)
+            ray.remote(Board)
+            .options(name=self.board_name, namespace=NAMESPACE, num_cpus=0)
+            .remote(resources.max_failures)
         )
         total = ray.cluster_resources()
         gpus = resources.gpus_per_worker
@@ -271,12 +273,14 @@ def _refuse_unshared(store: Store) -> None:
     probe = f"probe-{uuid.uuid4().hex}"
     store.write(probe, b"seen")
     try:
-        seen = ray.get([
-            ray.remote(_sees)
-            .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-            .remote(store.path(probe))
-            for node in nodes
-        ])
+        seen = ray.get(
+            [
+                ray.remote(_sees)
+                .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+                .remote(store.path(probe))
+                for node in nodes
+            ]
+        )
     finally:
         store.delete(probe)
     if not all(seen):

@@ -94,6 +94,8 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
         )
     for config in trial.evaluate:
         if isinstance(config, KnnConfig) and config.k > images:
-            raise UserError(f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.name}' {images} training images")
+            raise UserError(
+                f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.name}' {images} training images"
+            )
     if any(split.count == 0 for split in (prepared.train, prepared.test)):
         raise UserError(f"data set '{trial.dataset.name}' has no test images")

@@ -24,7 +24,7 @@ from ..methods.encoder import Encoder, build_encoder, export
 from ..methods.optimizer import build_optimizer, set_rates
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
 from .records import EpochRecord, PretrainRecord
-from .runtime import Runtime, measured
+from .runtime import Runtime, measured, memory_in_use
 from .spec import TrialSpec
 from .trial_store import TrialStore
 
@@ -242,7 +242,7 @@ class _Run:
         )
         state.epoch_loss = state.epoch_seconds = 0.0
         log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, record.loss, _brief(logs))
-        self._tell("epoch", **record.model_dump(), epochs=self.config.epochs)
+        self._tell("epoch", **record.model_dump(), epochs=self.config.epochs, memory=memory_in_use(self.runtime.device))
 
     def _knn(self) -> dict[str, float]:
         """kNN of the backbone as it stands; its time is not the training's."""

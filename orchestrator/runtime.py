@@ -99,6 +99,15 @@ def measured(runtime: Runtime) -> Iterator[Meter]:
     )
 
 
+def memory_in_use(device: torch.device) -> int:
+    """Bytes: what torch holds of the GPU, or the resident memory of this process."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def _reset_peak_resident() -> None:
     """Linux keeps the peak of a process until it is told to forget it; elsewhere the peak is of the whole process."""
     try:
@@ -113,9 +122,7 @@ def _peak_resident() -> int:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
+    return memory_in_use(torch.device("cpu"))
 
 
 def environment() -> dict[str, str]:

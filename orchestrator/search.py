@@ -4,7 +4,8 @@ The points and their scores are in the store, so a resumed search samples only t
 """
 
 import random
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .board import Job
 from .expand import Group, applies, resolve
@@ -13,6 +14,9 @@ from .records import Record
 from .spec import Choice, Domain, IntegerRange, LogUniform, SearchConfig, SweepSpec, TrialSpec, Uniform
 from .store import Store
 from .trial_store import TrialStore
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 
 class Point(Record):
@@ -105,10 +109,13 @@ def best_point(points: list[Point], group: Group) -> dict[str, Any] | None:
     return max(ended, key=lambda point: point.value or 0.0).values if ended else None
 
 
-def run_group(spec: SweepSpec, group: Group, planned: list[Planned], known: list[Point], engine: Any) -> None:
+def run_group(
+    spec: SweepSpec, group: Group, planned: list[Planned], known: list[Point], start: Callable[[], "Engine"]
+) -> None:
     """Sample and carry what is still missing of the group's search.
 
-    `planned` are a random search's trials; an Optuna search samples its own, knowing the `known` points.
+    `planned` are a random search's trials; an Optuna search samples its own, knowing the `known` points. `start` gives
+    the engine, and is called only if there is something to carry.
     """
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
@@ -127,7 +134,7 @@ def run_group(spec: SweepSpec, group: Group, planned: list[Planned], known: list
         stopped = {point.trial_id for point in known if point.stopped}
         jobs: list[Job] = [item.job() for item in planned if item.trial_id not in stopped and item.missing()]
         if jobs:
-            engine.run(jobs, search.metric, scheduler)
+            start().run(jobs, search.metric, scheduler)
         return
     seen = [point for point in known if point.group == group_key(group) and point.value is not None]
     rest = search.trials - len(seen)
@@ -147,4 +154,4 @@ def run_group(spec: SweepSpec, group: Group, planned: list[Planned], known: list
         "axes": group.axes,
         "prepared": planned[0].prepared.model_dump(mode="json"),
     }
-    engine.sample(base, rest, search.metric, searcher, scheduler)
+    start().sample(base, rest, search.metric, searcher, scheduler)

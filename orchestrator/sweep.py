@@ -200,22 +200,11 @@ class _Sweep:
         known = [point for point in points if point.group == group_key(group)]
         rest = [point for point in points if point.group != group_key(group)]
         try:
-            run_group(self.spec, group, template, known, self._lazy_engine())
+            run_group(self.spec, group, template, known, self._started)
         finally:
             known = self._points(group, known)
             write_points(self.spec, self.store, rest + known)
         return best_point(known, group)
-
-    def _lazy_engine(self) -> Any:
-        sweep = self
-
-        class Lazy:
-            """Starts Ray at the first trial that is missing."""
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(sweep._started(), name)
-
-        return Lazy()
 
     def _points(self, group: Group, known: list[Point]) -> list[Point]:
         """What is known of the group's search now."""
@@ -258,9 +247,7 @@ class _Sweep:
         return write_report_to(self.store, self.spec.name, result)
 
 
-def write_report_to(
-    store: Store, name: str, result: SweepResult
-) -> tuple[tempfile.TemporaryDirectory[str], Path]:
+def write_report_to(store: Store, name: str, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:
     """Write the report into the store; returns a local copy of it and the folder that holds the copy."""
     from .report import write_report
 
@@ -279,4 +266,3 @@ def _failed(result: SweepResult) -> bool:
 
 def _command() -> list[str]:
     return ["ssl-sweep", *sys.argv[1:]]
-

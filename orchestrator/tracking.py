@@ -258,7 +258,9 @@ def metrics_of(event: dict[str, Any]) -> list[Metric]:
         values = {f"{record.name}/final_top1": record.top1, f"{record.name}/final_top5": record.top5}
         if record.best_top1 is not None:
             values[f"{record.name}/best_epoch_top1"] = record.best_top1
-        return [Metric(key, value, when, step) for key, value in values.items()] + _cost_metrics(record.name, record, when)
+        return [Metric(key, value, when, step) for key, value in values.items()] + _cost_metrics(
+            record.name, record, when
+        )
     return [Metric(key, float(value), when, step) for key, value in values.items()]
 
 

@@ -1,14 +1,26 @@
 """Colour operations against torchvision's on float tensors."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torchvision.transforms.functional as reference
 from ssl_sweep.datasets import color
 
+
+def blend(to_mean: float, to_gray: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def function(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        images = images.clone()
+        color.blend_(images, factor, torch.full_like(factor, to_mean), torch.full_like(factor, to_gray))
+        return images
+
+    return function
+
+
 PAIRS = [
-    (color.brightness, reference.adjust_brightness, 0.0, 1.8),
-    (color.contrast, reference.adjust_contrast, 0.0, 1.8),
-    (color.saturation, reference.adjust_saturation, 0.0, 1.8),
+    (blend(0, 0), reference.adjust_brightness, 0.0, 1.8),
+    (blend(1, 0), reference.adjust_contrast, 0.0, 1.8),
+    (blend(0, 1), reference.adjust_saturation, 0.0, 1.8),
     (color.hue, reference.adjust_hue, -0.5, 0.5),
 ]
 

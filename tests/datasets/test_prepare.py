@@ -81,7 +81,7 @@ def test_preparing_again_reads_nothing(tmp_path):
     assert find_prepared(config, tmp_path) is None
     first = prepare(config, tmp_path, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (1797, 1797) and seen == sorted(seen)
-    assert prepare(config, tmp_path, lambda done, total: pytest.fail("prepared twice")) == first
+    assert prepare(config, tmp_path, lambda *_: pytest.fail("prepared twice")) == first
     assert find_prepared(config, tmp_path) == first
     assert [entry.name for entry in tmp_path.iterdir()] == [first.folder.name]  # no temporary folders
     assert find_prepared(digits_config(holdout=0.3, image_size=24), tmp_path).folder == first.folder
@@ -101,7 +101,7 @@ def test_a_killed_prepare_leaves_nothing_that_looks_complete(tmp_path):
 
 def test_of_two_at_the_same_time_the_first_wins(tmp_path):
     config, others = digits_config(), []
-    first = prepare(config, tmp_path, lambda done, _: others or others.append(prepare(config, tmp_path)))
+    first = prepare(config, tmp_path, lambda *_: others or others.append(prepare(config, tmp_path)))
     assert others == [first]
     assert [entry.name for entry in tmp_path.iterdir()] == [first.folder.name]
 
@@ -223,7 +223,7 @@ def test_damaged_images_are_named_and_counted(tmp_path, sizes):
 def test_a_truncated_jpeg_is_damaged():
     for size in ((300, 200), (30, 20)):
         whole = encoded((9, 9, 9), size, "JPEG")
-        with pytest.raises(OSError, match="(?i)truncated"):
+        with pytest.raises(OSError, match=r"(?i)truncated"):
             decode(whole[: len(whole) * 2 // 3])
 
 

@@ -137,8 +137,8 @@ def test_a_view_is_torchvisions_operations_one_after_the_other():
         expected = reference.rgb_to_grayscale(expected, 3) if drawn.gray[i] else expected
         expected = reference.solarize(expected, 128 / 255) if drawn.solarize[i] else expected
         levels = 255 * (ours[i] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None])
-        # one level of the resize, that contrast and saturation may widen, or solarize turn over, at a few pixels
-        assert ((levels - 255 * expected).abs() > 0.1).float().mean() < 0.01
+        difference = (levels - 255 * expected).abs()  # one level here and there, which factors up to 1.8 then widen
+        assert difference.max() < 6 and difference.mean() < 0.25
 
 
 def test_boxes_tell_where_a_crop_was():

@@ -1,0 +1,273 @@
+"""The command line: ``ssl-sweep``. Heavy imports (torch, Ray, MLflow) happen inside the commands that need them."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .problems import SpecError, UserError, unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+FINISHED, FAILED, BAD_INPUT = 0, 1, 2
+
+SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def guarded(command: F) -> F:
+    """Show what the user can mend as a message, with exit status 2 and no traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except SpecError as error:
+            if kwargs.get("as_json"):
+                problems = [
+                    {"file": p.file, "line": p.position[0], "column": p.position[1], "message": p.message}
+                    for p in error.problems
+                ]
+                click.echo(json.dumps({"valid": False, "errors": problems}, indent=2))
+            else:
+                click.echo(str(error), err=True)
+            sys.exit(BAD_INPUT)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(BAD_INPUT)
+
+    return run  # type: ignore[return-value]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ssl-sweep")
+def main() -> None:
+    """One YAML file in, one comparable table of self-supervised pretraining methods out.
+
+    \b
+    Examples:
+      ssl-sweep validate sweep.yaml     check the file
+      ssl-sweep plan sweep.yaml         what would run, and what is done already
+      ssl-sweep submit sweep.yaml       run what is missing and write the report
+      ssl-sweep status sweep.yaml       how it stands
+
+    Shell completion: eval "$(_SSL_SWEEP_COMPLETE=bash_source ssl-sweep)"
+    """
+
+
+@main.command()
+@SWEEP
+@click.option("--address", help="Ray cluster to use: auto, HOST:PORT, or http://HOST:8265 for a detached job.")
+@guarded
+def submit(sweep: Path, address: str | None) -> None:
+    """Run what is missing of a sweep and write its report.
+
+    Submitting again is always safe: what is finished is not run again, what was interrupted goes on.
+
+    \b
+    Examples:
+      ssl-sweep submit sweep.yaml
+      ssl-sweep submit sweep.yaml --address auto
+    """
+    if address is not None and address.startswith("http"):
+        from .remote import submit_job
+
+        click.echo(submit_job(sweep, address))
+        return
+    from .progress import Display
+    from .sweep import run_sweep
+
+    outcome = run_sweep(sweep, Display(), address)
+    _print_outcome(sweep, outcome)
+    sys.exit(outcome.status)
+
+
+def _print_outcome(sweep: Path, outcome: Any) -> None:
+    from rich.console import Console
+
+    from .report import terminal_table
+
+    console = Console()
+    console.print(terminal_table(outcome.result))
+    lines = [f"report     {outcome.report}/report.html"]
+    lines.append(f"MLflow     mlflow ui --backend-store-uri {outcome.tracking}")
+    if not outcome.tracked:
+        lines.append("           (it was out of reach; the next submit catches up)")
+    for trial in outcome.result.trials:
+        if trial.status == "failed":
+            lines.append(f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}")
+    if outcome.interrupted:
+        lines.append(f"stopped    everything is kept; go on with: ssl-sweep submit {sweep}")
+    click.echo("\n".join(lines))
+
+
+@main.command()
+@SWEEP
+@JSON
+@guarded
+def validate(sweep: Path, as_json: bool) -> None:
+    """Check a sweep file: every error at once, each with its place.
+
+    \b
+    Example:
+      ssl-sweep validate sweep.yaml
+    """
+    from .expand import expand
+    from .load import load_spec
+
+    spec, document = load_spec(sweep)
+    trials = expand(spec, document)
+    if as_json:
+        click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials)}))
+    else:
+        click.echo(f"{sweep}: valid, {len(trials)} trials")
+
+
+@main.command()
+@SWEEP
+@JSON
+@guarded
+def plan(sweep: Path, as_json: bool) -> None:
+    """Show a sweep's trials: what is done, what is missing, what each takes.
+
+    \b
+    Example:
+      ssl-sweep plan sweep.yaml
+    """
+    from .overview import plan_rows, print_plan
+
+    rows = plan_rows(sweep)
+    click.echo(json.dumps(rows, indent=2)) if as_json else print_plan(rows)
+
+
+@main.command()
+@click.argument("sweep", type=click.Path(path_type=Path), required=False)
+@click.option("--storage", default="runs", show_default=True, help="Where to look, without a sweep.")
+@JSON
+@guarded
+def status(sweep: Path | None, storage: str, as_json: bool) -> None:
+    """Show how a sweep stands, or list the sweeps of a store.
+
+    \b
+    Examples:
+      ssl-sweep status
+      ssl-sweep status sweep.yaml
+    """
+    from .overview import print_status, print_sweeps, status_rows, sweep_rows
+
+    if sweep is None:
+        rows = sweep_rows(storage)
+        click.echo(json.dumps(rows, indent=2)) if as_json else print_sweeps(rows, storage)
+        return
+    rows = status_rows(sweep)
+    click.echo(json.dumps(rows, indent=2)) if as_json else print_status(rows)
+
+
+@main.command()
+@SWEEP
+@guarded
+def report(sweep: Path) -> None:
+    """Write a sweep's report again from what the store has.
+
+    \b
+    Example:
+      ssl-sweep report sweep.yaml
+    """
+    from rich.console import Console
+
+    from .overview import stored_result
+    from .report import terminal_table
+    from .sweep import write_report_to
+
+    store, spec, result = stored_result(sweep)
+    scratch, _ = write_report_to(store, spec.name, result)
+    scratch.cleanup()
+    Console().print(terminal_table(result))
+    click.echo(f"report     {store.path(f'sweeps/{spec.name}/report')}/report.html")
+
+
+@main.command()
+@guarded
+def schema() -> None:
+    """Print the JSON Schema of a sweep file, for editors.
+
+    \b
+    Example:
+      ssl-sweep schema > sweep.schema.json
+    """
+    from .schema import sweep_schema
+
+    click.echo(json.dumps(sweep_schema(), indent=2))
+
+
+@main.command()
+@JSON
+@guarded
+def methods(as_json: bool) -> None:
+    """List the methods: name, paper, what each needs."""
+    from ..methods import METHODS, load_config_class
+
+    rows = []
+    for name in METHODS:
+        config = load_config_class(name)
+        needs = [text for flag, text in ((config.needs_vit, "a ViT"), (config.needs_labels, "labels")) if flag]
+        rows.append({"name": name, "title": config.title, "needs": ", ".join(needs), "paper": config.paper})
+    _print_rows(rows, as_json)
+
+
+@main.command()
+@JSON
+@guarded
+def datasets(as_json: bool) -> None:
+    """List the data sets and what each needs."""
+    from ..datasets import DATASETS
+
+    _print_rows([{"name": name, "description": text} for name, text in DATASETS.items()], as_json)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--path", help="Folder or file of the images.")
+@guarded
+def prepare(dataset: str, path: str | None) -> None:
+    """Prepare a data set: decode, check and store it, once.
+
+    \b
+    Examples:
+      ssl-sweep prepare cifar10 --path ~/data/cifar10
+      ssl-sweep prepare folder --path ~/my-images
+    """
+    from pydantic import ValidationError
+
+    from ..datasets import DATASETS
+    from ..datasets.config import DatasetConfig
+    from ..datasets.prepare import prepare as run
+    from .plan import data_errors
+    from .progress import Display
+    from .spec import data_root
+
+    if dataset not in DATASETS:
+        raise UserError(unknown("data set", dataset, DATASETS))
+    whole = str(Path(path).expanduser().absolute()) if path else None
+    try:
+        config = DatasetConfig.model_validate({"name": dataset, "path": whole})
+    except ValidationError as error:
+        raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    with data_errors(), Display().preparing(dataset) as on_progress:
+        prepared = run(config, data_root(), on_progress)
+    for split in ("train", "test"):
+        info = prepared.split(split)
+        click.echo(f"{split:<12} {info.count:,} images, {len(prepared.classes)} classes, {info.encoding}")
+    click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    widths = {key: max(len(str(row[key])) for row in [*rows, {key: key}]) for key in rows[0]}
+    for row in rows:
+        click.echo("  ".join(str(value).ljust(widths[key]) for key, value in row.items()).rstrip())
