@@ -1,6 +1,6 @@
 """Which images come when, on which rank."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -40,7 +40,7 @@ def training_batches(
     world_size: int = 1,
     start_step: int = 0,
     total_steps: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of this rank for the steps from `start_step` to `total_steps`; close it to end it early.
 
     `batch_size` is global: rank r has the r-th of `world_size` equal blocks of every batch, and the last images of an
@@ -64,7 +64,7 @@ def _batches(
     world_size: int,
     steps: range,
     per_epoch: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     block = batch_size // world_size
 
     def rows() -> Iterator[tuple[int, Tensor]]:

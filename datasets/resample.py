@@ -56,7 +56,7 @@ def _whole_levels(values: Tensor) -> Tensor:
 
     Halves are common, and a little more than a half keeps them from depending on the order of a sum.
     """
-    return values.add_(0.5 + 2**-10).floor_().clamp_(0, 255)
+    return values.add_(0.5 + 2**-12).floor_().clamp_(0, 255)
 
 
 def filter_weights(

@@ -60,10 +60,11 @@ def make_view(images: Images, view: ViewConfig, size: int, parameters: ViewParam
     crop = parameters.crop.astype(np.float32)
     flipped = np.where(parameters.flip[:, None], crop[:, [2, 1, 0, 3]], crop)
     out = torch.empty(len(crop), 3, size, size, device=device)
-    for rows in _chunks(images, size):
-        image = resample(images.pixels[rows], flipped[rows], crop[rows], size, view.interpolation).div_(255)
-        _color(image, view, parameters.rows(rows))
-        _normalise(image, out[rows])
+    with _full_precision(device):
+        for rows in _chunks(images, size):
+            image = resample(images.pixels[rows], flipped[rows], crop[rows], size, view.interpolation).div_(255)
+            _color(image, view, parameters.rows(rows))
+            _normalise(image, out[rows])
     height, width = images.sizes.numpy().T
     box = flipped / np.stack([width, height, width, height], axis=1).astype(np.float32)
     return View(out, to_device(box, device))
@@ -72,8 +73,8 @@ def make_view(images: Images, view: ViewConfig, size: int, parameters: ViewParam
 def evaluation_view(images: Images, image_size: int) -> Tensor:
     """The images as evaluation sees them, (B, 3, S, S): shorter side to S, central crop of S, normalised.
 
-    From S = 224 on the shorter side goes to 256/224 of S first, as is usual. Bilinear and antialiased as Pillow's, sizes
-    and places as torchvision's `Resize` and `CenterCrop`; images of that size already are not changed.
+    From S = 224 on the shorter side goes to 256/224 of S first, as is usual; below, square images of S pixels stay as they
+    are. Bilinear and antialiased as Pillow's, sizes and places as torchvision's `Resize` and `CenterCrop`.
     """
     shorter = round(image_size * 256 / 224) if image_size >= 224 else image_size
     size = images.sizes.numpy()  # (B, 2)
@@ -83,10 +84,16 @@ def evaluation_view(images: Images, image_size: int) -> Tensor:
     crops = np.concatenate([offset * scale, (offset + image_size) * scale], axis=1)[:, [1, 0, 3, 2]].astype(np.float32)
     bounds = np.concatenate([np.zeros_like(size), size], axis=1)[:, [1, 0, 3, 2]].astype(np.float32)
     out = torch.empty(len(size), 3, image_size, image_size, device=images.pixels.device)
-    for rows in _chunks(images, image_size):
-        image = resample(images.pixels[rows], crops[rows], bounds[rows], image_size, "bilinear")
-        _normalise(image.div_(255), out[rows])
+    with _full_precision(images.pixels.device):
+        for rows in _chunks(images, image_size):
+            image = resample(images.pixels[rows], crops[rows], bounds[rows], image_size, "bilinear")
+            _normalise(image.div_(255), out[rows])
     return out
+
+
+def _full_precision(device: torch.device) -> torch.autocast:
+    """Whoever asks for the next batch may be within an autocast, which would round the filter weights to bfloat16."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def _chunks(images: Images, size: int) -> Iterator[slice]:

@@ -178,11 +178,14 @@ class MethodConfig(Config):
         return self
 
 
+Option = bool | int | float | str
+
+
 class BackboneConfig(Config):
     """An encoder: `resnet18-cifar`, or any timm model by its name with `options` for ``timm.create_model``."""
 
     name: str
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    options: dict[str, Option | tuple[Option, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the table is ours to draw
 
 import ray
 import ray.train
@@ -194,19 +195,21 @@ class Engine:
             self.resources.compile,
         )
         resources = {"CPU": float(self.shape.cpus)} | ({"GPU": self.shape.gpus} if gpus else {})
-        trainer = ray.train.torch.TorchTrainer(
-            carry_trials,
-            train_loop_config=config._asdict(),
-            torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
-            scaling_config=ray.train.ScalingConfig(self.shape.workers, use_gpu=gpus, resources_per_worker=resources),
-            run_config=ray.train.RunConfig(
-                name=name,
-                storage_path=self.scratch,
-                # The board counts a trial's failures; the gang itself always comes back.
-                failure_config=ray.train.FailureConfig(max_failures=-1),
-            ),
-        )
         try:
+            trainer = ray.train.torch.TorchTrainer(
+                carry_trials,
+                train_loop_config=config._asdict(),
+                torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=self.shape.workers, use_gpu=gpus, resources_per_worker=resources
+                ),
+                run_config=ray.train.RunConfig(
+                    name=name,
+                    storage_path=self.scratch,
+                    # The board counts a trial's failures; the gang itself always comes back.
+                    failure_config=ray.train.FailureConfig(max_failures=-1),
+                ),
+            )
             trainer.fit()
         except BaseException as error:  # told to the user by `_poll` once no gang is left
             self.gang_errors.append(error)
@@ -233,6 +236,7 @@ def started(
     Raises:
         UserError: the cluster has not what a trial takes, or its nodes do not share the store.
     """
+    logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     if address is None:
         cpus = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker) + 1

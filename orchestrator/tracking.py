@@ -30,6 +30,8 @@ from .store import Store
 from .trial_store import TrialStore
 
 log = logging.getLogger(__name__)
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 BATCH = 500
 """Metrics in one request; MLflow takes at most 1,000."""

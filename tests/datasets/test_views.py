@@ -141,6 +141,15 @@ def test_a_view_is_torchvisions_operations_one_after_the_other():
         assert difference.max() < 6 and difference.mean() < 0.25
 
 
+def test_autocast_changes_nothing():
+    images = random_images(4, 32, 32)
+    settings = {"seed": 0, "epoch": 0, "samples": torch.arange(4)}
+    plain = make_views(images, torch.zeros(4), VIEWS, 32, **settings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = make_views(images, torch.zeros(4), VIEWS, 32, **settings)
+    assert torch.equal(plain.global_views[0].image, within.global_views[0].image)
+
+
 def test_boxes_tell_where_a_crop_was():
     images = random_images(50, 32, 64)
     view = make_views(images, torch.zeros(50), VIEWS, 32, seed=0, epoch=0, samples=torch.arange(50)).global_views[0]

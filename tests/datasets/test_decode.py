@@ -1,0 +1,54 @@
+"""Encoded images to RGB pixels."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from ssl_sweep.datasets.decode import decode
+
+
+def encoded(color: tuple[int, int, int], size: tuple[int, int], kind: str) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 20, (size[1], size[0], 3))
+    stream = io.BytesIO()
+    Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def test_a_truncated_jpeg_is_damaged():
+    for size in ((300, 200), (30, 20)):
+        whole = encoded((9, 9, 9), size, "JPEG")
+        with pytest.raises(OSError, match=r"(?i)truncated"):
+            decode(whole[: len(whole) * 2 // 3])
+
+
+def test_every_mode_becomes_rgb():
+    def through(image: Image.Image, kind: str = "PNG") -> np.ndarray:
+        stream = io.BytesIO()
+        image.save(stream, kind)
+        return decode(stream.getvalue())
+
+    assert through(Image.new("L", (4, 3), 77)).tolist() == np.full((3, 4, 3), 77).tolist()
+    assert (through(Image.new("1", (4, 3), 1)) == 255).all()
+    assert through(Image.new("RGBA", (2, 2), (255, 0, 0, 0))).tolist() == [[[255] * 3] * 2] * 2  # over white
+    assert through(Image.new("I;16", (2, 2), 513))[0, 0].tolist() == [2, 2, 2]
+    palette = Image.new("RGB", (2, 2), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert through(palette)[0, 0].tolist() == [10, 20, 30]
+    assert through(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")[0, 0].tolist() == pytest.approx(
+        [255, 0, 0], abs=6
+    )
+    turned = Image.new("RGB", (6, 2))
+    turned.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    stream = io.BytesIO()
+    turned.save(stream, "PNG", exif=exif)
+    pixels = decode(stream.getvalue())
+    assert pixels.shape == (6, 2, 3) and pixels[0, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_huge_images_are_bounded(kind):
+    assert decode(encoded((9, 99, 9), (900, 600), kind), 100).shape == (100, 150, 3)
+    assert decode(encoded((9, 99, 9), (900, 40), kind), 100).shape == (18, 400, 3)
+    assert decode(encoded((9, 99, 9), (120, 90), kind), 100).shape == (90, 120, 3)
