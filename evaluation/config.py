@@ -27,11 +27,13 @@ class LinearConfig(Config):
     protocol: Literal["linear/simclr@1", "linear/mae@1"] = "linear/simclr@1"
     epochs: PositiveInt = 90
     batch_size: PositiveInt = 256
-    lr: PositiveFloat = Field(0.1, description="at batch 256; scaled linearly")
+    lr: PositiveFloat = Field(default=0.1, description="at batch 256; scaled linearly")
     warmup_epochs: NonNegativeFloat = 0
     final_lr_factor: Probability = 0.001
-    normalize_features: bool = Field(False, description="batch norm without affine parameters before the classifier")
-    augment: bool = Field(True, description="off: features of the plain images, extracted once (much faster)")
+    normalize_features: bool = Field(
+        default=False, description="batch norm without affine parameters before the classifier"
+    )
+    augment: bool = Field(default=True, description="off: features of the plain images, extracted once (much faster)")
 
 
 class FinetuneConfig(Config):
@@ -42,18 +44,18 @@ class FinetuneConfig(Config):
     epochs: PositiveInt = 30
     batch_size: PositiveInt = 256
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: PositiveFloat = Field(0.05, description="at batch 256; scaled linearly")
+    lr: PositiveFloat = Field(default=0.05, description="at batch 256; scaled linearly")
     weight_decay: NonNegativeFloat = 0.0
     warmup_epochs: NonNegativeFloat = 0
     final_lr_factor: Probability = 0.001
     layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="rate of a layer = this ^ layers above it"
+        default=1.0, description="rate of a layer = this ^ layers above it"
     )
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    randaugment: bool = Field(False, description="two operations of magnitude 9 on each image")
+    randaugment: bool = Field(default=False, description="two operations of magnitude 9 on each image")
     erasing: Probability = 0.0
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 

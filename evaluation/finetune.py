@@ -72,7 +72,7 @@ def _classifier(task: Task, config: FinetuneConfig) -> Classifier:
         if name.endswith("pos_embed") and not parameter.requires_grad:
             encoder.get_parameter(name).requires_grad_(False)
     if task.world_size > 1:
-        model = convert_sync_batchnorm(model, task.device)
+        convert_sync_batchnorm(model, task.device)
     return model.to(task.device).train()
 
 
@@ -96,7 +96,7 @@ class _Augmentation:
         classes = task.train.num_classes
         self.smoothing = config.label_smoothing
         self.randaugment = v2.RandAugment(num_ops=2, magnitude=9) if config.randaugment else None
-        self.erase = RandomErasing(config.erasing, mode="pixel", device=task.device) if config.erasing else None
+        self.erase = RandomErasing(config.erasing, mode="pixel", device=str(task.device)) if config.erasing else None
         self.mix = None
         if config.mixup or config.cutmix:
             self.mix = Mixup(config.mixup, config.cutmix, label_smoothing=config.label_smoothing, num_classes=classes)
@@ -118,7 +118,7 @@ class _Augmentation:
         return F.cross_entropy(logits.float(), target, label_smoothing=self.smoothing)
 
     def _randaugment(self, images: Tensor) -> Tensor:
-        mean, std = MEAN.to(images.device).view(3, 1, 1), STD.to(images.device).view(3, 1, 1)
+        mean, std = images.new_tensor(MEAN).view(3, 1, 1), images.new_tensor(STD).view(3, 1, 1)
         pixels = ((images * std + mean) * 255).round().to(torch.uint8)  # exact: a crop has whole grey levels
         assert self.randaugment is not None
         drawn = torch.stack([self.randaugment(image) for image in pixels])
@@ -128,7 +128,7 @@ class _Augmentation:
 @torch.no_grad()
 def _score(model: Classifier, task: Task) -> Counts:
     model.eval()
-    hits = torch.zeros(3, dtype=torch.long, device=task.device)
+    hits = torch.zeros(3, dtype=torch.long, device=str(task.device))
     for rows in evaluation_shards(len(task.test), BATCH, task.rank, task.world_size):
         view = evaluation_view(task.test.pixels(rows), task.image_size)
         with task.autocast():

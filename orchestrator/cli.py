@@ -39,7 +39,7 @@ def guarded(command: F) -> F:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
 
-    return run  # type: ignore[return-value]
+    return run  # type: ignore[return-value]  # the same signature
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -96,9 +96,8 @@ def _print_outcome(sweep: Path, outcome: Any) -> None:
     lines.append(f"MLflow     mlflow ui --backend-store-uri {outcome.tracking}")
     if not outcome.tracked:
         lines.append("           (it was out of reach; the next submit catches up)")
-    for trial in outcome.result.trials:
-        if trial.status == "failed":
-            lines.append(f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}")
+    failed = [trial for trial in outcome.result.trials if trial.status == "failed"]
+    lines += [f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}" for trial in failed]
     if outcome.interrupted:
         lines.append(f"stopped    everything is kept; go on with: ssl-sweep submit {sweep}")
     click.echo("\n".join(lines))
@@ -271,3 +270,7 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     widths = {key: max(len(str(row[key])) for row in [*rows, {key: key}]) for key in rows[0]}
     for row in rows:
         click.echo("  ".join(str(value).ljust(widths[key]) for key, value in row.items()).rstrip())
+
+
+if __name__ == "__main__":
+    main()

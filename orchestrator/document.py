@@ -10,14 +10,24 @@ from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
-from .problems import Problem, SpecError
+from .problems import Problem, SpecError, Steps, dotted, show
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
 MAX_VALUES = 20_000  # aliases can stand for more values than a file has bytes
 MAX_DEPTH = 50
+TAG = "tag:yaml.org,2002:"
 EMPTY = "the file is empty; a sweep needs at least `name`, `dataset`, `backbone` and `methods`"
+DEEP = f"nested too deeply; at most {MAX_DEPTH} levels"
 
-Path_ = tuple[str | int, ...]
+SCALARS = {  # pattern, and what the text can start with
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+}
 
 
 class Position(NamedTuple):
@@ -27,23 +37,26 @@ class Position(NamedTuple):
     column: int
 
 
+START = Position(1, 1)
+
+
 @dataclass
 class Document:
     """A file's data, and the position of each value and key by its path."""
 
     name: str
     data: dict[str, Any]
-    values: dict[Path_, Position] = field(default_factory=dict)
-    keys: dict[Path_, Position] = field(default_factory=dict)
+    values: dict[Steps, Position] = field(default_factory=dict)
+    keys: dict[Steps, Position] = field(default_factory=dict)
 
-    def position(self, path: Path_, *, of_key: bool = False) -> Position:
+    def position(self, path: Steps, *, of_key: bool = False) -> Position:
         """Where `path` stands, or the nearest thing above it that the file has."""
         positions = self.keys if of_key else self.values
         while path not in positions and path:
             path, positions = path[:-1], self.values
-        return positions.get(path, Position(1, 1))
+        return positions.get(path, START)
 
-    def problem(self, path: Path_, message: str, *, of_key: bool = False) -> Problem:
+    def problem(self, path: Steps, message: str, *, of_key: bool = False) -> Problem:
         return Problem(self.name, self.position(path, of_key=of_key), message)
 
 
@@ -51,19 +64,19 @@ class _CoreLoader(yaml.SafeLoader):
     """Composes nodes and resolves plain scalars by the core schema; constructs nothing."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, DEEP, self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-for tag, pattern, first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-):
-    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), first)
+for _kind, (_pattern, _first) in SCALARS.items():
+    _CoreLoader.add_implicit_resolver(TAG + _kind, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
 def read_document(path: Path) -> Document:
@@ -78,73 +91,76 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(text: str, name: str) -> Document:
-    try:
-        node = yaml.compose(text, Loader=_CoreLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
-        raise SpecError([Problem(name, position, _explain(error, text, position))]) from None
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        message = f"the character U+{error.character:04X} is not allowed in YAML"
-        raise SpecError([Problem(name, position, message)]) from None
-    except RecursionError:
-        raise SpecError([Problem(name, Position(1, 1), f"nested too deeply; at most {MAX_DEPTH} levels")]) from None
-    if node is None:
-        raise SpecError(
-            [
-                Problem(
-                    name,
-                    Position(1, 1),
-                    EMPTY,
-                )
-            ]
-        )
+    """As `read_document`, of a file's text."""
+    node = _compose(text, name)
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == f"{TAG}null"):
+        raise _refusal(name, START, EMPTY)
     builder = _Builder(name)
     data = builder.build(node, ())
     if not builder.problems and not isinstance(data, dict):
-        kind = "a list" if isinstance(data, tuple) else "a single value"
-        builder.problems.append(Problem(name, _start(node), f"got {kind}; a sweep is a mapping of keys to values"))
+        given = "a list" if isinstance(data, tuple) else show(data)
+        builder.refuse(node, f"got {given}; a sweep is a mapping of keys to values, as in `name: my-sweep`")
     if builder.problems:
         raise SpecError(builder.problems)
     return Document(name, data, builder.values, builder.keys)
 
 
-def _read_text(path: Path, name: str) -> str:
-    start = Position(1, 1)
-    if path.is_dir():
-        raise SpecError([Problem(name, start, "this is a folder; a sweep is one YAML file")])
+def _compose(text: str, name: str) -> yaml.Node | None:
     try:
-        content = path.read_bytes()
+        loader = _CoreLoader(text)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        message = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
+        raise _refusal(name, position, message) from None
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        position = Position(mark.line + 1, mark.column + 1) if mark else START
+        raise _refusal(name, position, _explain(error, text, position)) from None
+    except (ValueError, OverflowError):  # PyYAML's own, of "\UFFFFFFFF" and the like
+        message = "not YAML: no such character or number"
+        raise _refusal(name, Position(loader.line + 1, loader.column + 1), message) from None
+
+
+def _refusal(name: str, position: Position, message: str) -> SpecError:
+    return SpecError([Problem(name, position, message)])
+
+
+def _read_text(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise SpecError([Problem(name, start, "there is no such file")]) from None
+        raise _refusal(name, START, "there is no such file") from None
+    except IsADirectoryError:
+        raise _refusal(name, START, "this is a folder; a sweep is one YAML file") from None
     except OSError as error:
-        raise SpecError([Problem(name, start, f"the file cannot be read: {error.strerror}")]) from None
+        raise _refusal(name, START, f"the file cannot be read: {error.strerror}") from None
     if len(content) > MAX_BYTES:
-        raise SpecError(
-            [Problem(name, start, f"the file has {len(content):,} bytes; a sweep has at most {MAX_BYTES:,}")]
-        )
+        raise _refusal(name, START, f"the file is too large; a sweep has at most {MAX_BYTES:,} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
-        position = Position(before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
-        byte = content[error.start]
-        raise SpecError(
-            [Problem(name, position, f"the byte 0x{byte:02X} is not UTF-8; save the file as UTF-8")]
-        ) from None
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8-sig")) + 1
+        position = Position(before.count(b"\n") + 1, column)
+        message = f"the byte 0x{content[error.start]:02X} is not UTF-8; save the file as UTF-8"
+        raise _refusal(name, position, message) from None
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str, position: Position) -> str:
-    line = text.splitlines()[position.line - 1] if position.line <= len(text.splitlines()) else ""
-    if "\t" in line[: position.column]:
-        return "a tab cannot indent YAML; use spaces"
-    if "expected a single document" in str(error):
+    lines = text.splitlines()
+    line = lines[position.line - 1] if position.line <= len(lines) else ""
+    if line[position.column - 1 : position.column] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
+        return "a tab stands where YAML wants spaces; use spaces"
+    if error.problem == DEEP:
+        return DEEP
+    if error.context == "expected a single document in the stream":
         return "a second YAML document starts here; a sweep file holds one"
-    if error.problem is None:
-        return f"not YAML: {error.context}"
-    return f"not YAML: {error.problem}" + (f" ({error.context})" if error.context else "")
+    why = [part for part in (error.problem, error.context) if part]
+    return f"not YAML: {why[0]}" + (f" ({why[1]})" if len(why) > 1 else "")
 
 
 def _start(node: yaml.Node) -> Position:
@@ -156,60 +172,83 @@ class _Builder:
 
     def __init__(self, name: str):
         self.name = name
-        self.values: dict[Path_, Position] = {}
-        self.keys: dict[Path_, Position] = {}
+        self.values: dict[Steps, Position] = {}
+        self.keys: dict[Steps, Position] = {}
         self.problems: list[Problem] = []
+        self.open: set[yaml.Node] = set()
         self.count = 0
 
-    def build(self, node: yaml.Node, path: Path_) -> Any:
+    def build(self, node: yaml.Node, path: Steps) -> Any:
         self.count += 1
         self.values[path] = _start(node)
         if self.count > MAX_VALUES:
             if self.count == MAX_VALUES + 1:
-                self.refuse(node, f"its aliases stand for more than {MAX_VALUES:,} values")
+                self.refuse(node, f"too many values, with those that aliases stand for: at most {MAX_VALUES:,}")
             return None
         if len(path) > MAX_DEPTH:
-            return self.refuse(node, f"nested too deeply; at most {MAX_DEPTH} levels")
-        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
-            return self.mapping(node, path)
-        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-            return tuple(self.build(item, (*path, i)) for i, item in enumerate(node.value))
+            return self.refuse(node, DEEP)
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
-        return self.refuse(node, f"the tag {node.tag!r} is not allowed; write plain values")
+        if node in self.open:
+            return self.refuse(node, f"{dotted(path)}: an alias stands inside of what it stands for")
+        self.open.add(node)
+        try:
+            if isinstance(node, yaml.MappingNode) and node.tag == f"{TAG}map":
+                return self.mapping(node, path)
+            if isinstance(node, yaml.SequenceNode) and node.tag == f"{TAG}seq":
+                return tuple(self.build(item, (*path, i)) for i, item in enumerate(node.value))
+            return self.refuse_tag(node)
+        finally:
+            self.open.remove(node)
 
-    def mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+    def mapping(self, node: yaml.MappingNode, path: Steps) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.refuse(key_node, "a key must be text")
+                given = "a list" if isinstance(key_node, yaml.SequenceNode) else "a mapping"
+                self.refuse(key_node, f"got {given} as a key; a key must be text")
                 continue
             key = key_node.value
-            if key in result:
+            self.scalar(key_node)  # a number makes a key as it is written, a tag does not
+            where = dotted((*path, key))
+            if key == "<<" and key_node.style is None:
+                self.refuse(key_node, f"{where}: merge keys are not allowed; write the keys out")
+            elif key in result:
                 first = self.keys[(*path, key)]
-                self.refuse(key_node, f"the key '{key}' stands twice; first in line {first.line}")
-                continue
-            self.keys[(*path, key)] = _start(key_node)
-            result[key] = self.build(value_node, (*path, key))
+                self.refuse(key_node, f"{where}: the key stands twice; first in line {first.line}")
+            else:
+                self.keys[(*path, key)] = _start(key_node)
+                result[key] = self.build(value_node, (*path, key))
         return result
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        text = node.value
-        try:
-            if kind == "int":
-                return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
-            if kind == "float":
-                return float(re.sub(r"\.(inf|nan)", r"\1", text, flags=re.IGNORECASE))
-        except ValueError:
-            return self.refuse(node, f"got {text[:20]!r}, which is not a usable number")
-        if kind == "bool":
-            return text.lower() == "true"
-        if kind == "null":
-            return None
+        kind, text = node.tag.removeprefix(TAG), node.value
         if kind == "str":
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                return self.refuse(node, f"got {show(text)}; half of a surrogate pair is no text")
             return text
-        return self.refuse(node, f"the tag {node.tag!r} is not allowed; write plain values")
+        if kind not in SCALARS or not node.tag.startswith(TAG):
+            return self.refuse_tag(node)
+        if not re.fullmatch(SCALARS[kind][0], text):
+            return self.refuse(node, f"got {show(text)}, which is no {kind}")
+        if kind == "int":
+            number = _integer(text)
+            if number is None:
+                return self.refuse(node, f"got {show(text)}; a whole number has at most 18 digits")
+            return number
+        if kind == "float":
+            return float(re.sub(r"\.(inf|nan)", r"\1", text, flags=re.IGNORECASE))
+        return None if kind == "null" else text.lower() == "true"
+
+    def refuse_tag(self, node: yaml.Node) -> None:
+        self.refuse(node, f"got the tag {show(node.tag.replace(TAG, '!!'))}; tags are not allowed, write plain values")
 
     def refuse(self, node: yaml.Node, message: str) -> None:
         self.problems.append(Problem(self.name, _start(node), message))
+
+
+def _integer(text: str) -> int | None:
+    if len(text) > 40:
+        return None
+    number = int(text, 0) if text.startswith(("0x", "0o")) else int(text)
+    return number if abs(number) < 10**18 else None

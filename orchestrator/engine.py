@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -30,6 +30,7 @@ import ray
 import ray.train
 import ray.train.torch
 from ray import tune
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .board import Board, Job
@@ -169,7 +170,7 @@ class Engine:
 
     def close(self) -> None:
         """Send the gangs home."""
-        with contextlib.suppress(ray.exceptions.RayError):
+        with contextlib.suppress(RayError):
             ray.get(self.board.close.remote())
         for gang in self.gangs:
             gang.join(timeout=20)
@@ -230,7 +231,7 @@ class _StopsOnBoard(tune.Callback):
 @contextlib.contextmanager
 def started(
     resources: ResourcesConfig, store: Store, data_root: Path, news: News, address: str | None
-) -> Iterator[Engine]:
+) -> Generator[Engine]:
     """Ray, embedded in this process or at `address`, with a board. Ctrl-C asks the trials to end; twice, ends at once.
 
     Raises:
@@ -252,7 +253,7 @@ def started(
         _refuse_unshared(store)
         engine = Engine(resources, store, data_root, news, embedded=address is None)
 
-        def on_signal(number: int, frame: FrameType | None) -> None:
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
             assert engine is not None
             if engine.interrupted:
                 raise KeyboardInterrupt

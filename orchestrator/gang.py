@@ -10,7 +10,7 @@ import gc
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +89,7 @@ def _next_call(board: Any, config: GangConfig, runtime: Runtime) -> _Call:
 
 def _ask(board: Any, config: GangConfig) -> _Call:
     for _ in range(IDLE_ROUNDS):
-        job = ray.get(board.lease.remote(config.name))
+        job: Any = ray.get(board.lease.remote(config.name))
         if job is not None:
             return _Call(Job(*job))
         if ray.get(board.is_closed.remote()):
@@ -111,7 +111,7 @@ class _BoardListener:
 
     def stop_requested(self) -> bool:
         if not self.stop and time.monotonic() - self.asked > STOP_POLL_SECONDS:
-            self.stop = ray.get(self.board.stop_requested.remote(self.trial_id))
+            self.stop = bool(ray.get(self.board.stop_requested.remote(self.trial_id)))
             self.asked = time.monotonic()
         return self.stop
 
@@ -164,7 +164,7 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _logging_to(folder: TrialStore, runtime: Runtime) -> Iterator[None]:
+def _logging_to(folder: TrialStore, runtime: Runtime) -> Generator[None]:
     """Send what this process logs to the trial's log; each rank's lines carry its number."""
     handler = _StoreHandler(folder, runtime.rank)
     logger = logging.getLogger("ssl_sweep")

@@ -1,9 +1,9 @@
 """What a sweep needs and what of it is done already, read from the store."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..datasets.config import DatasetConfig
 from ..datasets.errors import DataError
@@ -35,7 +35,7 @@ class Planned(NamedTuple):
     def job(self) -> Job:
         return Job(self.trial_id, self.trial.model_dump(mode="json"), self.prepared.fingerprint)
 
-    def status(self) -> str:
+    def status(self) -> Literal["finished", "running", "failed", "missing"]:
         """finished, running, failed, or missing (not started, or stopped on the way)."""
         if not self.missing():
             return "finished"
@@ -76,7 +76,7 @@ def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig
 
 
 @contextlib.contextmanager
-def data_errors() -> Iterator[None]:
+def data_errors() -> Generator[None]:
     """Errors in the user's data are the user's to read."""
     try:
         yield

@@ -51,6 +51,7 @@ class Listener(Protocol):
 
     def stop_requested(self) -> bool:
         """True once the trial shall keep a checkpoint and end."""
+        ...
 
 
 @dataclass
@@ -112,10 +113,10 @@ class _Run:
         self.trial, self.folder, self.runtime, self.listener = trial, folder, runtime, listener
         self.train_set, self.test_set = train, test
         self.config = trial.pretrain
-        method = build_method(trial.method, new_encoder(trial), train.num_classes)
+        self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.num_classes)
         if runtime.world_size > 1 and self.config.sync_batchnorm:
-            method = convert_sync_batchnorm(method, runtime.device)
-        self.method: Method[Any] = method.to(runtime.device).train()
+            convert_sync_batchnorm(self.method, runtime.device)
+        self.method.to(runtime.device).train()
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
         self.final_loss: float | None = None

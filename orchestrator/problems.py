@@ -2,8 +2,12 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+Steps = tuple[str | int, ...]
+"""The way to a value of a file: keys of mappings and indices of lists."""
 
 
 class Problem(NamedTuple):
@@ -26,9 +30,19 @@ class SpecError(UserError):
     """Every problem of a sweep file."""
 
     def __init__(self, problems: list[Problem]):
-        self.problems = sorted(set(problems), key=lambda problem: (problem.position, problem.message))
-        count = f"{len(self.problems)} errors" if len(self.problems) > 1 else "1 error"
-        super().__init__("\n".join([*map(str, self.problems), f"{count} in {self.problems[0].file}"]))
+        self.problems = sorted(set(problems), key=lambda problem: (problem.file, problem.position, problem.message))
+        lines = [str(problem) for problem in self.problems]
+        if len(lines) > 1:
+            lines.append(f"{len(lines)} errors in {self.problems[0].file}")
+        super().__init__("\n".join(lines))
+
+
+class Misfit(ValueError):
+    """Raised by a model's validator: the message is whole, and `at` leads from the validated value to the culprit."""
+
+    def __init__(self, message: str, at: Steps = ()):
+        super().__init__(message)
+        self.at = at
 
 
 def did_you_mean(given: object, allowed: Iterable[str]) -> str:
@@ -45,11 +59,30 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
 
 def show(value: Any) -> str:
     """A value as a user would write it, cut to one line."""
-    if isinstance(value, str):
-        text = f"'{value}'"
-    else:
-        try:
-            text = json.dumps(value, default=str)
-        except ValueError:
-            text = str(value)
+    text = _yaml(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value) if not value.isprintable() or "'" in value else f"'{value}'"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(str(key))}: {_yaml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_yaml(item) for item in value)}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else f"{'-' * (value < 0)}.inf"
+    return json.dumps(value, default=str)
+
+
+def dotted(path: Steps) -> str:
+    """A place as a user would name it: ``methods[0].temperature``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f"{'.' * bool(text)}{_key(step)}"
+    return text
+
+
+def _key(key: str) -> str:
+    key = key if key.isprintable() else repr(key)[1:-1]
+    return key if len(key) <= 60 else key[:57] + "..."

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ class Display:
         self.console.print(text, highlight=False, markup=False)
 
     @contextlib.contextmanager
-    def preparing(self, name: str) -> Iterator[Callable[[int, int], None]]:
+    def preparing(self, name: str) -> Generator[Callable[[int, int], None]]:
         """Progress of a data set's preparation; nothing is shown where nothing is left to do."""
         told = time.monotonic()
 
@@ -113,7 +113,7 @@ class Display:
         yield on_progress
 
     @contextlib.contextmanager
-    def live(self) -> Iterator[None]:
+    def live(self) -> Generator[None]:
         """Draw the table while the block runs."""
         if not self.console.is_terminal:
             yield

@@ -1,5 +1,6 @@
 """Recipes: where the values that a sweep does not set come from. Data under ``sweeps/recipes/``, one file a data set."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,9 @@ from pydantic import Field, ValidationError
 
 from ..methods import METHODS, load_config_class
 from ..methods.config import Config, PretrainConfig
-from .document import read_document
-from .load import problems_of, validate
-from .problems import Problem, SpecError
+from .document import Document, read_document
+from .messages import problems_of, validate
+from .problems import Problem, SpecError, Steps, unknown
 from .spec import RecipeName
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
@@ -40,8 +41,9 @@ def recipe_values(recipe: RecipeName, dataset: str, method: str) -> tuple[dict[s
     return own, pretrain
 
 
+@cache
 def load_recipe(path: Path) -> Recipe:
-    """Read and check a recipe file with the models that its values are for.
+    """Read and check a recipe file with the models that its values are for; once, as every trial asks for it.
 
     Raises:
         SpecError: with all problems of the file.
@@ -56,21 +58,35 @@ def load_recipe(path: Path) -> Recipe:
     for name, own in recipe.methods.items():
         where = ("methods", name)
         if name not in METHODS:
-            problems.append(document.problem(where, f"unknown method '{name}'", of_key=True))
+            problems.append(document.problem(where, f"methods: {unknown('method', name, METHODS)}", of_key=True))
             continue
-        config = {"name": name} | {key: value for key, value in own.items() if key != "pretrain"}
-        parts = (
-            (load_config_class(name), config, where),
-            (PretrainConfig, own.get("pretrain", {}), (*where, "pretrain")),
-        )
-        for model, data, prefix in parts:
-            try:
-                validate(model, data)
-            except ValidationError as error:
-                problems += problems_of(error, document, model, prefix)
+        problems += method_problems(document, where, name, own, ("pretrain",))
+        try:
+            validate(PretrainConfig, own.get("pretrain", {}))
+        except ValidationError as error:
+            problems += problems_of(error, document, PretrainConfig, (*where, "pretrain"))
     if problems:
         raise SpecError(problems)
     return recipe
+
+
+def method_problems(
+    document: Document, where: Steps, name: str, own: dict[str, Any], beside: tuple[str, ...]
+) -> list[Problem]:
+    """Errors in what the mapping `own`, at `where` of the file, sets for method `name`, but for the keys `beside`."""
+    settings = {key: value for key, value in own.items() if key not in beside}
+    data = merge(method_defaults(name), {"name": name} | settings)
+    config_class = load_config_class(name)
+    try:
+        validate(config_class, data)
+    except ValidationError as error:
+        return problems_of(error, document, config_class, where, data=data, also=beside)
+    return []
+
+
+def method_defaults(name: str) -> dict[str, Any]:
+    """The paper's settings of method `name`."""
+    return load_config_class(name).model_validate({}).model_dump()
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -52,7 +53,7 @@ class Runtime:
 
 
 @cache
-def _control_group() -> dist.ProcessGroup | None:
+def _control_group() -> Any:
     """A group for small messages between CPUs, so that a question costs the GPU no wait."""
     return dist.new_group(backend="gloo")
 
@@ -72,7 +73,7 @@ class Meter:
 
 
 @contextmanager
-def measured(runtime: Runtime) -> Iterator[Meter]:
+def measured(runtime: Runtime) -> Generator[Meter]:
     """Measure wall time and peak memory of a block; memory is that of the busiest rank."""
     meter = Meter()
     on_gpu = runtime.device.type == "cuda"

@@ -2,19 +2,44 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, SerializeAsAny, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..datasets.config import DatasetConfig
 from ..evaluation.config import EvaluationConfig, FinetuneConfig, KnnConfig, LinearConfig
-from ..methods import METHODS
+from ..methods import METHODS, load_config_class
 from ..methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
-from .problems import unknown
+from .problems import Misfit, show, unknown
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+STORES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+MAX_TRIALS = 10_000
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """1 and 1.0 are the same value of an axis; 1 and true are not."""
+    for i, value in enumerate(values):
+        if any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values[:i]):
+            raise Misfit(f"got {show(value)} a second time; each value must stand once", (i,))
+    return values
 
 
 class MethodEntry(Config):
@@ -31,11 +56,12 @@ class MethodEntry(Config):
     def name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def method_exists(self) -> "MethodEntry":
-        if self.name not in METHODS:
-            raise ValueError(unknown("method", self.name, METHODS))
-        return self
+    @field_validator("name")
+    @classmethod
+    def method_exists(cls, name: str) -> str:
+        if name not in METHODS:
+            raise Misfit(unknown("method", name, METHODS))
+        return name
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -43,33 +69,46 @@ class MethodEntry(Config):
         return dict(self.model_extra or {})
 
 
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first number must be less than the second")
+    return bounds
+
+
 class Uniform(Config):
-    uniform: tuple[float, float]
+    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class LogUniform(Config):
-    loguniform: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    loguniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)]
 
 
 class IntegerRange(Config):
-    randint: tuple[int, int] = Field(description="both ends are included")
+    randint: Annotated[tuple[int, int], AfterValidator(_rising)] = Field(description="both ends are included")
 
 
 class Choice(Config):
-    choice: tuple[bool | int | float | str, ...] = Field(min_length=1)
+    choice: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 Domain = Uniform | LogUniform | IntegerRange | Choice
 
 
-def _space_by_kind(value: Any) -> Any:
-    kinds = {"uniform", "loguniform", "randint", "choice"}
-    if isinstance(value, dict) and len(value) == 1 and set(value) <= kinds:
-        bounds = next(iter(value.values()))
-        if "choice" not in value and isinstance(bounds, (list, tuple)) and len(bounds) == 2 and bounds[0] >= bounds[1]:
-            raise ValueError(f"the range is empty: {bounds[0]} is not below {bounds[1]}")
-        return value
-    raise ValueError(f"a search axis is one of {', '.join(f'{{{kind}: [...]}}' for kind in sorted(kinds))}")
+def _kind(value: Any) -> str | None:
+    """The only key of a search axis."""
+    if isinstance(value, get_args(Domain)):
+        return next(iter(type(value).model_fields))
+    return next(iter(value)) if isinstance(value, dict) and len(value) == 1 else None
+
+
+AXIS_RULE = "must be one of {uniform: [low, high]}, {loguniform: [low, high]}, {randint: [low, high]}, {choice: [...]}"
+SearchAxis = Annotated[
+    Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("loguniform")]
+    | Annotated[IntegerRange, Tag("randint")]
+    | Annotated[Choice, Tag("choice")],
+    Discriminator(_kind, custom_error_type="search_axis", custom_error_message=AXIS_RULE),
+]
 
 
 class EarlyStopping(Config):
@@ -82,19 +121,19 @@ class EarlyStopping(Config):
 class SearchConfig(Config):
     """Sampled axes, per method; scored on a held-out part of the training set, never on the test set."""
 
-    space: dict[str, Annotated[Domain, Field(union_mode="left_to_right")]] = Field(min_length=1)
+    space: dict[str, SearchAxis] = Field(min_length=1)
     algorithm: Literal["random", "optuna"] = "random"
-    trials: PositiveInt = 16
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 16
     metric: Literal["knn/top1", "linear/top1", "finetune/top1"] = "knn/top1"
     early_stopping: EarlyStopping | None = None
     seed: Seed = 0
 
-    @model_validator(mode="before")
+    @field_validator("early_stopping")
     @classmethod
-    def known_domains(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("space"), dict):
-            for axis in value["space"].values():
-                _space_by_kind(axis)
+    def metric_of_epochs(cls, value: EarlyStopping | None, info: ValidationInfo) -> EarlyStopping | None:
+        metric = info.data.get("metric", "knn/top1")
+        if value is not None and metric != "knn/top1":
+            raise Misfit(f"compares epochs, so `search.metric` must be 'knn/top1', but it is '{metric}'")
         return value
 
 
@@ -102,22 +141,29 @@ class ResourcesConfig(Config):
     """What one trial takes. Changes nothing in its numbers."""
 
     workers: PositiveInt = 1
-    gpus_per_worker: NonNegativeFloat | None = Field(None, description="unset: 1 where the cluster has GPUs, else 0")
+    gpus_per_worker: NonNegativeFloat | None = Field(default=None, description="unset: 1 where the cluster has GPUs, else 0")
     cpus_per_worker: PositiveInt = 1
-    concurrent_trials: PositiveInt | None = Field(None, description="at most this many at once; unset: as many as fit")
-    max_failures: NonNegativeInt = Field(2, description="restarts of a trial whose worker or node died")
-    checkpoint_minutes: NonNegativeFloat = Field(5, description="longest work that a crash can cost")
-    compile: bool = Field(False, description="torch.compile the method; changes no result")
+    concurrent_trials: PositiveInt | None = Field(default=None, description="at most this many at once; unset: as many as fit")
+    max_failures: NonNegativeInt = Field(default=2, description="restarts of a trial whose worker or node died")
+    checkpoint_minutes: NonNegativeFloat = Field(default=5, description="longest work that a crash can cost")
+    compile: bool = Field(default=False, description="torch.compile the method; changes no result")
 
-    @model_validator(mode="after")
-    def whole_gpus(self) -> "ResourcesConfig":
-        gpus = self.gpus_per_worker
-        if gpus is not None and gpus != int(gpus) and (gpus > 1 or self.workers > 1):
-            raise ValueError(
-                f"gpus_per_worker is {gpus:g} with {self.workers} workers; a part of a GPU is for trials of one worker,"
-                " data-parallel workers take whole GPUs"
-            )
-        return self
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def whole_gpus(cls, gpus: float | None, info: ValidationInfo) -> float | None:
+        workers = info.data.get("workers", 1)
+        if gpus is not None and gpus != int(gpus) and (gpus > 1 or workers > 1):
+            rule = "a part of a GPU is for one worker" if workers > 1 else "a part of a GPU is less than 1"
+            raise Misfit(f"got {gpus:g} with {workers} worker{'s' * (workers > 1)}; must be a whole number ({rule})")
+        return gpus
+
+
+def _evaluated_once(evaluations: tuple[Any, ...]) -> tuple[Any, ...]:
+    names = [item.name for item in evaluations]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise Misfit(f"got evaluation '{name}' a second time; each must stand once", (i,))
+    return evaluations
 
 
 class SweepSpec(Config):
@@ -127,40 +173,37 @@ class SweepSpec(Config):
     dataset: DatasetConfig
     backbone: BackboneConfig
     methods: tuple[MethodEntry, ...] = Field(min_length=1)
-    recipe: RecipeName = Field("paper", description="where unset values come from")
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    recipe: RecipeName = Field(default="paper", description="where unset values come from")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     pretrain: PretrainConfig = PretrainConfig()
-    evaluate: tuple[EvaluationConfig, ...] = Field((KnnConfig(), LinearConfig(), FinetuneConfig()), min_length=1)
-    grid: dict[str, tuple[Any, ...]] = Field(
+    evaluate: Annotated[tuple[EvaluationConfig, ...], Field(min_length=1), AfterValidator(_evaluated_once)] = (
+        KnnConfig(),
+        LinearConfig(),
+        FinetuneConfig(),
+    )
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(_distinct)]] = Field(
         default_factory=dict, description="dotted key: values, as a Cartesian product"
     )
     search: SearchConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
-    storage: str = Field("runs", description="a folder, or s3://, gs://", min_length=1)
-    tracking: str | None = Field(None, description="MLflow's URI; unset: mlflow.db in the store")
+    storage: str = Field(default="runs", description="a folder, or s3://, gs://", min_length=1)
+    tracking: str | None = Field(
+        default=None, description="MLflow's URI; unset: mlflow.db in the store", min_length=1
+    )
 
-    @model_validator(mode="after")
-    def fits_together(self) -> "SweepSpec":
-        for key, values in (("seeds", self.seeds), ("evaluate", [item.name for item in self.evaluate])):
-            for i, value in enumerate(values):
-                if value in values[:i]:
-                    raise ValueError(f"`{key}` has {value} twice")
-        if self.search is not None and self.search.early_stopping is not None:
-            if self.search.metric != "knn/top1":
-                raise ValueError("search.early_stopping compares epochs, so search.metric must be 'knn/top1'")
-            if not self.pretrain.knn_every:
-                raise ValueError("search.early_stopping compares epochs, so pretrain.knn_every must be at least 1")
-        for key, values in self.grid.items():
-            if not values:
-                raise ValueError(f"the grid axis '{key}' has no values")
-        return self
+    @field_validator("storage")
+    @classmethod
+    def known_store(cls, storage: str) -> str:
+        scheme, separator, _ = storage.partition("://")
+        if separator and scheme not in STORES:
+            raise Misfit(f"got {show(storage)}; must be a folder, or one of {', '.join(f'{s}://' for s in STORES)}")
+        return storage
 
 
-def _method_by_name(value: Any) -> Any:
-    from ..methods import load_config_class
-
-    if isinstance(value, dict):
-        return load_config_class(value["name"]).model_validate(value)
+def _method_by_name(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, dict) and value.get("name") in METHODS:
+        strict = bool((info.context or {}).get("strict"))
+        return load_config_class(value["name"]).model_validate(value, strict=strict, context=info.context)
     return value
 
 
@@ -170,20 +213,13 @@ class TrialSpec(Config):
     dataset: DatasetConfig
     image_size: PositiveInt
     backbone: BackboneConfig
-    method: SerializeAsAny[MethodConfig]
+    method: Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_method_by_name)]
     pretrain: PretrainConfig
     evaluate: tuple[EvaluationConfig, ...]
     seed: Seed
     split: Literal["test", "holdout"] = "test"
     recipe: RecipeName = "paper"
     axes: dict[str, bool | int | float | str] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def method_config(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "method" in value:
-            return value | {"method": _method_by_name(value["method"])}
-        return value
 
 
 def data_root() -> Path:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,7 +122,7 @@ class Store:
         return [json.loads(line) for line in _whole_lines(self.read(name) or b"").splitlines()]
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[bool]:
+    def lock(self, name: str) -> Generator[bool]:
         """Hold `name` for one process; yields whether it was free. The kernel lets go of it when a process dies.
 
         Only disks have locks: on an object store it is always free, and the caller's own order has to do.

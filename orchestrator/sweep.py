@@ -124,11 +124,8 @@ class _Sweep:
         """Run trials. What another sweep is computing is waited for, and taken over should it stop."""
         waiting = items
         while waiting and not self._interrupted():
-            mine: list[Planned] = []
             with contextlib.ExitStack() as locks:
-                for item in waiting:
-                    if locks.enter_context(self.store.lock(item.folder.name("lock"))):
-                        mine.append(item)
+                mine = [item for item in waiting if locks.enter_context(self.store.lock(item.folder.name("lock")))]
                 jobs = [item.job() for item in mine if item.missing()]
                 if jobs:
                     self._started().run(jobs)

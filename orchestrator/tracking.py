@@ -73,7 +73,7 @@ class Tracker:
 
     def begin(self, trial_id: str, trial: TrialSpec) -> None:
         """A trial runs."""
-        self._soon(lambda: self._update(trial_id, trial, "RUNNING"))
+        self._soon(lambda: self._begin(trial_id, trial))
 
     def event(self, trial_id: str, event: dict[str, Any]) -> None:
         """Metrics of a trial that runs; written about every two seconds."""
@@ -163,8 +163,11 @@ class Tracker:
             if not token:
                 return runs
 
-    def _update(self, trial_id: str, trial: TrialSpec, status: Status) -> str:
-        """The trial's run, made on first need, with its status."""
+    def _begin(self, trial_id: str, trial: TrialSpec) -> None:
+        self.client.update_run(self._run(trial_id, trial), status="RUNNING")
+
+    def _run(self, trial_id: str, trial: TrialSpec) -> str:
+        """The trial's run, made on first need."""
         if trial_id not in self.runs:
             tags = {
                 "ssl_sweep.sweep": self.spec.name,
@@ -177,13 +180,10 @@ class Tracker:
             self.client.log_batch(self.runs[trial_id], params=params[:100])
             for start in range(100, len(params), 100):
                 self.client.log_batch(self.runs[trial_id], params=params[start : start + 100])
-        run_id = self.runs[trial_id]
-        if status == "RUNNING":
-            self.client.update_run(run_id, status=status)
-        return run_id
+        return self.runs[trial_id]
 
     def _sync(self, trial_id: str, trial: TrialSpec, status: Status) -> None:
-        run_id = self._update(trial_id, trial, status)
+        run_id = self._run(trial_id, trial)
         folder = TrialStore(self.store, trial_id)
         events = folder.events()
         done = f"{status} {len(events)}"

@@ -1,0 +1,30 @@
+# `make demo` and `make test` need Python 3.11 or newer and a package index; they set up everything else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(SETUP)
+	$(BIN)/ssl-sweep submit sweeps/demo.yaml
+
+test: $(SETUP)
+	$(BIN)/python -m pytest
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+bench: $(SETUP)
+	$(BIN)/python benchmarks/views.py
+
+$(SETUP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(SETUP)
+
+clean:
+	rm -rf $(VENV) runs

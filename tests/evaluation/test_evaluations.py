@@ -1,0 +1,119 @@
+"""kNN, linear and finetune: against slow, obvious versions, and on what they must leave alone."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+import torch
+from ssl_sweep.evaluation.config import (
+    PROTOCOLS,
+    FinetuneConfig,
+    KnnConfig,
+    LinearConfig,
+    changed_settings,
+    default_protocol,
+    resolve,
+)
+from ssl_sweep.evaluation.features import all_features
+from ssl_sweep.evaluation.finetune import evaluate_finetune
+from ssl_sweep.evaluation.knn import evaluate_knn
+from ssl_sweep.evaluation.linear import evaluate_linear
+from ssl_sweep.evaluation.task import Counts, Task, count
+from ssl_sweep.methods.config import BackboneConfig
+
+MakeTask = Callable[..., Task]
+
+
+def slow_knn(task: Task, k: int, temperature: float) -> tuple[int, int]:
+    """One query at a time, in plain Python over float64."""
+    bank, labels = all_features(task, task.train)
+    queries, truth = all_features(task, task.test)
+    bank, queries = bank.double(), queries.double()
+    correct1 = correct5 = 0
+    for query, label in zip(queries, truth.tolist(), strict=True):
+        similarity = [float(query @ row / (query.norm() * row.norm())) for row in bank]
+        nearest = sorted(range(len(bank)), key=lambda i: -similarity[i])[:k]
+        votes: dict[int, float] = defaultdict(float)
+        for i in nearest:
+            votes[int(labels[i])] += math.exp(similarity[i] / temperature)
+        order = sorted(votes, key=lambda c: -votes[c])
+        correct1 += order[0] == label
+        correct5 += label in order[:5]
+    return correct1, correct5
+
+
+def test_knn_is_the_slow_one(task: MakeTask) -> None:
+    made = task()
+    counts = evaluate_knn(made, KnnConfig(k=15)).counts
+    correct1, correct5 = slow_knn(made, 15, 0.1)
+    assert counts.correct1 == correct1
+    # Classes without a vote share the score zero, so the fast one may fill its five places with them.
+    assert counts.correct5 >= correct5
+    assert counts.images == 100
+
+
+def test_knn_refuses_more_neighbours_than_images(task: MakeTask) -> None:
+    with pytest.raises(ValueError, match="k is 321, and the training set has 320"):
+        evaluate_knn(task(), KnnConfig(k=321))
+
+
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("protocol", ["linear/simclr@1", "linear/mae@1"])
+def test_linear_learns_and_leaves_the_backbone_alone(task: MakeTask, augment: bool, protocol: str) -> None:
+    made = task()
+    before = {key: value.clone() for key, value in made.encoder.state_dict().items()}
+    own = LinearConfig(protocol=protocol, epochs=6, batch_size=32, warmup_epochs=1, lr=1.0, augment=augment)
+    config = resolve(own, is_vit=True)
+    assert isinstance(config, LinearConfig)
+    score = evaluate_linear(made, config)
+    assert len(score.epochs) == 6
+    assert score.counts == score.epochs[-1]
+    assert score.counts.top1 > 25  # chance is 10
+    assert all(torch.equal(value, before[key]) for key, value in made.encoder.state_dict().items())
+
+
+def test_linear_with_a_batch_larger_than_the_training_set(task: MakeTask) -> None:
+    assert evaluate_linear(task(), LinearConfig(epochs=1, batch_size=4096, augment=False)).counts.images == 100
+
+
+@pytest.mark.parametrize("protocol", ["finetune/simclr@1", "finetune/mae@1"])
+def test_finetune_trains_a_copy(task: MakeTask, protocol: str) -> None:
+    made = task()
+    before = {key: value.clone() for key, value in made.encoder.state_dict().items()}
+    config = resolve(FinetuneConfig(protocol=protocol, epochs=2, batch_size=32, warmup_epochs=0), is_vit=True)
+    assert isinstance(config, FinetuneConfig)
+    score = evaluate_finetune(made, config)
+    assert len(score.epochs) == 2
+    assert score.counts.images == 100
+    assert all(torch.equal(value, before[key]) for key, value in made.encoder.state_dict().items())
+
+
+def test_finetune_repeats_itself(task: MakeTask) -> None:
+    config = PROTOCOLS["finetune/mae@1"].model_copy(update={"epochs": 1, "batch_size": 32, "warmup_epochs": 0})
+    assert isinstance(config, FinetuneConfig)
+    assert evaluate_finetune(task(), config) == evaluate_finetune(task(), config)
+
+
+def test_finetune_of_a_resnet_learns(task: MakeTask) -> None:
+    config = FinetuneConfig(epochs=6, batch_size=32)
+    score = evaluate_finetune(task(BackboneConfig(name="resnet10t")), config)
+    assert score.counts.top1 > 40
+
+
+def test_count() -> None:
+    scores = torch.tensor([[0.9, 0.1, 0, 0, 0, 0], [0.5, 0.1, 0.2, 0.05, 0.04, 0.0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]])
+    hits = count(scores, torch.tensor([0, 5, 1]))
+    assert hits.tolist() == [1, 2, 3]
+    assert Counts(1, 2, 4).top1 == 25
+    assert Counts(1, 2, 4).top5 == 50
+
+
+def test_protocols_resolve() -> None:
+    assert default_protocol("linear", is_vit=True) == "linear/mae@1"
+    assert default_protocol("finetune", is_vit=False) == "finetune/simclr@1"
+    resolved = resolve(LinearConfig(epochs=3), is_vit=True)
+    assert resolved == PROTOCOLS["linear/mae@1"].model_copy(update={"epochs": 3})
+    assert changed_settings(resolved) == {"epochs": 3}
+    assert all(changed_settings(config) == {} for config in PROTOCOLS.values())
+    assert all(name == config.protocol for name, config in PROTOCOLS.items())

@@ -1,0 +1,48 @@
+"""Small sweeps on the digits, and a place for their prepared data."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TINY_VIT = {
+    "name": "vit_tiny_patch16_224",
+    "options": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
+}
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"name": "digits", "train_images": 320, "test_images": 100},
+    "backbone": TINY_VIT,
+    "methods": ["simclr"],
+    "pretrain": {"epochs": 2, "batch_size": 32},
+    "evaluate": [
+        {"name": "knn", "k": 20},
+        {"name": "linear", "epochs": 2, "augment": False},
+        {"name": "finetune", "protocol": "finetune/simclr@1", "epochs": 1},
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(autouse=True)
+def _own_data(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_SWEEP_DATA", str(data_root))
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes `SMALL` with changes to a file; storage is in the test's folder."""
+
+    def write(file: str = "sweep.yaml", **changes: Any) -> Path:
+        path = tmp_path / file
+        path.write_text(yaml.safe_dump({**SMALL, "storage": str(tmp_path / "runs"), **changes}, sort_keys=False))
+        return path
+
+    return write

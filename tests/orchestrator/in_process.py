@@ -1,0 +1,50 @@
+"""Trials without Ray: the same function that a gang calls, in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.orchestrator.expand import expand
+from ssl_sweep.orchestrator.identity import trial_id
+from ssl_sweep.orchestrator.load import load_spec
+from ssl_sweep.orchestrator.run_trial import run_trial
+from ssl_sweep.orchestrator.runtime import Runtime
+from ssl_sweep.orchestrator.spec import TrialSpec, data_root
+from ssl_sweep.orchestrator.store import Store
+from ssl_sweep.orchestrator.trial_store import TrialStore
+
+CPU = torch.device("cpu")
+
+
+class Ear:
+    """Keeps what it hears; asks to stop once `until` says so."""
+
+    def __init__(self, until: Callable[[dict[str, Any]], bool] = lambda event: False):
+        self.events: list[dict[str, Any]] = []
+        self.until = until
+        self.stop = False
+
+    def tell(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        self.stop |= self.until(event)
+
+    def stop_requested(self) -> bool:
+        return self.stop
+
+    def heard(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["kind"] == kind]
+
+
+def trials_of(path: Path) -> list[TrialSpec]:
+    return expand(*load_spec(path))
+
+
+def carry(trial: TrialSpec, storage: Path, ear: Ear | None = None, runtime: Runtime | None = None) -> TrialStore:
+    """Run what is missing of a trial; returns its folder."""
+    prepared = prepare(trial.dataset, data_root())
+    folder = TrialStore(Store(str(storage)), trial_id(trial, prepared.fingerprint))
+    run_trial(trial, folder, prepared, runtime or Runtime(CPU), ear or Ear())
+    return folder

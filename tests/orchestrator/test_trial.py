@@ -1,0 +1,149 @@
+"""One trial in one process: what it leaves behind, and how it goes on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors
+import timm
+import torch
+from in_process import CPU, Ear, carry, trials_of
+from safetensors.torch import load_file
+from ssl_sweep.orchestrator.pretrain import TrialFailed, TrialStopped
+from ssl_sweep.orchestrator.run_trial import new_encoder
+from ssl_sweep.orchestrator.runtime import Runtime
+from ssl_sweep.orchestrator.trial_store import TrialStore
+
+SweepFile = Callable[..., Path]
+
+
+def assert_same_weights(a: TrialStore, b: TrialStore) -> None:
+    one, other = (load_file(folder.store.path(folder.name("backbone.safetensors"))) for folder in (a, b))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> None:
+    (trial,) = trials_of(sweep_file(pretrain={"epochs": 2, "batch_size": 32, "knn_every": 1}))
+    ear = Ear()
+    folder = carry(trial, tmp_path / "runs", ear)
+    assert folder.missing(trial) == []
+    record = folder.pretrained()
+    assert record is not None
+    assert record.epochs == 2
+    assert record.cost.resident is not None
+    assert record.cost.gpu_allocated is None
+    assert [epoch.epoch for epoch in folder.history()] == [1, 2]
+    assert all("knn/top1" in epoch.logs for epoch in folder.history())
+    for config in trial.evaluate:
+        result = folder.evaluation(config)
+        assert result is not None
+        assert result.images == 100
+        assert result.top1 == pytest.approx(100 * result.correct1 / 100)
+    assert [event["stage"] for event in ear.heard("stage")] == ["pretrain", "knn", "linear", "finetune"]
+    assert not folder.store.exists(folder.name("checkpoints/last.pt"))
+
+
+def test_a_finished_trial_does_nothing_again(sweep_file: SweepFile, tmp_path: Path) -> None:
+    (trial,) = trials_of(sweep_file())
+    carry(trial, tmp_path / "runs")
+    ear = Ear()
+    carry(trial, tmp_path / "runs", ear)
+    assert ear.heard("stage") == []
+
+
+def test_a_changed_evaluation_does_not_pretrain_again(sweep_file: SweepFile, tmp_path: Path) -> None:
+    (trial,) = trials_of(sweep_file())
+    carry(trial, tmp_path / "runs")
+    (changed,) = trials_of(sweep_file(evaluate=[{"name": "linear", "epochs": 3, "augment": False}]))
+    ear = Ear()
+    carry(changed, tmp_path / "runs", ear)
+    assert [event["stage"] for event in ear.heard("stage")] == ["linear"]
+
+
+@pytest.mark.parametrize("method", ["simclr", "byol", {"name": "dino", "output_dim": 64}, "mae"], ids=str)
+def test_a_stopped_trial_goes_on_bit_for_bit(method: object, sweep_file: SweepFile, tmp_path: Path) -> None:
+    changes = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}]}
+    (trial,) = trials_of(sweep_file(**changes))
+    whole = carry(trial, tmp_path / "whole")
+    in_second_epoch = Ear(lambda event: event["kind"] == "step" and event["step"] == 13)
+    with pytest.raises(TrialStopped):
+        carry(trial, tmp_path / "halves", in_second_epoch)
+    halves = carry(trial, tmp_path / "halves")
+    assert_same_weights(whole, halves)
+    assert [epoch.loss for epoch in whole.history()] == [epoch.loss for epoch in halves.history()]
+    record = halves.pretrained()
+    assert record is not None
+    assert record.attempts == 2
+
+
+def test_a_killed_trial_repeats_no_finished_epoch(sweep_file: SweepFile, tmp_path: Path) -> None:
+    """With a checkpoint after each step, a death costs at most that step."""
+    (trial,) = trials_of(sweep_file())
+
+    class Killed(Exception):
+        pass
+
+    def die(event: dict[str, object]) -> bool:
+        if event["kind"] == "step" and event["step"] == 15:
+            raise Killed
+        return False
+
+    always = Runtime(CPU, checkpoint_seconds=0)
+    with pytest.raises(Killed):
+        carry(trial, tmp_path / "runs", Ear(die), always)
+    ear = Ear()
+    carry(trial, tmp_path / "runs", ear)
+    assert ear.heard("step")[0]["step"] == 15
+    assert len(ear.heard("epoch")) == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial(sweep_file: SweepFile, tmp_path: Path) -> None:
+    optimizer = {"name": "sgd", "lr": 1e30, "lr_scaling": "none"}
+    schedule = {"warmup_epochs": 0}
+    pretrain = {"epochs": 2, "batch_size": 32, "optimizer": optimizer, "schedule": schedule}
+    (trial,) = trials_of(sweep_file(pretrain=pretrain))
+    with pytest.raises(TrialFailed, match="not finite at step"):
+        carry(trial, tmp_path / "runs")
+
+
+def test_the_untrained_backbone_is_the_seed_s(sweep_file: SweepFile, tmp_path: Path) -> None:
+    (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}]))
+    folder = carry(trial, tmp_path / "runs")
+    weights = load_file(folder.store.path(folder.name("backbone.safetensors")))
+    expected = new_encoder(trial).model.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in expected.items())
+    assert folder.history() == []
+
+
+@pytest.mark.parametrize("backbone", ["vit", "resnet10t", "resnet18-cifar"])
+def test_plain_timm_loads_the_backbone(backbone: str, sweep_file: SweepFile, tmp_path: Path) -> None:
+    """The three lines of the README."""
+    changes = {} if backbone == "vit" else {"backbone": backbone}
+    (trial,) = trials_of(
+        sweep_file(**changes, pretrain={"epochs": 1, "batch_size": 32}, evaluate=[{"name": "knn", "k": 20}])
+    )
+    folder = carry(trial, tmp_path / "runs")
+    path = folder.store.path(folder.name("backbone.safetensors"))
+
+    with safetensors.safe_open(path, "pt") as file:
+        made = json.loads(file.metadata()["timm"])
+    model = timm.create_model(made["name"], num_classes=0, **made["kwargs"])
+    if backbone == "resnet18-cifar":
+        model.conv1, model.maxpool = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False), torch.nn.Identity()
+    model.load_state_dict(load_file(path))
+
+    encoder = new_encoder(trial)
+    encoder.model.load_state_dict(load_file(path))
+    image = torch.randn(2, 3, 16, 16)
+    assert torch.equal(model.eval()(image), encoder.eval()(image))
+
+
+def test_a_search_trial_never_sees_the_test_set(sweep_file: SweepFile, tmp_path: Path) -> None:
+    (trial,) = trials_of(sweep_file(evaluate=[{"name": "knn", "k": 20}]))
+    folder = carry(trial.model_copy(update={"split": "holdout"}), tmp_path / "runs")
+    record = folder.evaluation(trial.evaluate[0])
+    assert record is not None
+    assert record.split == "holdout"
+    assert record.images == 32  # a tenth of the training images

@@ -1,0 +1,92 @@
+"""The number of workers changes no number."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from in_process import CPU, Ear, carry, trials_of
+from ssl_sweep.orchestrator.runtime import Runtime
+from ssl_sweep.orchestrator.spec import TrialSpec
+from ssl_sweep.orchestrator.trial_store import TrialStore
+
+SweepFile = Callable[..., Path]
+
+
+def on_ranks(trial: TrialSpec, storage: Path, ranks: int) -> TrialStore:
+    """The trial on a gloo group of processes."""
+    mp.start_processes(
+        _rank, (trial.model_dump(mode="json"), str(storage), ranks, str(storage / "rendezvous")), ranks, start_method="spawn"
+    )
+    return carry(trial, storage)  # finds everything done
+
+
+def _rank(rank: int, trial: dict[str, Any], storage: str, ranks: int, rendezvous: str) -> None:
+    torch.set_num_threads(1)
+    os.makedirs(storage, exist_ok=True)  # noqa: PTH103
+    dist.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=ranks)
+    carry(TrialSpec.model_validate(trial), Path(storage), Ear(), Runtime(CPU, rank, ranks))
+    dist.destroy_process_group()
+
+
+def losses(folder: TrialStore) -> list[float]:
+    return [event["loss"] for event in folder.events() if event["kind"] == "step"]
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone"),
+    [
+        ("simclr", "resnet10t"),
+        ({"name": "byol", "hidden_dim": 64}, "resnet10t"),
+        ({"name": "dino", "output_dim": 64}, None),
+        ("mae", None),
+    ],
+    ids=str,
+)
+def test_two_workers_have_the_losses_of_one(
+    method: object, backbone: str | None, sweep_file: SweepFile, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}]}
+    if backbone:
+        changes["backbone"] = backbone
+    (trial,) = trials_of(sweep_file(**changes))
+    (tmp_path / "two").mkdir()
+    one = losses(carry(trial, tmp_path / "one"))
+    two = losses(on_ranks(trial, tmp_path / "two", 2))
+    assert len(one) == 20
+    assert two == pytest.approx(one, abs=1e-4)
+
+
+def test_evaluations_count_each_image_once_on_any_number_of_ranks(sweep_file: SweepFile, tmp_path: Path) -> None:
+    """100 test images on three ranks: 34, 33 and 33."""
+    (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}]))
+    counts = []
+    for ranks in (1, 2, 3):
+        storage = tmp_path / str(ranks)
+        storage.mkdir()
+        folder = carry(trial, storage) if ranks == 1 else on_ranks(trial, storage, ranks)
+        record = folder.evaluation(trial.evaluate[0])
+        assert record is not None
+        counts.append((record.correct1, record.correct5, record.images))
+    assert counts[0][2] == 100
+    assert counts == [counts[0]] * 3
+
+
+def test_trained_evaluations_agree_on_two_ranks(sweep_file: SweepFile, tmp_path: Path) -> None:
+    evaluate = [
+        {"name": "linear", "epochs": 2},
+        {"name": "finetune", "protocol": "finetune/simclr@1", "epochs": 1},
+    ]
+    (trial,) = trials_of(sweep_file(methods=["random"], backbone="resnet10t", evaluate=evaluate))
+    (tmp_path / "two").mkdir()
+    one, two = carry(trial, tmp_path / "one"), on_ranks(trial, tmp_path / "two", 2)
+    for config in trial.evaluate:
+        a, b = one.evaluation(config), two.evaluation(config)
+        assert a is not None
+        assert b is not None
+        assert a.images == b.images == 100
+        assert abs(a.correct1 - b.correct1) <= 1  # rounding may turn one image
