@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from ..methods.config import Config
 
@@ -22,7 +22,9 @@ class DatasetConfig(Config):
     """A data set by name; `folder` (class folders) and `parquet` (columns `image` or `img`, `label`) need a `path`."""
 
     name: DatasetName
-    path: str | None = Field(None, description="folder or file of the images; relative to the current folder")
+    path: str | None = Field(
+        None, validate_default=True, description="folder or file of the images; relative to the current folder"
+    )
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
     train_images: PositiveInt | None = Field(
         None, description="use this many training images, the same share of each class"
@@ -41,13 +43,14 @@ class DatasetConfig(Config):
             return {"name": "parquet", "path": value}
         return {"name": "folder", "path": value} if "/" in value else {"name": value}
 
+    @field_validator("path")
+    @classmethod
+    def path_is_given(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is None and info.data.get("name") in ("folder", "parquet"):
+            raise ValueError(f"data set '{info.data['name']}' needs a `path`")
+        return path
+
     @property
     def usual_size(self) -> int:
         """Pixels at which the images are used."""
         return self.image_size or USUAL_IMAGE_SIZE[self.name]
-
-    @model_validator(mode="after")
-    def path_is_given(self) -> "DatasetConfig":
-        if self.name in ("folder", "parquet") and self.path is None:
-            raise ValueError(f"data set '{self.name}' needs a `path`")
-        return self

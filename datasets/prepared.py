@@ -15,9 +15,6 @@ Split = Literal["train", "test"]
 LAYOUT = 1
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
 
-IMAGE_SIZES: dict[DatasetName, int] = {"digits": 16, "cifar10": 32, "imagenette": 128, "folder": 224, "parquet": 224}
-"""Pixels at which the images of a data set are used where its configuration does not say."""
-
 
 class SplitInfo(Config):
     """One split as stored: `raw` pixels of one size, or the images as they were `encoded` (then without a size)."""
@@ -64,7 +61,7 @@ def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
     return Prepared(
         **dict(contents),
         folder=folder,
-        image_size=config.image_size or IMAGE_SIZES[config.name],
+        image_size=config.usual_size,
         holdout=config.holdout,
     )
 

@@ -24,4 +24,5 @@ def backbone_modules() -> dict[str, str]:
 
 def is_vit(name: str) -> bool:
     """True where backbone `name` (a timm tag after a dot may follow) is a vision transformer."""
-    return backbone_modules().get(name.split(".")[0]) in VIT_MODULES
+    name = name.split(".")[0]
+    return name not in OWN_BACKBONES and backbone_modules().get(name) in VIT_MODULES  # ours spare reading timm's source

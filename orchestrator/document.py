@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.reader import ReaderError
 
 from .problems import Problem, SpecError, Steps, dotted, show
 
@@ -69,7 +71,7 @@ class _CoreLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, DEEP, self.peek_event().start_mark)
+            raise ComposerError(None, None, DEEP, self.peek_event().start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -97,18 +99,20 @@ def parse_document(text: str, name: str) -> Document:
         raise _refusal(name, START, EMPTY)
     builder = _Builder(name)
     data = builder.build(node, ())
-    if not builder.problems and not isinstance(data, dict):
-        given = "a list" if isinstance(data, tuple) else show(data)
-        builder.refuse(node, f"got {given}; a sweep is a mapping of keys to values, as in `name: my-sweep`")
     if builder.problems:
         raise SpecError(builder.problems)
+    if not isinstance(data, dict):
+        given = "a list" if isinstance(data, tuple) else show(data)
+        raise _refusal(
+            name, _start(node), f"got {given}; a sweep is a mapping of keys to values, as in `name: my-sweep`"
+        )
     return Document(name, data, builder.values, builder.keys)
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     try:
         loader = _CoreLoader(text)
-    except yaml.reader.ReaderError as error:
+    except ReaderError as error:
         before = text[: error.position]
         position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
         message = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
@@ -159,8 +163,14 @@ def _explain(error: yaml.MarkedYAMLError, text: str, position: Position) -> str:
         return DEEP
     if error.context == "expected a single document in the stream":
         return "a second YAML document starts here; a sweep file holds one"
-    why = [part for part in (error.problem, error.context) if part]
-    return f"not YAML: {why[0]}" + (f" ({why[1]})" if len(why) > 1 else "")
+    if error.problem == "mapping values are not allowed here":
+        return "not YAML: a ':' where none can stand; is the indentation right, and text with a ':' in quotes?"
+    if error.problem is not None and error.problem.endswith("cannot start any token"):
+        return f"not YAML: {error.problem}; put text that starts with it in quotes"
+    inside = ""
+    if error.context is not None and error.context_mark is not None:
+        inside = f" ({error.context} that starts in line {error.context_mark.line + 1})"
+    return f"not YAML: {error.problem or error.context}{inside}"
 
 
 def _start(node: yaml.Node) -> Position:
@@ -188,7 +198,7 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             return self.refuse(node, DEEP)
         if isinstance(node, yaml.ScalarNode):
-            return self.scalar(node)
+            return self.scalar(node, path)
         if node in self.open:
             return self.refuse(node, f"{dotted(path)}: an alias stands inside of what it stands for")
         self.open.add(node)
@@ -197,7 +207,7 @@ class _Builder:
                 return self.mapping(node, path)
             if isinstance(node, yaml.SequenceNode) and node.tag == f"{TAG}seq":
                 return tuple(self.build(item, (*path, i)) for i, item in enumerate(node.value))
-            return self.refuse_tag(node)
+            return self.refuse_tag(node, path)
         finally:
             self.open.remove(node)
 
@@ -209,7 +219,7 @@ class _Builder:
                 self.refuse(key_node, f"got {given} as a key; a key must be text")
                 continue
             key = key_node.value
-            self.scalar(key_node)  # a number makes a key as it is written, a tag does not
+            self.scalar(key_node, (*path, key))  # a number makes a key as it is written, a tag does not
             where = dotted((*path, key))
             if key == "<<" and key_node.style is None:
                 self.refuse(key_node, f"{where}: merge keys are not allowed; write the keys out")
@@ -221,27 +231,32 @@ class _Builder:
                 result[key] = self.build(value_node, (*path, key))
         return result
 
-    def scalar(self, node: yaml.ScalarNode) -> Any:
+    def scalar(self, node: yaml.ScalarNode, path: Steps) -> Any:
         kind, text = node.tag.removeprefix(TAG), node.value
+        where = f"{dotted(path)}: " if path else ""
         if kind == "str":
             if any("\ud800" <= character <= "\udfff" for character in text):
-                return self.refuse(node, f"got {show(text)}; half of a surrogate pair is no text")
+                return self.refuse(node, f"{where}got {show(text)}; half of a surrogate pair is no text")
             return text
         if kind not in SCALARS or not node.tag.startswith(TAG):
-            return self.refuse_tag(node)
+            return self.refuse_tag(node, path)
         if not re.fullmatch(SCALARS[kind][0], text):
-            return self.refuse(node, f"got {show(text)}, which is no {kind}")
+            return self.refuse(node, f"{where}got the tag '!!{kind}' on {show(text)}, which it does not fit")
         if kind == "int":
             number = _integer(text)
             if number is None:
-                return self.refuse(node, f"got {show(text)}; a whole number has at most 18 digits")
+                text = text if len(text) <= 40 else f"{text[:37]}..."
+                return self.refuse(node, f"{where}got {text}; a whole number has at most 18 digits")
             return number
         if kind == "float":
             return float(re.sub(r"\.(inf|nan)", r"\1", text, flags=re.IGNORECASE))
         return None if kind == "null" else text.lower() == "true"
 
-    def refuse_tag(self, node: yaml.Node) -> None:
-        self.refuse(node, f"got the tag {show(node.tag.replace(TAG, '!!'))}; tags are not allowed, write plain values")
+    def refuse_tag(self, node: yaml.Node, path: Steps) -> None:
+        where = f"{dotted(path)}: " if path else ""
+        self.refuse(
+            node, f"{where}got the tag {show(node.tag.replace(TAG, '!!'))}; tags are not allowed, write plain values"
+        )
 
     def refuse(self, node: yaml.Node, message: str) -> None:
         self.problems.append(Problem(self.name, _start(node), message))

@@ -133,7 +133,7 @@ class Engine:
                 scheduler=scheduler,
                 num_samples=trials if searcher else 1,
                 max_concurrent_trials=gangs + (0 if searcher else 1),
-                reuse_actors=False,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(storage_path=self.scratch, verbose=0, callbacks=[_StopsOnBoard(self.board)]),
         )

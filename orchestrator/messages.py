@@ -22,6 +22,7 @@ TYPES = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "model_attributes_type": "an evaluation's name (knn, linear, finetune), or a mapping with `name`",
 }
 SHORT = {  # models that a name alone may stand for
     "DatasetConfig": "a data set's name, or a mapping with `name`",
@@ -86,6 +87,8 @@ def complaints(
     """One complaint a place; what the members of a union say of one value becomes one sentence."""
     places: dict[Steps, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
+        if details["type"] == "too_short" and details["input"]:
+            continue  # pydantic counts valid entries only, and has said what is wrong with the others
         places.setdefault(_path_in(data, details), []).append(details)
     for path, found in places.items():
         first = found[0]
@@ -115,7 +118,9 @@ def _complaint(details: ErrorDetails, path: Steps, data: Any) -> Complaint:
         error = context["error"]
         if isinstance(error, Misfit):
             return Complaint((*path, *error.at), str(error))
-        return Complaint(path, str(error) if isinstance(given, dict) else f"got {show(given)}; {error}")
+        return Complaint(
+            path, str(error) if given is None or isinstance(given, dict) else f"got {show(given)}; {error}"
+        )
     if kind == "union_tag_invalid":
         allowed = [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
         at = (*path, "name") if isinstance(_value_at(data, path), dict) else path
@@ -130,17 +135,18 @@ def _rule(details: ErrorDetails) -> str:
     """The rule that was broken, as a sentence's end."""
     kind, context = details["type"], details.get("ctx", {})
     if kind in TYPES:
-        return f"must be {_type_rule(details)}{_quotes(kind, details['input'])}"
+        return f"must be {_type_rule(details)}{_remedy(kind, details['input'])}"
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
-        return f"must be {words} {context[key]}"
+        bound = context[key]
+        return f"must be {words} {int(bound) if bound == int(bound) else bound}"
     rules = {
         "finite_number": "must be a finite number",
-        "too_short": f"needs at least {context.get('min_length')} of them",
+        "too_short": "needs at least one entry",
         "too_long": f"must be a list of {context.get('max_length')} values",
         "string_pattern_mismatch": NAME_RULE,
         "string_too_short": "must not be empty",
-        "union_tag_not_found": "must be an evaluation's name (knn, linear, finetune), or a mapping with `name`",
+        "union_tag_not_found": f"must be {TYPES['model_attributes_type']}",
     }
     message = details["msg"]
     return rules.get(kind) or message[0].lower() + message[1:]
@@ -150,7 +156,9 @@ def _type_rule(details: ErrorDetails) -> str:
     return SHORT.get(details.get("ctx", {}).get("class_name", ""), TYPES[details["type"]])
 
 
-def _quotes(kind: str, given: Any) -> str:
+def _remedy(kind: str, given: Any) -> str:
+    if kind == "tuple_type" and isinstance(given, (bool, int, float, str)):
+        return f", as in {show([given])}"
     if kind == "string_type" and isinstance(given, (bool, int, float)):
         return "; put it in quotes"
     if kind in ("int_type", "float_type") and isinstance(given, str):
@@ -158,7 +166,7 @@ def _quotes(kind: str, given: Any) -> str:
             float(given)
         except ValueError:
             return ""
-        return "; write it without quotes, as in 1e-3"
+        return "; write it without quotes"
     return ""
 
 
@@ -166,11 +174,13 @@ def _path_in(data: Any, details: ErrorDetails) -> Steps:
     """Where the error is, without what the data does not have: names of union members, and keys that are missing."""
     path: list[str | int] = []
     for step in details["loc"]:
-        if (isinstance(data, dict) and step in data) or (
-            isinstance(data, (tuple, list)) and isinstance(step, int) and step < len(data)
-        ):
+        if isinstance(step, int) and isinstance(data, (tuple, list)) and step < len(data):
             data = data[step]
-            path.append(step)
+        elif isinstance(data, dict) and step in data:
+            data = data[step]
+        else:
+            continue
+        path.append(step)
     return tuple(path)
 
 

@@ -10,10 +10,14 @@ from ..methods import METHODS, load_config_class
 from ..methods.config import Config, PretrainConfig
 from .document import Document, read_document
 from .messages import problems_of, validate
-from .problems import Problem, SpecError, Steps, unknown
+from .problems import Problem, SpecError, Steps, UserError, unknown
 from .spec import RecipeName
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
+
+
+class RecipeError(UserError):
+    """A recipe has nothing for a data set."""
 
 
 class Recipe(Config):
@@ -32,9 +36,18 @@ def recipe_values(recipe: RecipeName, dataset: str, method: str) -> tuple[dict[s
     """What `recipe` sets for `method` on `dataset`: the method's own settings, and those of `pretrain`.
 
     ``paper`` has no file: it is the defaults of the method's configuration.
+
+    Raises:
+        RecipeError: the recipe has nothing for `dataset`.
     """
     if recipe == "paper":
         return {}, {}
+    known = available(recipe)
+    if dataset not in known:
+        raise RecipeError(
+            f"got '{recipe}', which has no values for data set '{dataset}' (only for: {', '.join(known)});"
+            " recipe 'paper' fits every data set"
+        )
     values = load_recipe(SWEEPS / "recipes" / f"{recipe}-{dataset}.yaml")
     own = dict(values.methods.get(method, {}))
     pretrain = merge(values.pretrain.model_dump(exclude_unset=True), own.pop("pretrain", {}))
@@ -55,7 +68,10 @@ def load_recipe(path: Path) -> Recipe:
         recipe = validate(Recipe, document.data)
     except ValidationError as error:
         problems += problems_of(error, document, Recipe)
-    for name, own in recipe.methods.items():
+    methods = document.data.get("methods")
+    for name, own in methods.items() if isinstance(methods, dict) else ():
+        if not isinstance(own, dict):
+            continue
         where = ("methods", name)
         if name not in METHODS:
             problems.append(document.problem(where, f"methods: {unknown('method', name, METHODS)}", of_key=True))

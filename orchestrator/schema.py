@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ..datasets.config import DatasetConfig
+from ..evaluation.config import EVALUATIONS
 from ..methods import METHODS, load_config_class
 from ..methods.config import BackboneConfig, PretrainConfig
 from .spec import SweepSpec
@@ -14,6 +16,7 @@ def sweep_schema() -> dict[str, Any]:
     schema = SweepSpec.model_json_schema(ref_template=REF)
     definitions: dict[str, Any] = schema["$defs"]
     definitions.pop("MethodEntry", None)
+    backbone = {"anyOf": [{"type": "string"}, {"$ref": REF.format(model=BackboneConfig.__name__)}]}
     entries: list[dict[str, Any]] = [{"enum": list(METHODS)}]
     for name in METHODS:
         config = load_config_class(name)
@@ -21,14 +24,12 @@ def sweep_schema() -> dict[str, Any]:
         definitions.update(entry.pop("$defs", {}))
         entry["required"] = ["name"]
         entry["description"] = config.paper
-        for key, model in (("backbone", BackboneConfig), ("pretrain", PretrainConfig)):
-            entry["properties"][key] = {"$ref": REF.format(model=model.__name__)}
+        entry["properties"] |= {"backbone": backbone, "pretrain": {"$ref": REF.format(model=PretrainConfig.__name__)}}
         definitions[config.__name__] = entry
         entries.append({"$ref": REF.format(model=config.__name__)})
     schema["properties"]["methods"]["items"] = {"anyOf": entries}
-    short = {"type": "string"}
-    for key, model in (("dataset", "DatasetConfig"), ("backbone", "BackboneConfig")):
-        schema["properties"][key] = {"anyOf": [short, {"$ref": REF.format(model=model)}]}
+    dataset = {"anyOf": [{"type": "string"}, {"$ref": REF.format(model=DatasetConfig.__name__)}]}
+    schema["properties"] |= {"dataset": dataset, "backbone": backbone}
     evaluations = schema["properties"]["evaluate"]["items"]
-    schema["properties"]["evaluate"]["items"] = {"anyOf": [{"enum": ["knn", "linear", "finetune"]}, evaluations]}
+    schema["properties"]["evaluate"]["items"] = {"anyOf": [{"enum": list(EVALUATIONS)}, evaluations]}
     return schema | {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}

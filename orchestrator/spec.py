@@ -141,9 +141,13 @@ class ResourcesConfig(Config):
     """What one trial takes. Changes nothing in its numbers."""
 
     workers: PositiveInt = 1
-    gpus_per_worker: NonNegativeFloat | None = Field(default=None, description="unset: 1 where the cluster has GPUs, else 0")
+    gpus_per_worker: NonNegativeFloat | None = Field(
+        default=None, description="unset: 1 where the cluster has GPUs, else 0"
+    )
     cpus_per_worker: PositiveInt = 1
-    concurrent_trials: PositiveInt | None = Field(default=None, description="at most this many at once; unset: as many as fit")
+    concurrent_trials: PositiveInt | None = Field(
+        default=None, description="at most this many at once; unset: as many as fit"
+    )
     max_failures: NonNegativeInt = Field(default=2, description="restarts of a trial whose worker or node died")
     checkpoint_minutes: NonNegativeFloat = Field(default=5, description="longest work that a crash can cost")
     compile: bool = Field(default=False, description="torch.compile the method; changes no result")
@@ -187,9 +191,7 @@ class SweepSpec(Config):
     search: SearchConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
     storage: str = Field(default="runs", description="a folder, or s3://, gs://", min_length=1)
-    tracking: str | None = Field(
-        default=None, description="MLflow's URI; unset: mlflow.db in the store", min_length=1
-    )
+    tracking: str | None = Field(default=None, description="MLflow's URI; unset: mlflow.db in the store", min_length=1)
 
     @field_validator("storage")
     @classmethod

@@ -65,7 +65,7 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
         if len(trail) > 1:
             trails += trail
             axes.plot(*zip(*trail, strict=True), color=colour(setting)[0], linewidth=1, alpha=0.5)
-    axes.set_xlim(0, 1.15 * max(_mean(x) for _, x, _, _ in inside))
+    axes.set_xlim(0, 1.15 * max(_mean(x) for _, x, _, _ in inside) or 1)  # untrained baselines alone took no time
     _points(axes, inside, colour, trails, f"{measure}, %")
     spoken = [f"{label}: {y.mean:.1f} % after {_mean(x):.3g} {unit}" for label, x, y, _ in marks]
     description = f"{measure} against pretraining time. {'; '.join(spoken)}."

@@ -17,7 +17,9 @@ TIMEOUT = 240
 
 def ssl_sweep(*arguments: object, expect: int = 0) -> str:
     """Run a command to its end; returns all that it prints."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
     text = done.stdout + done.stderr
     assert done.returncode == expect, f"exit status {done.returncode}\n{text}"
     return text

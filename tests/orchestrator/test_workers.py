@@ -1,5 +1,6 @@
 """The number of workers changes no number."""
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,10 @@ SweepFile = Callable[..., Path]
 
 def on_ranks(trial: TrialSpec, storage: Path, ranks: int) -> TrialStore:
     """The trial on a gloo group of processes."""
-    mp.start_processes(
-        _rank, (trial.model_dump(mode="json"), str(storage), ranks, str(storage / "rendezvous")), ranks, start_method="spawn"
-    )
+    # Forked from one server that has imported everything: that takes longer than the trials.
+    multiprocessing.set_forkserver_preload(["ssl_sweep.orchestrator.run_trial", "in_process"])
+    arguments = (trial.model_dump(mode="json"), str(storage), ranks, str(storage / "rendezvous"))
+    mp.start_processes(_rank, arguments, ranks, start_method="forkserver")
     return carry(trial, storage)  # finds everything done
 
 

@@ -1,0 +1,194 @@
+"""Pictures of what a sweep leaves: its report, and its pages in MLflow's interface.
+
+    python docs/look.py STORAGE SWEEP OUT_FOLDER [--chromium PATH]
+
+STORAGE is a folder that holds a finished sweep named SWEEP; Chromium must be installed. Into OUT_FOLDER go the report
+(light, dark, on a phone), `report.png` for the README (cut to its first plots), and MLflow's list of runs, the sweep's
+run and one trial's with its metrics and artifacts. `--trial` picks the trial; else it is the first by name. Starts
+`mlflow ui` and Chromium on free ports of this machine, and ends both.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import aiohttp  # MLflow depends on it
+from mlflow import MlflowClient
+from PIL import Image
+
+SECONDS = 120
+"""The longest wait for a server or a page."""
+# MLflow's pages are drawn by JavaScript: loaded is what shows a text and neither spins nor has placeholders.
+LOADED = """(() => {{
+  const shown = element => element.checkVisibility() && element.getBoundingClientRect().height > 0;
+  const busy = [...document.querySelectorAll('[aria-busy=true], [class*=skeleton i], [class*=spin i]')].filter(shown);
+  return document.readyState == 'complete' && !busy.length && document.body.innerText.includes({text!r})
+    ? document.body.innerText.length : 0;
+}})()"""
+
+
+@contextlib.contextmanager
+def started(command: list[str], log: Path, **environment: str) -> Generator[None]:
+    """A process and whatever it starts, in a session of their own, ended at the exit."""
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, start_new_session=True, env=os.environ | environment
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Page:
+    """A page of Chromium, steered through its DevTools protocol."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse):
+        self.socket, self.count = socket, 0
+
+    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self.count += 1
+        await self.socket.send_json({"id": self.count, "method": method, "params": parameters})
+        while True:
+            answer = await self.socket.receive_json(timeout=SECONDS)
+            if answer.get("id") == self.count:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                return answer["result"]
+
+    async def picture(
+        self, url: str, path: Path, text: str = "", size: tuple[int, int] = (1440, 900), dark: bool = False,
+        whole: bool = False, scale: float = 1,
+    ) -> None:  # fmt: skip
+        """Load `url`, wait until it shows `text` and no longer changes, and write its picture to `path`."""
+        width, height = size
+        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        await self.call("Emulation.setEmulatedMedia", features=theme)
+        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500}
+        await self.call("Emulation.setDeviceMetricsOverride", **metrics)
+        await self.call("Page.navigate", url="about:blank")  # else a change after # alone loads nothing
+        await self.call("Page.navigate", url=url)
+        still, before = 0, 0
+        for _ in range(2 * SECONDS):
+            await asyncio.sleep(0.5)
+            answer = await self.call("Runtime.evaluate", expression=LOADED.format(text=text))
+            now = answer["result"].get("value") or 0
+            still, before = (still + 1 if now and now == before else 0), now
+            if still == 4:
+                break
+        else:
+            print(f"{path.name}: not loaded after {SECONDS} s", file=sys.stderr)
+        shot = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **await self._clip(whole))
+        path.write_bytes(base64.b64decode(shot["data"]))
+        print(path)
+
+    async def _clip(self, whole: bool) -> dict[str, Any]:
+        if not whole:
+            return {}
+        content = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
+        return {"clip": {"x": 0, "y": 0, "width": content["width"], "height": content["height"], "scale": 1}}
+
+
+async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str, trial: str | None) -> None:
+    client = MlflowClient(server)
+    experiment = client.get_experiment_by_name(sweep)
+    assert experiment is not None, f"no experiment '{sweep}' in {storage}/mlflow.db"
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = sorted((run for run in runs if run is not parent), key=lambda run: str(run.info.run_name))
+    child = next(run for run in children if (trial or "") in str(run.info.run_name))
+    report = (storage / "sweeps" / sweep / "report" / "report.html").absolute().as_uri()
+    base = f"{server}/#/experiments/{experiment.experiment_id}"
+    name = str(child.info.run_name)
+
+    async with aiohttp.ClientSession() as session:
+        async with session.put(f"{devtools}/json/new?about:blank") as answer:
+            address = (await answer.json())["webSocketDebuggerUrl"]
+        async with session.ws_connect(address, max_msg_size=0) as connected:
+            page = Page(connected)
+            await page.call("Page.enable")
+            for file, size, dark in (("light", (1200, 900), False), ("dark", (1200, 900), True)):
+                await page.picture(report, out / f"report-{file}.png", sweep, size, dark, whole=True)
+            await page.picture(report, out / "report-phone.png", sweep, (390, 844), whole=True, scale=2)
+            crop(out / "report-light.png", out / "report.png")
+            await page.picture(f"{base}/runs", out / "mlflow-runs.png", name)
+            for run, file in ((parent, "sweep"), (child, "trial")):
+                place = f"{base}/runs/{run.info.run_id}"
+                await page.picture(place, out / f"mlflow-{file}.png", str(run.info.run_name), (1440, 2200))
+                text = "report" if run is parent else "backbone.safetensors"
+                await page.picture(f"{place}/artifacts", out / f"mlflow-{file}-artifacts.png", text)
+            await page.picture(f"{place}/model-metrics", out / "mlflow-trial-metrics.png", "loss", (1440, 2200))
+
+
+def crop(source: Path, target: Path, height: int = 1250) -> None:
+    """The top of the report, with few enough colours for a small file."""
+    with Image.open(source) as picture:
+        top = picture.convert("RGB").crop((0, 0, picture.width, min(height, picture.height)))
+        top.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    print(f"{target} ({target.stat().st_size // 1024} kB)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("storage", type=Path)
+    parser.add_argument("sweep")
+    parser.add_argument("out_folder", type=Path)
+    parser.add_argument("--trial", help="part of the name of the run to show")
+    parser.add_argument("--chromium", default="chromium")
+    arguments = parser.parse_args()
+    out: Path = arguments.out_folder
+    out.mkdir(parents=True, exist_ok=True)
+    ports = free_port(), free_port()
+    server, devtools = (f"http://127.0.0.1:{port}" for port in ports)
+    database = f"sqlite:///{arguments.storage.absolute()}/mlflow.db"
+    ui = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", database, "--port", str(ports[0])]
+    browser = [arguments.chromium, "--headless=new", f"--remote-debugging-port={ports[1]}", "--hide-scrollbars"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        browser += [f"--user-data-dir={scratch}/profile", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser += ["--no-sandbox"] if os.geteuid() == 0 else []
+        with (
+            started([*ui, "--workers", "1"], out / "mlflow.log"),
+            started(browser, out / "chromium.log"),
+        ):
+            asyncio.run(answering(f"{server}/health", f"{devtools}/json/version"))
+            asyncio.run(look(arguments.storage, arguments.sweep, out, server, devtools, arguments.trial))
+
+
+async def answering(*addresses: str) -> None:
+    for address in addresses:
+        for _ in range(2 * SECONDS):
+            try:
+                with urllib.request.urlopen(address, timeout=5):
+                    break
+            except (urllib.error.URLError, OSError):
+                await asyncio.sleep(0.5)
+        else:
+            raise SystemExit(f"no answer from {address}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A trial's id is of what can change its numbers, and of nothing else."""
+
+from pathlib import Path
+
+import pytest
+from ssl_sweep.orchestrator.expand import expand
+from ssl_sweep.orchestrator.identity import evaluation_id, trial_id
+from ssl_sweep.orchestrator.load import load_spec
+from ssl_sweep.orchestrator.spec import TrialSpec
+
+BASE = {
+    "name": "good",
+    "dataset": "{name: folder, path: images, image_size: 32}",
+    "backbone": "{name: vit_tiny_patch16_224, options: {depth: 2, embed_dim: 96}}",
+    "methods": "[{name: byol, momentum: 0.99, hidden_dim: 64}]",
+    "seeds": "[0]",
+    "pretrain": "{epochs: 3, batch_size: 64, optimizer: {name: sgd, lr: 0.1}}",
+    "evaluate": "[knn, {name: linear, epochs: 3, augment: false}]",
+}
+FINGERPRINT = "0123456789abcdef"
+
+
+def trial(folder: Path, reverse: bool = False, **changes: str) -> TrialSpec:
+    path = folder / "sweep.yaml"
+    lines = [f"{key}: {value}" for key, value in (BASE | changes).items()]
+    path.write_text("\n".join(reversed(lines) if reverse else lines))
+    (only,) = expand(*load_spec(path))
+    return only
+
+
+SAME = [
+    {"name": "another"},
+    {"resources": "{workers: 2, gpus_per_worker: 0, max_failures: 0, compile: true}"},
+    {"storage": "s3://elsewhere"},
+    {"tracking": "http://elsewhere"},
+    {"evaluate": "[finetune]"},
+    {"evaluate": "[{name: knn, k: 5}]"},
+    {"dataset": "{name: folder, path: /elsewhere, image_size: 32}"},
+    {"dataset": "{name: folder, path: images, image_size: 32, holdout: 0.3}"},  # no part in a run on the test set
+    {"grid": "{pretrain.epochs: [3]}"},
+    {"grid": "{pretrain.epochs: [3]}", "pretrain": "{epochs: 9, batch_size: 64, optimizer: {name: sgd, lr: 0.1}}"},
+    {"pretrain": "{epochs: 3, batch_size: 64, optimizer: {name: sgd, lr: 1e-1, lr_scaling: linear}}"},  # its default
+    {
+        "backbone": "resnet18-cifar",
+        "methods": "[{name: byol, momentum: 0.99, hidden_dim: 64, backbone: {name: vit_tiny_patch16_224,"
+        " options: {depth: 2, embed_dim: 96}}}]",
+    },
+    {"methods": "[{hidden_dim: 64, momentum: 0.99, name: byol, pretrain: {epochs: 3}}]"},
+]
+OTHER = [
+    {"seeds": "[1]"},
+    {"methods": "[{name: byol, momentum: 0.98, hidden_dim: 64}]"},
+    {"methods": "[simclr]"},
+    {"pretrain": "{epochs: 4, batch_size: 64, optimizer: {name: sgd, lr: 0.1}}"},
+    {"pretrain": "{epochs: 3, batch_size: 128, optimizer: {name: sgd, lr: 0.1}}"},
+    {"pretrain": "{epochs: 3, batch_size: 64, precision: bf16, optimizer: {name: sgd, lr: 0.1}}"},
+    {"pretrain": "{epochs: 3, batch_size: 64, optimizer: {name: sgd, lr: 0.2}}"},
+    {"pretrain": "{epochs: 3, batch_size: 64, optimizer: {name: adamw, lr: 0.1}}"},
+    {"dataset": "{name: folder, path: images, image_size: 64}"},
+    {"backbone": "resnet18-cifar"},
+    {"backbone": "{name: vit_tiny_patch16_224, options: {depth: 3, embed_dim: 96}}"},
+]
+
+
+@pytest.mark.parametrize("changes", SAME, ids=str)
+def test_the_same_trial(changes: dict[str, str], tmp_path: Path) -> None:
+    assert trial_id(trial(tmp_path, **changes), FINGERPRINT) == trial_id(trial(tmp_path), FINGERPRINT)
+
+
+@pytest.mark.parametrize("changes", OTHER, ids=str)
+def test_another_trial(changes: dict[str, str], tmp_path: Path) -> None:
+    assert trial_id(trial(tmp_path, **changes), FINGERPRINT) != trial_id(trial(tmp_path), FINGERPRINT)
+
+
+def test_other_images_are_another_trial(tmp_path: Path) -> None:
+    assert trial_id(trial(tmp_path), FINGERPRINT) != trial_id(trial(tmp_path), FINGERPRINT[::-1])
+
+
+def test_the_order_of_keys_says_nothing(tmp_path: Path) -> None:
+    changed = {
+        "backbone": "{options: {embed_dim: 96, depth: 2}, name: vit_tiny_patch16_224}",
+        "pretrain": "{optimizer: {lr: 0.1, name: sgd}, batch_size: 64, epochs: 3}",
+        "evaluate": "[knn, {augment: false, epochs: 3, name: linear}]",
+    }
+    one, other = trial(tmp_path), trial(tmp_path, reverse=True, **changed)
+    assert trial_id(one, FINGERPRINT) == trial_id(other, FINGERPRINT)
+    assert [evaluation_id(item) for item in one.evaluate] == [evaluation_id(item) for item in other.evaluate]
+
+
+def test_a_changed_evaluation_has_another_id(tmp_path: Path) -> None:
+    one, other = trial(tmp_path), trial(tmp_path, evaluate="[knn, {name: linear, epochs: 4, augment: false}]")
+    ids = [[evaluation_id(item) for item in found.evaluate] for found in (one, other)]
+    assert ids[0][0] == ids[1][0]
+    assert ids[0][1] != ids[1][1]
+
+
+def test_readable(tmp_path: Path) -> None:
+    start = "byol-vit_tiny_patch16_224-folder-b64-e3-s0-"
+    found = trial_id(trial(tmp_path), FINGERPRINT)
+    assert found.startswith(start)
+    assert len(found) == len(start) + 10
