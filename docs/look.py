@@ -32,11 +32,20 @@ SECONDS = 120
 """The longest wait for a server or a page."""
 # MLflow's pages are drawn by JavaScript: loaded is what shows a text and neither spins nor has placeholders.
 LOADED = """(() => {{
-  const shown = element => element.checkVisibility() && element.getBoundingClientRect().height > 0;
+  const shown = element => {{
+    const box = element.getBoundingClientRect();
+    return element.checkVisibility() && box.height > 0 && box.top < innerHeight;  // charts below are drawn on scrolling
+  }};
   const busy = [...document.querySelectorAll('[aria-busy=true], [class*=skeleton i], [class*=spin i]')].filter(shown);
   return document.readyState == 'complete' && !busy.length && document.body.innerText.includes({text!r})
     ? document.body.innerText.length : 0;
 }})()"""
+# The list of runs with the trials below their sweep, and no panel of the assistant over it.
+PREFERENCES = """try {{
+  localStorage["MLflowLocalStorage-1.1-ExperimentView-{experiment}-expandRows"] = "true";
+  localStorage["mlflow.assistant.panelOpen_v1"] = "false";
+  localStorage["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"] = "true";
+}} catch {{}}"""
 
 
 @contextlib.contextmanager
@@ -52,7 +61,7 @@ def started(command: list[str], log: Path, **environment: str) -> Generator[None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(10)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -131,6 +140,8 @@ async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str,
         async with session.ws_connect(address, max_msg_size=0) as connected:
             page = Page(connected)
             await page.call("Page.enable")
+            preferences = PREFERENCES.format(experiment=experiment.experiment_id)
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=preferences)
             for file, size, dark in (("light", (1200, 900), False), ("dark", (1200, 900), True)):
                 await page.picture(report, out / f"report-{file}.png", sweep, size, dark, whole=True)
             await page.picture(report, out / "report-phone.png", sweep, (390, 844), whole=True, scale=2)
@@ -139,8 +150,8 @@ async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str,
             for run, file in ((parent, "sweep"), (child, "trial")):
                 place = f"{base}/runs/{run.info.run_id}"
                 await page.picture(place, out / f"mlflow-{file}.png", str(run.info.run_name), (1440, 2200))
-                text = "report" if run is parent else "backbone.safetensors"
-                await page.picture(f"{place}/artifacts", out / f"mlflow-{file}-artifacts.png", text)
+                shown, text = ("/report/report.html", "sweep.yaml") if run is parent else ("", "backbone.safetensors")
+                await page.picture(f"{place}/artifacts{shown}", out / f"mlflow-{file}-artifacts.png", text)
             await page.picture(f"{place}/model-metrics", out / "mlflow-trial-metrics.png", "loss", (1440, 2200))
 
 
@@ -153,6 +164,7 @@ def crop(source: Path, target: Path, height: int = 1250) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("storage", type=Path)
     parser.add_argument("sweep")
@@ -171,7 +183,7 @@ def main() -> None:
         browser += [f"--user-data-dir={scratch}/profile", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage"]
         browser += ["--no-sandbox"] if os.geteuid() == 0 else []
         with (
-            started([*ui, "--workers", "1"], out / "mlflow.log"),
+            started([*ui, "--workers", "1"], out / "mlflow.log", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
             started(browser, out / "chromium.log"),
         ):
             asyncio.run(answering(f"{server}/health", f"{devtools}/json/version"))

@@ -86,12 +86,9 @@ def submit(sweep: Path, address: str | None) -> None:
 
 
 def _print_outcome(sweep: Path, outcome: Any) -> None:
-    from rich.console import Console
+    from .report import terminal_console, terminal_table
 
-    from .report import terminal_table
-
-    console = Console()
-    console.print(terminal_table(outcome.result))
+    terminal_console().print(terminal_table(outcome.result))
     lines = [f"report     {outcome.report}/report.html"]
     lines.append(f"MLflow     mlflow ui --backend-store-uri {outcome.tracking}")
     if not outcome.tracked:
@@ -175,16 +172,14 @@ def report(sweep: Path) -> None:
     Example:
       ssl-sweep report sweep.yaml
     """
-    from rich.console import Console
-
     from .overview import stored_result
-    from .report import terminal_table
+    from .report import terminal_console, terminal_table
     from .sweep import write_report_to
 
     store, spec, result = stored_result(sweep)
     scratch, _ = write_report_to(store, spec.name, result)
     scratch.cleanup()
-    Console().print(terminal_table(result))
+    terminal_console().print(terminal_table(result))
     click.echo(f"report     {store.path(f'sweeps/{spec.name}/report')}/report.html")
 
 

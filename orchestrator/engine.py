@@ -10,7 +10,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")  # gangs and followers start together
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the table is ours to draw
 
@@ -31,11 +31,11 @@ import ray.train
 import ray.train.torch
 from ray import tune
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .board import Board, Job
 from .gang import GangConfig, carry_trials
 from .problems import UserError
+from .shared_folder import refuse_unshared
 from .spec import ResourcesConfig
 from .store import Store
 from .trainable import follow
@@ -250,7 +250,7 @@ def started(
     previous: dict[int, Any] = {}
     engine: Engine | None = None
     try:
-        _refuse_unshared(store)
+        refuse_unshared(store)
         engine = Engine(resources, store, data_root, news, embedded=address is None)
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -268,37 +268,3 @@ def started(
         if engine is not None:
             engine.close()
         ray.shutdown()
-
-
-def _refuse_unshared(store: Store) -> None:
-    """A folder on this machine is no store for a cluster, unless every node has it."""
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 or not store.is_local:
-        return
-    probe = f"probe-{uuid.uuid4().hex}"
-    store.write(probe, b"seen")
-    try:
-        seen = ray.get(
-            [
-                ray.remote(_sees)
-                .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-                .remote(store.path(probe))
-                for node in nodes
-            ]
-        )
-    finally:
-        store.delete(probe)
-    if not all(seen):
-        raise UserError(
-            f"storage '{store.location}' is not on every node of the cluster ({sum(seen)} of {len(seen)} see it);"
-            " use a folder that all nodes share, or s3:// or gs://"
-        )
-
-
-def _sees(path: str) -> bool:
-    deadline = time.monotonic() + 5  # network file systems may lag
-    while not Path(path).exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ..methods.backbones import OWN_BACKBONES, backbone_modules, is_vit
 from .axes import axis_problems, probes
 from .document import Document
-from .messages import Complaint, complaints
+from .messages import Complaint, complaints, validate
 from .problems import Problem, SpecError, Steps, did_you_mean
 from .recipes import RecipeError
 from .resolve import Group, applies, count_trials, groups, resolve, trial_values
@@ -46,10 +46,10 @@ def _look(spec: SweepSpec, document: Document, broken: Broken) -> tuple[list[Pro
     """All problems, and each row's trial at the first seed."""
     problems, bad_axes = axis_problems(spec, document, all_methods=not broken.methods)
     spec = spec.model_copy(update={"grid": {key: axis for key, axis in spec.grid.items() if key not in bad_axes}})
-    count = count_trials(spec)
+    count = count_trials(spec, but=broken.methods)
     if count > MAX_TRIALS:
         message = f"methods, grid and seeds make {count:,} trials; a sweep has at most {MAX_TRIALS:,}"
-        where: Steps = ("grid",) if spec.grid else ("seeds",)
+        where: Steps = next((key,) for key in ("grid", "seeds", "methods") if key in document.data)
         return [*problems, document.problem(where, f"{where[0]}: {message}", of_key=True)], []
     rows: list[TrialSpec] = []
     seen: dict[str, int] = {}
@@ -104,20 +104,23 @@ class _Row:
             self.places.setdefault(key, ("grid", key, index))
         self.problems: list[Problem] = []
 
-    def trial(self) -> TrialSpec | None:
-        """The trial, unless its values do not fit together."""
+    def values(self) -> dict[str, Any]:
         spec, seed = self.spec, self.spec.seeds[0]
         try:
-            trial_values(spec, self.group, seed, self.sampled)
+            return trial_values(spec, self.group, seed, self.sampled)
         except RecipeError as error:
             if not self.broken.keys & {"dataset", "recipe"}:
                 self.blame(("dataset", "name"), str(error), otherwise=("recipe",))
-            spec = spec.model_copy(update={"recipe": "paper"})
+            paper = spec.model_copy(update={"recipe": "paper"})  # fits every data set, to see what else is wrong
+            return trial_values(paper, self.group, seed, self.sampled)
+
+    def trial(self) -> TrialSpec | None:
+        """The trial, unless its values do not fit together."""
+        values = self.values()
         try:
-            trial = resolve(spec, self.group, seed, self.sampled)
+            trial = validate(TrialSpec, values)
         except ValidationError as error:
-            data = trial_values(spec, self.group, seed, self.sampled)
-            for item in complaints(error, TrialSpec, data):
+            for item in complaints(error, TrialSpec, values):
                 self.blame(item.path, item.text, of_key=item.of_key)
             return None
         self.check_backbone(trial)

@@ -90,9 +90,10 @@ def complaints(
         if details["type"] == "too_short" and details["input"]:
             continue  # pydantic counts valid entries only, and has said what is wrong with the others
         places.setdefault(_path_in(data, details), []).append(details)
+    above = {path[:length] for path in places for length in range(len(path))}
     for path, found in places.items():
         first = found[0]
-        if first["type"] in TYPES and any(other[: len(path)] == path != other for other in places):
+        if first["type"] in TYPES and path in above:
             continue  # another member of the union got further
         if len(found) > 1 and all(details["type"] in TYPES for details in found):
             rules = list(dict.fromkeys(_type_rule(details) for details in found))
@@ -174,14 +175,16 @@ def _path_in(data: Any, details: ErrorDetails) -> Steps:
     """Where the error is, without what the data does not have: names of union members, and keys that are missing."""
     path: list[str | int] = []
     for step in details["loc"]:
-        if isinstance(step, int) and isinstance(data, (tuple, list)) and step < len(data):
+        if _has(data, step):
             data = data[step]
-        elif isinstance(data, dict) and step in data:
-            data = data[step]
-        else:
-            continue
-        path.append(step)
+            path.append(step)
     return tuple(path)
+
+
+def _has(data: Any, step: str | int) -> bool:
+    if isinstance(step, int):
+        return isinstance(data, (tuple, list)) and step < len(data)
+    return isinstance(data, dict) and step in data
 
 
 def _value_at(data: Any, path: Steps) -> Any:

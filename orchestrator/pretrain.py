@@ -1,10 +1,8 @@
 """Pretraining: the one loop that trains every method, and the checkpoint that it resumes from."""
 
-import io
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import safetensors.torch
@@ -23,6 +21,8 @@ from ..methods.catalog import build_method
 from ..methods.encoder import Encoder, build_encoder, export
 from ..methods.optimizer import build_optimizer, set_rates
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
+from . import checkpoint
+from .checkpoint import State
 from .records import EpochRecord, PretrainRecord
 from .runtime import Runtime, measured, memory_in_use
 from .spec import TrialSpec
@@ -52,17 +52,6 @@ class Listener(Protocol):
     def stop_requested(self) -> bool:
         """True once the trial shall keep a checkpoint and end."""
         ...
-
-
-@dataclass
-class State:
-    """Where pretraining stands. With the networks' and the optimizer's state this is all that a resume needs."""
-
-    step: int = 0
-    seconds: float = 0.0
-    attempts: int = 1
-    epoch_loss: float = 0.0  # sum over the steps of the current epoch
-    epoch_seconds: float = 0.0
 
 
 def new_encoder(trial: TrialSpec) -> Encoder:
@@ -292,21 +281,13 @@ class _Run:
         if not self.runtime.is_first:
             return
         self._flush()
-        content = io.BytesIO()
-        torch.save(
-            {"method": self.method.state_dict(), "optimizer": self.optimizer.state_dict(), "state": vars(self.state)},
-            content,
-        )
-        self.folder.save_checkpoint(content.getvalue())
+        self.folder.save_checkpoint(checkpoint.save(self.method, self.optimizer, self.state))
 
     def _resume(self) -> None:
         content = self.folder.checkpoint()
         if content is None:
             return
-        saved = torch.load(io.BytesIO(content), map_location=self.runtime.device, weights_only=True)
-        self.method.load_state_dict(saved["method"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = State(**saved["state"])
+        self.state = checkpoint.load(content, self.method, self.optimizer, self.runtime.device)
         self.state.attempts += 1
         log.info("resumed at step %d of %d", self.state.step, self.total_steps)
 

@@ -36,9 +36,10 @@ def groups(spec: SweepSpec) -> list[Group]:
     return rows
 
 
-def count_trials(spec: SweepSpec) -> int:
-    """How many trials the sweep has, without making them."""
-    return sum(math.prod(map(len, _axes_of(spec, entry).values())) for entry in spec.methods) * len(spec.seeds)
+def count_trials(spec: SweepSpec, but: frozenset[int] = frozenset()) -> int:
+    """How many trials the sweep has, without making them; entries of methods `but` are left out."""
+    entries = [entry for i, entry in enumerate(spec.methods) if i not in but]
+    return sum(math.prod(map(len, _axes_of(spec, entry).values())) for entry in entries) * len(spec.seeds)
 
 
 def _axes_of(spec: SweepSpec, entry: MethodEntry) -> dict[str, tuple[Any, ...]]:

@@ -58,13 +58,6 @@ def _control_group() -> Any:
     return dist.new_group(backend="gloo")
 
 
-def pick_device(gpus: bool) -> torch.device:
-    """The GPU that this process was given, or the CPU."""
-    return (
-        torch.device("cuda", torch.cuda.current_device()) if gpus and torch.cuda.is_available() else torch.device("cpu")
-    )
-
-
 @dataclass
 class Meter:
     """What is being spent; `cost` is set when the measured block ends."""

@@ -36,9 +36,12 @@ MAX_TRIALS = 10_000
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """1 and 1.0 are the same value of an axis; 1 and true are not."""
+    seen: set[tuple[bool, Any]] = set()
     for i, value in enumerate(values):
-        if any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values[:i]):
+        key = (isinstance(value, bool), repr(value) if isinstance(value, (dict, tuple, list)) else value)
+        if key in seen:
             raise Misfit(f"got {show(value)} a second time; each value must stand once", (i,))
+        seen.add(key)
     return values
 
 

@@ -16,7 +16,6 @@ class Failure(Record):
     stage: str
     reason: str
     """One line."""
-    attempts: int = 1
 
 
 class TrialStore:

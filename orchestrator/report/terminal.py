@@ -1,15 +1,30 @@
-"""The main tables for the terminal."""
+"""The main tables for the terminal, with as many columns as its width has room for."""
 
+import os
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..records import SweepResult
-from .main_table import render_table
+from .main_table import BEST_EPOCH, BEST_EPOCH_REMARK, PUBLISHED_REMARK, render_table
 from .table import Cell, Row, Table
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
     from rich.table import Table as RichTable
     from rich.text import Text
+
+EXPENDABLE = ("top-5", "best epoch", "hardware", "peak memory")
+"""Left out one after another until a table fits; a published figure goes with the column it compares with."""
+PIPE_WIDTH = 160
+"""Of what is no terminal: a file or a pipe."""
+
+
+def terminal_console() -> "Console":
+    """Where to print a table: as wide as the terminal, or wide enough where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH)
 
 
 def terminal_table(result: SweepResult) -> "Group":
@@ -17,35 +32,79 @@ def terminal_table(result: SweepResult) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = []
-    for table in render_table(result):
-        parts.append(_rich(table))
-        for note in table.notes:
-            changed = f"; changed from the protocol: {note.changed}" if note.changed else ""
-            parts.append(Text(f"{note.mark} {note.protocol}, {note.text}{changed}", style="dim"))
-        parts += [Text(remark, style="dim") for remark in table.remarks]
-    return Group(*parts) if parts else Group(Text("No trials."))
+    tables = render_table(result)
+    return Group(*map(_Fitted, tables)) if tables else Group(Text("No trials."))
 
 
-def _rich(table: Table) -> "RichTable":
+class _Fitted:
+    """A table that no terminal cuts: it drops columns, and says which, or breaks words where nothing else helps."""
+
+    def __init__(self, table: Table):
+        self.table = table
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        from rich.measure import Measurement
+        from rich.text import Text
+
+        for count in range(len(EXPENDABLE) + 1):
+            indices, dropped = _columns(self.table, EXPENDABLE[:count])
+            drawn = _rich(self.table, indices, whole=True)
+            if Measurement.get(console, options.update(max_width=10_000), drawn).maximum <= options.max_width:
+                break
+        else:
+            drawn = _rich(self.table, indices, whole=False)
+        alike = self.table.alike()
+        shared = ", ".join(f"{self.table.columns[index].label} {text}" for index, text in alike.items())
+        yield Text(f"{self.table.title}: {shared}" if shared else self.table.title, style="bold")
+        yield drawn
+        for note in self.table.notes:
+            yield Text(f"{note.mark} {note.protocol}{f' with {note.changed}' if note.changed else ''}", style="dim")
+        labels = [self.table.columns[index].label for index in indices]
+        about = {BEST_EPOCH_REMARK: BEST_EPOCH in labels, PUBLISHED_REMARK: any(x.startswith("Lightly") for x in labels)}
+        for remark in self.table.remarks:
+            if about.get(remark, True):
+                yield Text(remark, style="dim")
+        if dropped:
+            yield Text(f"Left out for want of room, and in the report: {', '.join(dropped)}.", style="dim")
+
+
+def _columns(table: Table, expendable: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Indices of the columns to show, and what is left out."""
+    alike = table.alike()
+    kept: list[int] = []
+    dropped: dict[str, None] = {}
+    for index, column in enumerate(table.columns):
+        measure = column.label.removeprefix("Lightly ").removesuffix("*")
+        if measure in expendable:
+            dropped[measure] = None
+        elif index not in alike:
+            kept.append(index)
+    return kept, list(dropped)
+
+
+def _rich(table: Table, indices: list[int], whole: bool) -> "RichTable":
+    """Headers go in lines of their own words; `whole`: cells are never broken."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    alike = table.alike()
-    shared = ", ".join(f"{table.columns[index].label} {text}" for index, text in alike.items())
-    title = Text(f"{table.title}: {shared}" if shared else table.title)
-    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for index, column in enumerate(table.columns):
-        if index in alike:
-            continue
-        label = f"{column.group}\n{column.label}" if column.group else f"\n{column.label}"
-        drawn.add_column(Text(label), justify="right" if column.numeric else "left")
-    for index, row in enumerate(table.rows):
-        if row.baseline and not (index and table.rows[index - 1].baseline):
+    headers = [_header(table.columns[index].group, table.columns[index].label) for index in indices]
+    height = max(map(len, headers))
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, lines in zip(indices, headers, strict=True):
+        label = Text("\n".join([""] * (height - len(lines)) + lines))
+        justify = "right" if table.columns[index].numeric else "left"
+        drawn.add_column(label, justify=justify, no_wrap=whole, overflow="fold")
+    for number, row in enumerate(table.rows):
+        if row.baseline and not (number and table.rows[number - 1].baseline):
             drawn.add_section()
-        drawn.add_row(*(_text(cell, row) for index, cell in enumerate(row.cells) if index not in alike))
+        drawn.add_row(*(_text(row.cells[index], row) for index in indices))
     return drawn
+
+
+def _header(group: str, label: str) -> list[str]:
+    """Group, its settings where it has any, and the label's words."""
+    return [line for line in [*group.split(", "), *label.split(" ")] if line]
 
 
 def _text(cell: Cell, row: Row) -> "Text":
