@@ -28,24 +28,25 @@ import aiohttp  # MLflow depends on it
 from mlflow import MlflowClient
 from PIL import Image
 
-SECONDS = 120
+SECONDS = 60
 """The longest wait for a server or a page."""
 # MLflow's pages are drawn by JavaScript: loaded is what shows a text and neither spins nor has placeholders.
 LOADED = """(() => {{
   const shown = element => {{
     const box = element.getBoundingClientRect();
-    return element.checkVisibility() && box.height > 0 && box.top < innerHeight;  // charts below are drawn on scrolling
+    return element.checkVisibility({{opacityProperty: true, visibilityProperty: true}})
+      && box.height > 0 && box.top < innerHeight;  // what lies below is drawn on scrolling
   }};
   const busy = [...document.querySelectorAll('[aria-busy=true], [class*=skeleton i], [class*=spin i]')].filter(shown);
   return document.readyState == 'complete' && !busy.length && document.body.innerText.includes({text!r})
     ? document.body.innerText.length : 0;
 }})()"""
-# The list of runs with the trials below their sweep, and no panel of the assistant over it.
-PREFERENCES = """try {{
-  localStorage["MLflowLocalStorage-1.1-ExperimentView-{experiment}-expandRows"] = "true";
+NO_ASSISTANT = """try {
   localStorage["mlflow.assistant.panelOpen_v1"] = "false";
   localStorage["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"] = "true";
-}} catch {{}}"""
+} catch {}"""
+UNFOLD = "document.querySelector('[data-component-id*=runnamecellrenderer]')"
+SHOW_MORE = "[...document.querySelectorAll('button')].find(button => button.innerText == 'Show more')"
 
 
 @contextlib.contextmanager
@@ -91,9 +92,12 @@ class Page:
 
     async def picture(
         self, url: str, path: Path, text: str = "", size: tuple[int, int] = (1440, 900), dark: bool = False,
-        whole: bool = False, scale: float = 1,
+        whole: bool = False, scale: float = 1, click: str = "",
     ) -> None:  # fmt: skip
-        """Load `url`, wait until it shows `text` and no longer changes, and write its picture to `path`."""
+        """Load `url`, wait until it shows `text` and no longer changes, and write its picture to `path`.
+
+        `click` is an expression of JavaScript for what is then clicked, such as a thing that unfolds.
+        """
         width, height = size
         theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         await self.call("Emulation.setEmulatedMedia", features=theme)
@@ -101,6 +105,17 @@ class Page:
         await self.call("Emulation.setDeviceMetricsOverride", **metrics)
         await self.call("Page.navigate", url="about:blank")  # else a change after # alone loads nothing
         await self.call("Page.navigate", url=url)
+        loaded = await self._loaded(text)
+        if click:
+            await self.call("Runtime.evaluate", expression=f"({click})?.click()")
+            loaded = await self._loaded(text)
+        if not loaded:
+            print(f"{path.name}: not loaded after {SECONDS} s", file=sys.stderr)
+        shot = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **await self._clip(whole))
+        path.write_bytes(base64.b64decode(shot["data"]))
+        print(path)
+
+    async def _loaded(self, text: str) -> bool:
         still, before = 0, 0
         for _ in range(2 * SECONDS):
             await asyncio.sleep(0.5)
@@ -108,12 +123,8 @@ class Page:
             now = answer["result"].get("value") or 0
             still, before = (still + 1 if now and now == before else 0), now
             if still == 4:
-                break
-        else:
-            print(f"{path.name}: not loaded after {SECONDS} s", file=sys.stderr)
-        shot = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **await self._clip(whole))
-        path.write_bytes(base64.b64decode(shot["data"]))
-        print(path)
+                return True
+        return False
 
     async def _clip(self, whole: bool) -> dict[str, Any]:
         if not whole:
@@ -132,27 +143,28 @@ async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str,
     child = next(run for run in children if (trial or "") in str(run.info.run_name))
     report = (storage / "sweeps" / sweep / "report" / "report.html").absolute().as_uri()
     base = f"{server}/#/experiments/{experiment.experiment_id}"
-    name = str(child.info.run_name)
-
+    training = "?workflowType=machine_learning"  # which of MLflow's two sidebars
     async with aiohttp.ClientSession() as session:
         async with session.put(f"{devtools}/json/new?about:blank") as answer:
             address = (await answer.json())["webSocketDebuggerUrl"]
         async with session.ws_connect(address, max_msg_size=0) as connected:
             page = Page(connected)
             await page.call("Page.enable")
-            preferences = PREFERENCES.format(experiment=experiment.experiment_id)
-            await page.call("Page.addScriptToEvaluateOnNewDocument", source=preferences)
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=NO_ASSISTANT)
             for file, size, dark in (("light", (1200, 900), False), ("dark", (1200, 900), True)):
                 await page.picture(report, out / f"report-{file}.png", sweep, size, dark, whole=True)
             await page.picture(report, out / "report-phone.png", sweep, (390, 844), whole=True, scale=2)
             crop(out / "report-light.png", out / "report.png")
-            await page.picture(f"{base}/runs", out / "mlflow-runs.png", name)
-            for run, file in ((parent, "sweep"), (child, "trial")):
-                place = f"{base}/runs/{run.info.run_id}"
-                await page.picture(place, out / f"mlflow-{file}.png", str(run.info.run_name), (1440, 2200))
-                shown, text = ("/report/report.html", "sweep.yaml") if run is parent else ("", "backbone.safetensors")
-                await page.picture(f"{place}/artifacts{shown}", out / f"mlflow-{file}-artifacts.png", text)
-            await page.picture(f"{place}/model-metrics", out / "mlflow-trial-metrics.png", "loss", (1440, 2200))
+            await page.picture(f"{base}/runs{training}", out / "mlflow-runs.png", "matching runs", click=UNFOLD)
+            for run, file, artifact, text in (
+                (parent, "sweep", "/report/report.html", "sweep.yaml"),
+                (child, "trial", "", "backbone.safetensors"),
+            ):
+                place, name = f"{base}/runs/{run.info.run_id}", str(run.info.run_name)
+                await page.picture(place + training, out / f"mlflow-{file}.png", name, (1440, 1300), click=SHOW_MORE)
+                await page.picture(f"{place}/artifacts{artifact}{training}", out / f"mlflow-{file}-artifacts.png", text)
+            place += f"/model-metrics{training}"
+            await page.picture(place, out / "mlflow-trial-metrics.png", "loss", (1440, 4400))
 
 
 def crop(source: Path, target: Path, height: int = 1250) -> None:

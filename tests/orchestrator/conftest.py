@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
         {"name": "linear", "epochs": 2, "augment": False},
         {"name": "finetune", "protocol": "finetune/simclr@1", "epochs": 1},
     ],
+    "resources": {"concurrent_trials": 1},  # each gang is a dozen processes of Ray's to start
 }
 
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 LONG: dict[str, Any] = {
     "pretrain": {"epochs": 15, "batch_size": 32},
     "evaluate": [{"name": "knn", "k": 20}],
-    "resources": {"checkpoint_minutes": 0},
+    "resources": {"checkpoint_minutes": 0, "concurrent_trials": 1},
 }
 
 
@@ -59,7 +59,7 @@ def test_a_sweep_runs_once_and_grows(sweep_file: SweepFile, tmp_path: Path) -> N
     assert set(runs.values()) == {"FINISHED"}
     name = next(run for run in runs if run.startswith("simclr"))
     metrics = mlflow_metrics(storage, name)
-    assert {"loss", "lr", "images_per_second", "pretrain/seconds", "pretrain/resident_memory_bytes"} <= metrics.keys()
+    assert {"loss", "lr", "images_per_second", "pretrain/seconds", "pretrain/resident_memory_gb"} <= metrics.keys()
     assert {"knn/final_top1", "linear/final_top5", "finetune/seconds", "finetune/final_top1"} <= metrics.keys()
     first = stages(storage)
 
@@ -82,7 +82,7 @@ def test_a_killed_worker_and_a_failing_trial(sweep_file: SweepFile, tmp_path: Pa
     """Two data-parallel workers: one is killed, the group comes back; a trial that diverges fails alone."""
     storage = tmp_path / "runs"
     broken = {"name": "byol", "pretrain": {"optimizer": {"name": "sgd", "lr": 1e30}, "schedule": {"warmup_epochs": 0}}}
-    resources = {"workers": 2, "checkpoint_minutes": 0}
+    resources = {"workers": 2, "checkpoint_minutes": 0, "concurrent_trials": 1}
     running = Running(sweep_file(**LONG | {"methods": ["simclr", broken], "resources": resources}))
     running.wait_for(lambda: (storage / "trials").exists() and "simclr s0" in trials(storage))
     running.wait_for(lambda: len(epochs(trials(storage)["simclr s0"])) >= 2)
