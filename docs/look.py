@@ -28,8 +28,8 @@ import aiohttp  # MLflow depends on it
 from mlflow import MlflowClient
 from PIL import Image
 
-SECONDS = 60
-"""The longest wait for a server or a page."""
+SECONDS, START_SECONDS = 60, 240
+"""The longest wait for a page, and for a server to start."""
 # MLflow's pages are drawn by JavaScript: loaded is what shows a text and neither spins nor has placeholders.
 LOADED = """(() => {{
   const shown = element => {{
@@ -204,7 +204,7 @@ def main() -> None:
 
 async def answering(*addresses: str) -> None:
     for address in addresses:
-        for _ in range(2 * SECONDS):
+        for _ in range(2 * START_SECONDS):
             try:
                 with urllib.request.urlopen(address, timeout=5):
                     break

@@ -43,29 +43,39 @@ class _Fitted:
         self.table = table
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
-        from rich.measure import Measurement
         from rich.text import Text
 
-        for count in range(len(EXPENDABLE) + 1):
-            indices, dropped = _columns(self.table, EXPENDABLE[:count])
-            drawn = _rich(self.table, indices, whole=True)
-            if Measurement.get(console, options.update(max_width=10_000), drawn).maximum <= options.max_width:
-                break
-        else:
-            drawn = _rich(self.table, indices, whole=False)
+        indices, dropped = self._fitting(console, options)
         alike = self.table.alike()
         shared = ", ".join(f"{self.table.columns[index].label} {text}" for index, text in alike.items())
         yield Text(f"{self.table.title}: {shared}" if shared else self.table.title, style="bold")
-        yield drawn
+        yield _rich(self.table, indices, whole=_width(console, options, self.table, indices) <= options.max_width)
         for note in self.table.notes:
             yield Text(f"{note.mark} {note.protocol}{f' with {note.changed}' if note.changed else ''}", style="dim")
         labels = [self.table.columns[index].label for index in indices]
-        about = {BEST_EPOCH_REMARK: BEST_EPOCH in labels, PUBLISHED_REMARK: any(x.startswith("Lightly") for x in labels)}
+        about = {
+            BEST_EPOCH_REMARK: BEST_EPOCH in labels,
+            PUBLISHED_REMARK: any(x.startswith("Lightly") for x in labels),
+        }
         for remark in self.table.remarks:
             if about.get(remark, True):
                 yield Text(remark, style="dim")
         if dropped:
             yield Text(f"Left out for want of room, and in the report: {', '.join(dropped)}.", style="dim")
+
+    def _fitting(self, console: "Console", options: "ConsoleOptions") -> tuple[list[int], list[str]]:
+        """Indices of the columns to show, and what is left out."""
+        for count in range(len(EXPENDABLE)):
+            indices, dropped = _columns(self.table, EXPENDABLE[:count])
+            if _width(console, options, self.table, indices) <= options.max_width:
+                return indices, dropped
+        return _columns(self.table, EXPENDABLE)
+
+
+def _width(console: "Console", options: "ConsoleOptions", table: Table, indices: list[int]) -> int:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, options.update(max_width=10_000), _rich(table, indices, whole=True)).maximum
 
 
 def _columns(table: Table, expendable: tuple[str, ...]) -> tuple[list[int], list[str]]:
