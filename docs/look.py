@@ -46,6 +46,7 @@ NO_ASSISTANT = """try {
   localStorage["mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"] = "true";
 } catch {}"""
 UNFOLD = "document.querySelector('[data-component-id*=runnamecellrenderer]')"
+FIRST_PLOTS_END = "document.querySelector('figure')?.getBoundingClientRect().bottom + scrollY || 1200"
 SHOW_MORE = "[...document.querySelectorAll('button')].find(button => button.innerText == 'Show more')"
 
 
@@ -151,10 +152,11 @@ async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str,
             page = Page(connected)
             await page.call("Page.enable")
             await page.call("Page.addScriptToEvaluateOnNewDocument", source=NO_ASSISTANT)
-            for file, size, dark in (("light", (1200, 900), False), ("dark", (1200, 900), True)):
-                await page.picture(report, out / f"report-{file}.png", sweep, size, dark, whole=True)
+            await page.picture(report, out / "report-light.png", sweep, (1200, 900), whole=True)
+            answer = await page.call("Runtime.evaluate", expression=FIRST_PLOTS_END)
+            crop(out / "report-light.png", out / "report.png", round(answer["result"]["value"]) + 30)
+            await page.picture(report, out / "report-dark.png", sweep, (1200, 900), dark=True, whole=True)
             await page.picture(report, out / "report-phone.png", sweep, (390, 844), whole=True, scale=2)
-            crop(out / "report-light.png", out / "report.png")
             await page.picture(f"{base}/runs{training}", out / "mlflow-runs.png", "matching runs", click=UNFOLD)
             for run, file, artifact, text in (
                 (parent, "sweep", "/report/report.html", "sweep.yaml"),
@@ -167,7 +169,7 @@ async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str,
             await page.picture(place, out / "mlflow-trial-metrics.png", "loss", (1440, 4400))
 
 
-def crop(source: Path, target: Path, height: int = 1250) -> None:
+def crop(source: Path, target: Path, height: int) -> None:
     """The top of the report, with few enough colours for a small file."""
     with Image.open(source) as picture:
         top = picture.convert("RGB").crop((0, 0, picture.width, min(height, picture.height)))

@@ -49,9 +49,13 @@ def needs(spec: SweepSpec) -> str:
 
 
 def status_rows(path: Path) -> list[dict[str, Any]]:
-    """How each trial of the sweep in `path` stands."""
+    """How each trial of the sweep in `path` stands; runs that a killed driver left running in MLflow are ended."""
+    from .sweep import mend_after_kill
+
     rows: list[dict[str, Any]] = []
-    for item in planned_trials(path)[2]:
+    store, spec, planned = planned_trials(path)
+    mend_after_kill(spec, store, planned)
+    for item in planned:
         history = item.folder.history()
         failure = item.folder.failure()
         rows.append(

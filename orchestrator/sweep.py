@@ -1,6 +1,8 @@
 """A sweep from its file to its report: `run_sweep` is what ``ssl-sweep submit`` does."""
 
 import contextlib
+import os
+import platform
 import shlex
 import sys
 import tempfile
@@ -61,7 +63,38 @@ def run_sweep(path: Path, display: Display, address: str | None = None) -> Outco
         if not free:
             raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
         store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
-        return _Sweep(spec, document, store, display, address).run(trials)
+        store.write_json(driving_name(spec), {"host": platform.node(), "pid": os.getpid()})
+        try:
+            return _Sweep(spec, document, store, display, address).run(trials)
+        finally:
+            store.delete(driving_name(spec))
+
+
+def driving_name(spec: SweepSpec) -> str:
+    """A file that is there while a sweep is driven, and after its driver was killed."""
+    return f"sweeps/{spec.name}/driving.json"
+
+
+def mend_after_kill(spec: SweepSpec, store: Store, planned: list[Planned]) -> None:
+    """Where a driver was killed, end the runs that it left running in MLflow."""
+    with store.lock(f"sweeps/{spec.name}/lock") as free:
+        if not free or not store.exists(driving_name(spec)):
+            return
+        from .tracking import Tracker, tracking_uri
+
+        tracker = Tracker(spec, store, tracking_uri(spec, store))
+        sync_runs(tracker, planned)
+        if tracker.close(None, "stopped"):
+            store.delete(driving_name(spec))
+
+
+def sync_runs(tracker: "Tracker", planned: list[Planned]) -> None:
+    """Every trial's run in MLflow as the store has it, also those that nothing was run for."""
+    ends = {"finished": "finished", "failed": "failed"}
+    for item in planned:
+        status = item.status()
+        if status == "finished" or item.folder.started():
+            tracker.sync(item.trial_id, item.trial, ends.get(status, "stopped"))
 
 
 def prepare_datasets(trials: list[TrialSpec], root: Path, display: Display) -> dict[DatasetConfig, Prepared]:
@@ -231,13 +264,8 @@ class _Sweep:
     # -- the end --
 
     def _finish_runs(self) -> SweepResult:
-        """Every trial's run in MLflow as the store has it, also those that nothing was run for."""
         assert self.tracker is not None
-        for item in self.planned.values():
-            status = item.status()
-            if status == "finished" or item.folder.started():
-                ends = {"finished": "finished", "failed": "failed"}
-                self.tracker.sync(item.trial_id, item.trial, ends.get(status, "stopped"))
+        sync_runs(self.tracker, list(self.planned.values()))
         return collect(self.spec, list(self.planned.values()), " ".join(map(shlex.quote, _command())))
 
     def _report(self, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:

@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from ssl_sweep.datasets import DATASETS
 from ssl_sweep.methods import METHODS
 from ssl_sweep.orchestrator.cli import main
@@ -61,7 +60,7 @@ def test_the_packages_are_the_folders() -> None:
         for top in ("orchestrator", "methods", "datasets", "evaluation")
         for path in (ROOT / top).rglob("__init__.py")
     }
-    assert set(setup["packages"]) == folders | {"ssl_sweep.sweeps"}
+    assert set(setup["packages"]) == folders | {"ssl_sweep.sweeps", "ssl_sweep.sweeps.recipes"}
 
 
 def test_files_stay_short() -> None:

@@ -1,12 +1,10 @@
 """A small backbone and the digits."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
 from ssl_sweep.datasets.config import DatasetConfig
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.orchestrator.expand import expand
 from ssl_sweep.orchestrator.identity import trial_id

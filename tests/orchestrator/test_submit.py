@@ -111,6 +111,9 @@ def test_a_killed_driver_then_ctrl_c(sweep_file: SweepFile, tmp_path: Path) -> N
     running.process.wait()
     assert all_gone(family, seconds=90) == []
     assert "RUNNING" in mlflow_runs(storage).values()  # nobody was left to say so
+    rows = json.loads(ssl_sweep("status", path, "--json"))
+    assert sorted(row["status"] for row in rows) == ["finished", "missing"]
+    assert "RUNNING" not in mlflow_runs(storage).values()
     before = epochs(trials(storage)["simclr s0"])
 
     running = Running(path)

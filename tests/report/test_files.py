@@ -167,6 +167,17 @@ def test_terminal_table_takes_names_literally() -> None:
     assert "[red]x[/nope]" in text and "knn/lightly-cifar10@1" in text and "backbone resnet18-cifar" in text
 
 
+@pytest.mark.parametrize(("width", "dropped"), [(200, ""), (80, "top-5"), (60, "best epoch, top-5")])
+def test_terminal_table_drops_columns_and_cuts_none(width: int, dropped: str) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(terminal_table(full_sweep()))
+    text = console.export_text()
+    assert "…" not in text and all(len(line) <= width for line in text.splitlines())
+    row = next(line for line in text.splitlines() if line.startswith("SimCLR"))
+    assert "85.0 ± 1.0" in row and "89.0 ± 1.0" in row and ("1.5 GB" in row)
+    assert (f"in the report: {dropped}." in " ".join(text.split())) == bool(dropped)
+
+
 def test_importing_the_report_draws_nothing_in() -> None:
     code = "import sys, ssl_sweep.orchestrator.report; print([m for m in ('matplotlib', 'rich', 'torch', 'ray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
