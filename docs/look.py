@@ -1,6 +1,6 @@
 """Pictures of what a sweep leaves: its report, and its pages in MLflow's interface.
 
-    python docs/look.py STORAGE SWEEP OUT_FOLDER [--chromium PATH]
+    python docs/look.py STORAGE SWEEP OUT_FOLDER [--trial NAME] [--chromium PATH]
 
 STORAGE is a folder that holds a finished sweep named SWEEP; Chromium must be installed. Into OUT_FOLDER go the report
 (light, dark, on a phone), `report.png` for the README (cut to its first plots), and MLflow's list of runs, the sweep's
@@ -170,10 +170,10 @@ async def look(storage: Path, sweep: str, out: Path, server: str, devtools: str,
 
 
 def crop(source: Path, target: Path, height: int) -> None:
-    """The top of the report, with few enough colours for a small file."""
+    """The top of the report."""
     with Image.open(source) as picture:
         top = picture.convert("RGB").crop((0, 0, picture.width, min(height, picture.height)))
-        top.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+        top.save(target, optimize=True)
     print(f"{target} ({target.stat().st_size // 1024} kB)")
 
 
