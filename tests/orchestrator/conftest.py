@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 TINY_VIT = {
@@ -30,6 +31,12 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Sums have one order, here as in the workers that are compared."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,10 @@ def losses(folder: TrialStore) -> list[float]:
 def test_two_workers_have_the_losses_of_one(
     method: object, backbone: str | None, sweep_file: SweepFile, tmp_path: Path
 ) -> None:
-    changes: dict[str, Any] = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}]}
+    # A small rate. At larger ones batch norm over such images blows rounding up until one process, too, is 1e-3 and more
+    # away from itself after a change of 1e-7 in its weights; in float64 the contract suite holds ranks to equal gradients.
+    pretrain = {"epochs": 2, "batch_size": 32, "optimizer": {"lr": 0.02}}
+    changes: dict[str, Any] = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}], "pretrain": pretrain}
     if backbone:
         changes["backbone"] = backbone
     (trial,) = trials_of(sweep_file(**changes))
@@ -60,6 +63,7 @@ def test_two_workers_have_the_losses_of_one(
     one = losses(carry(trial, tmp_path / "one"))
     two = losses(on_ranks(trial, tmp_path / "two", 2))
     assert len(one) == 20
+    print("largest difference", max(abs(a - b) for a, b in zip(one, two, strict=True)))
     assert two == pytest.approx(one, abs=1e-4)
 
 
