@@ -12,7 +12,7 @@ import click
 from .problems import SpecError, UserError, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
-FINISHED, FAILED, BAD_INPUT = 0, 1, 2
+BAD_INPUT, STOPPED = 2, 130
 
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -77,12 +77,22 @@ def submit(sweep: Path, address: str | None) -> None:
 
         click.echo(submit_job(sweep, address))
         return
+    from .interrupts import interrupts
     from .progress import Display
     from .sweep import run_sweep
 
-    outcome = run_sweep(sweep, Display(), address)
-    _print_outcome(sweep, outcome)
+    with interrupts() as stop:
+        try:
+            outcome = run_sweep(sweep, Display(), stop, address)
+        except KeyboardInterrupt:
+            click.echo(_go_on(sweep))
+            sys.exit(STOPPED)
+        _print_outcome(sweep, outcome)
     sys.exit(outcome.status)
+
+
+def _go_on(sweep: Path) -> str:
+    return f"stopped    everything is kept; go on with: ssl-sweep submit {sweep}"
 
 
 def _print_outcome(sweep: Path, outcome: Any) -> None:
@@ -96,7 +106,7 @@ def _print_outcome(sweep: Path, outcome: Any) -> None:
     failed = [trial for trial in outcome.result.trials if trial.status == "failed"]
     lines += [f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}" for trial in failed]
     if outcome.interrupted:
-        lines.append(f"stopped    everything is kept; go on with: ssl-sweep submit {sweep}")
+        lines.append(_go_on(sweep))
     click.echo("\n".join(lines))
 
 
@@ -174,10 +184,10 @@ def report(sweep: Path) -> None:
     """
     from .overview import stored_result
     from .report import terminal_console, terminal_table
-    from .sweep import write_report_to
+    from .results import keep_report
 
     store, spec, result = stored_result(sweep)
-    scratch, _ = write_report_to(store, spec.name, result)
+    scratch, _ = keep_report(store, result)
     scratch.cleanup()
     terminal_console().print(terminal_table(result))
     click.echo(f"report     {store.path(f'sweeps/{spec.name}/report')}/report.html")

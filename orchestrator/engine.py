@@ -7,14 +7,12 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 # Read by Ray when it is imported: quick answers to a dead worker, and an interrupt that is ours to handle.
@@ -34,6 +32,7 @@ from ray.exceptions import RayError
 
 from .board import Board, Job
 from .gang import GangConfig, carry_trials
+from .interrupts import Interrupts
 from .problems import UserError
 from .shared_folder import refuse_unshared
 from .spec import ResourcesConfig
@@ -43,7 +42,9 @@ from .trainable import follow
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+GOING_HOME_SECONDS = 20.0
 NAMESPACE = "ssl-sweep"
+CLEANER = "PlacementGroupCleanerCallback"
 FOLLOWER_CPUS = 0.01
 """Of the function that follows a trial; Tune refuses none at all."""
 
@@ -67,8 +68,17 @@ class Shape:
 class Engine:
     """A running Ray, its board, and the gangs that have been started."""
 
-    def __init__(self, resources: ResourcesConfig, store: Store, data_root: Path, news: News, embedded: bool):
+    def __init__(
+        self,
+        resources: ResourcesConfig,
+        store: Store,
+        data_root: Path,
+        news: News,
+        interrupts: Interrupts,
+        embedded: bool,
+    ):
         self.resources, self.store, self.data_root, self.news = resources, store, data_root, news
+        self.interrupts = interrupts
         self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
         self.board: Any = (
@@ -89,7 +99,7 @@ class Engine:
         self.gangs: list[threading.Thread] = []
         self.gang_errors: list[BaseException] = []
         self.seen = 0
-        self.interrupts = 0
+        self.stopping = False
         if not self.shape.fits(self.cpus, self.gpus):
             raise UserError(
                 f"resources: a trial takes {self.shape.workers} workers with {self.shape.cpus} CPUs and"
@@ -104,10 +114,6 @@ class Engine:
     def sample(self, base: dict[str, Any], count: int, metric: str, searcher: Any, scheduler: Any) -> None:
         """Carry `count` trials at points that the searcher samples; `base` is what `sampled_job` reads."""
         self._tune({}, count, metric, searcher, scheduler, base)
-
-    @property
-    def interrupted(self) -> bool:
-        return self.interrupts > 0
 
     def _tune(
         self,
@@ -147,9 +153,10 @@ class Engine:
 
         thread = threading.Thread(target=fit, name="tune", daemon=True)
         thread.start()
-        while thread.is_alive():
-            self._poll()
-            thread.join(POLL_SECONDS)
+        with self.interrupts.watched():
+            while thread.is_alive():
+                self._poll()
+                thread.join(POLL_SECONDS)
         self._poll()
         if errors:
             raise errors[0]
@@ -158,22 +165,20 @@ class Engine:
         for trial_id, event in ray.get(self.board.news.remote(self.seen)):
             self.seen += 1
             self.news(trial_id, event)
+        if self.interrupts.requested and not self.stopping:
+            self.stopping = True
+            ray.get(self.board.stop.remote())  # all trials keep a checkpoint and end
         if self.gangs and not any(gang.is_alive() for gang in self.gangs):
             ray.get(self.board.stop.remote())
             why = self.gang_errors[0] if self.gang_errors else "they ended"
             raise UserError(f"Ray cannot keep workers running: {str(why).strip().splitlines()[-1]}")
 
-    def stop(self) -> None:
-        """Ask all trials to keep a checkpoint and end."""
-        self.interrupts += 1
-        ray.get(self.board.stop.remote())
-
-    def close(self) -> None:
-        """Send the gangs home."""
+    def close(self, patience: float) -> None:
+        """Send the gangs home, and give each of them `patience` seconds to get there."""
         with contextlib.suppress(RayError):
             ray.get(self.board.close.remote())
         for gang in self.gangs:
-            gang.join(timeout=20)
+            gang.join(timeout=patience)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _start_gangs(self, count: int) -> None:
@@ -197,7 +202,7 @@ class Engine:
         )
         resources = {"CPU": float(self.shape.cpus)} | ({"GPU": self.shape.gpus} if gpus else {})
         try:
-            trainer = ray.train.torch.TorchTrainer(
+            trainer = _GangTrainer(
                 carry_trials,
                 train_loop_config=config._asdict(),
                 torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
@@ -216,6 +221,18 @@ class Engine:
             self.gang_errors.append(error)
 
 
+class _GangTrainer(ray.train.torch.TorchTrainer):
+    """Ray Train's trainer without its cleaner of placement groups.
+
+    The cleaner asks whether our controller lives, but asks the Ray that was started last on this machine: a second sweep
+    beside the first would take the first one's workers away. Ray itself removes the groups when the driver has gone.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [callback for callback in callbacks if type(callback).__name__ != CLEANER]
+
+
 class _StopsOnBoard(tune.Callback):
     """A trial that Tune's scheduler stopped is told so through the board: no process is killed."""
 
@@ -230,9 +247,14 @@ class _StopsOnBoard(tune.Callback):
 
 @contextlib.contextmanager
 def started(
-    resources: ResourcesConfig, store: Store, data_root: Path, news: News, address: str | None
+    resources: ResourcesConfig,
+    store: Store,
+    data_root: Path,
+    news: News,
+    interrupts: Interrupts,
+    address: str | None,
 ) -> Generator[Engine]:
-    """Ray, embedded in this process or at `address`, with a board. Ctrl-C asks the trials to end; twice, ends at once.
+    """Ray, embedded in this process or at `address`, with a board.
 
     Raises:
         UserError: the cluster has not what a trial takes, or its nodes do not share the store.
@@ -247,24 +269,14 @@ def started(
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"no Ray cluster at '{address}': {error}") from None
-    previous: dict[int, Any] = {}
     engine: Engine | None = None
+    patience = 0.0
     try:
         refuse_unshared(store)
-        engine = Engine(resources, store, data_root, news, embedded=address is None)
-
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
-            assert engine is not None
-            if engine.interrupted:
-                raise KeyboardInterrupt
-            engine.stop()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, on_signal)
+        engine = Engine(resources, store, data_root, news, interrupts, embedded=address is None)
         yield engine
+        patience = GOING_HOME_SECONDS
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
         if engine is not None:
-            engine.close()
+            engine.close(patience)
         ray.shutdown()

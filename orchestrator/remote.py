@@ -7,6 +7,7 @@ from pathlib import Path
 from .expand import expand
 from .load import load_spec
 from .problems import UserError
+from .version import travelling
 
 PACKAGE = Path(__file__).parent.parent
 SUBPACKAGES = ("orchestrator", "methods", "datasets", "evaluation", "sweeps")
@@ -26,6 +27,7 @@ def submit_job(sweep: Path, address: str) -> str:
             " name a whole path that all nodes share, or s3:// or gs://"
         )
     try:
+        from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise UserError(f"jobs need Ray's job client: pip install 'ray[default]' ({error})") from None
@@ -39,9 +41,17 @@ def submit_job(sweep: Path, address: str) -> str:
             client = JobSubmissionClient(address)
             job = client.submit_job(
                 entrypoint="python -m ssl_sweep.orchestrator.cli submit sweep.yaml --address auto",
-                runtime_env={"working_dir": str(folder), "py_modules": [str(code)]},
+                runtime_env={
+                    "working_dir": str(folder),
+                    "py_modules": [str(code)],
+                    "env_vars": travelling(),
+                },
             )
+        except AuthenticationError:
+            raise UserError(
+                f"the cluster at '{address}' asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
+                " (`ray get-auth-token` on its head node prints it)"
+            ) from None
         except (ConnectionError, RuntimeError, ValueError) as error:
-            hint = "" if "auth" not in str(error).lower() else "; set RAY_AUTH_TOKEN to the cluster's token"
-            raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}{hint}") from None
+            raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}") from None
     return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"

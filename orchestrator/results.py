@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import tempfile
 from datetime import UTC, datetime
-from importlib.metadata import version
+from pathlib import Path
 
 from .plan import Planned
 from .records import SweepResult, TrialResult
 from .spec import SweepSpec
+from .store import Store
+from .version import package_version
 
 
 def collect(spec: SweepSpec, planned: list[Planned], command: str) -> SweepResult:
@@ -15,7 +18,7 @@ def collect(spec: SweepSpec, planned: list[Planned], command: str) -> SweepResul
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=version("ssl-sweep"),
+        version=package_version(),
         command=command,
         trials=tuple(trial_result(item) for item in planned),
         search_metric=spec.search.metric if spec.search else "knn/top1",
@@ -61,3 +64,16 @@ def trial_result(item: Planned) -> TrialResult:
 def _setting(resolved: str) -> str:
     """Hash of everything but the seed: trials that differ in nothing else are one row of a table."""
     return hashlib.sha256(json.dumps(json.loads(resolved), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def keep_report(store: Store, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:
+    """Write the report into the store; returns a local copy of it and the folder that holds the copy."""
+    from .report import write_report
+
+    scratch = tempfile.TemporaryDirectory(prefix="ssl-sweep-report-")
+    folder = Path(scratch.name) / "report"
+    write_report(result, folder)
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            store.write(f"sweeps/{result.name}/report/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    return scratch, folder

@@ -3,13 +3,12 @@
 import logging
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from .records import Cost
+from .version import git_commit, package_version
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +121,8 @@ def _peak_resident() -> int:
 
 def environment() -> dict[str, str]:
     """Versions, hardware and the git commit: what a number needs beside it."""
-    packages = ("ssl-sweep", "torch", "torchvision", "timm", "ray", "mlflow", "pyarrow", "numpy")
-    values = {name: version(name) for name in packages if _installed(name)}
+    packages = ("torch", "torchvision", "timm", "ray", "mlflow", "pyarrow", "numpy")
+    values = {"ssl-sweep": package_version()} | {name: version(name) for name in packages if _installed(name)}
     values |= {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -141,8 +141,6 @@ def environment() -> dict[str, str]:
 
 
 def _installed(name: str) -> bool:
-    from importlib.metadata import PackageNotFoundError
-
     try:
         version(name)
     except PackageNotFoundError:
@@ -156,20 +154,3 @@ def _cpu_name() -> str:
     return next(
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that this code runs from, with ``+`` where it has changes; None outside of one."""
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        return None
-    answers: list[str] = []
-    for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *command], capture_output=True, text=True, timeout=10, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        answers.append(done.stdout.strip())
-    return answers[0] + ("+" if answers[1] else "")

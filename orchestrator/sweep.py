@@ -5,7 +5,6 @@ import os
 import platform
 import shlex
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,12 +13,13 @@ from ..datasets.config import DatasetConfig
 from ..datasets.prepared import Prepared
 from .document import Document
 from .expand import Group, expand, groups, resolve
+from .interrupts import Interrupts
 from .load import load_spec
 from .plan import Planned, data_errors, plan_trials
 from .problems import UserError
 from .progress import Display
 from .records import SweepResult
-from .results import collect
+from .results import collect, keep_report
 from .search import Point, best_point, group_key, random_trials, read_points, run_group, score, write_points
 from .spec import SweepSpec, TrialSpec, data_root
 from .store import Store
@@ -50,11 +50,12 @@ class Outcome(NamedTuple):
         return int(any(trial.status != "finished" and not trial.search for trial in self.result.trials))
 
 
-def run_sweep(path: Path, display: Display, address: str | None = None) -> Outcome:
+def run_sweep(path: Path, display: Display, interrupts: Interrupts, address: str | None = None) -> Outcome:
     """Run what is missing of the sweep in `path`, and write its report.
 
     Raises:
         UserError: the file, the data, the store or the cluster do not allow it; nothing already computed is lost.
+        KeyboardInterrupt: the user ended it before there was anything to report.
     """
     spec, document = load_spec(path)
     trials = expand(spec, document)
@@ -65,7 +66,7 @@ def run_sweep(path: Path, display: Display, address: str | None = None) -> Outco
         store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
         store.write_json(driving_name(spec), {"host": platform.node(), "pid": os.getpid()})
         try:
-            return _Sweep(spec, document, store, display, address).run(trials)
+            return _Sweep(spec, document, store, display, interrupts, address).run(trials)
         finally:
             store.delete(driving_name(spec))
 
@@ -109,8 +110,17 @@ def prepare_datasets(trials: list[TrialSpec], root: Path, display: Display) -> d
 
 
 class _Sweep:
-    def __init__(self, spec: SweepSpec, document: Document, store: Store, display: Display, address: str | None):
-        self.spec, self.document, self.store, self.display, self.address = spec, document, store, display, address
+    def __init__(
+        self,
+        spec: SweepSpec,
+        document: Document,
+        store: Store,
+        display: Display,
+        interrupts: Interrupts,
+        address: str | None,
+    ):
+        self.spec, self.document, self.store, self.display = spec, document, store, display
+        self.interrupts, self.address = interrupts, address
         self.root = data_root()
         self.datasets: dict[DatasetConfig, Prepared] = {}
         self.planned: dict[str, Planned] = {}
@@ -130,14 +140,16 @@ class _Sweep:
                 finals = self._search() if self.spec.search else self._plan(trials)
                 self._list_trials()
                 self._carry([item for item in finals if item.missing()])
+        except KeyboardInterrupt:
+            self.display.say("ending at once; the report follows")
         finally:
             result = self._finish_runs()
-            report = self._report(result)
-            status = "stopped" if self._interrupted() else "failed" if _failed(result) else "finished"
-            tracked = self.tracker.close(report[1], status)
-            report[0].cleanup()
+            scratch, report = keep_report(self.store, result)
+            status = "stopped" if self.interrupts.requested else "failed" if _failed(result) else "finished"
+            tracked = self.tracker.close(report, status)
+            scratch.cleanup()
         place = self.store.path(f"sweeps/{self.spec.name}/report")
-        return Outcome(result, place, uri, self._interrupted(), tracked)
+        return Outcome(result, place, uri, self.interrupts.requested, tracked)
 
     # -- trials --
 
@@ -156,7 +168,7 @@ class _Sweep:
     def _carry(self, items: list[Planned]) -> None:
         """Run trials. What another sweep is computing is waited for, and taken over should it stop."""
         waiting = items
-        while waiting and not self._interrupted():
+        while waiting and not self.interrupts.requested:
             with contextlib.ExitStack() as locks:
                 mine = [item for item in waiting if locks.enter_context(self.store.lock(item.folder.name("lock")))]
                 jobs = [item.job() for item in mine if item.missing()]
@@ -174,12 +186,9 @@ class _Sweep:
 
             self.display.say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
             self.engine = self.stack.enter_context(
-                started(self.spec.resources, self.store, self.root, self._news, self.address)
+                started(self.spec.resources, self.store, self.root, self._news, self.interrupts, self.address)
             )
         return self.engine
-
-    def _interrupted(self) -> bool:
-        return self.engine is not None and self.engine.interrupted
 
     def _news(self, trial_id: str, event: dict[str, Any]) -> None:
         """An event of a trial: to the live table and to MLflow."""
@@ -210,7 +219,7 @@ class _Sweep:
         best: list[TrialSpec] = []
         for group in groups(self.spec):
             values = self._search_group(group)
-            if values is None or self._interrupted():
+            if values is None or self.interrupts.requested:
                 continue
             best += [resolve(self.spec, group, seed, values) for seed in self.spec.seeds]
         for trial in best:
@@ -223,38 +232,36 @@ class _Sweep:
 
     def _search_group(self, group: Group) -> dict[str, Any] | None:
         assert self.spec.search is not None
+        others = set(self.planned)
         points = read_points(self.spec, self.store)
+        known = [point for point in points if point.group == group_key(group)]
+        rest = [point for point in points if point.group != group_key(group)]
+        earlier = [TrialStore(self.store, point.trial_id).trial() for point in known]
+        self._plan([trial for trial in earlier if trial is not None and trial.dataset in self.datasets])
         sampled = random_trials(self.spec, group)
         planned = self._plan([trial for _, trial in sampled]) if self.spec.search.algorithm == "random" else []
         template = planned or plan_trials([sampled[0][1]], self.store, self.datasets)
-        known = [point for point in points if point.group == group_key(group)]
-        rest = [point for point in points if point.group != group_key(group)]
         try:
             run_group(self.spec, group, template, known, self._started)
         finally:
-            known = self._points(group, known)
+            own = [item for trial_id, item in self.planned.items() if trial_id not in others]
+            known = self._points(group, own, known)
             write_points(self.spec, self.store, rest + known)
         return best_point(known, group)
 
-    def _points(self, group: Group, known: list[Point]) -> list[Point]:
-        """What is known of the group's search now."""
+    def _points(self, group: Group, own: list[Planned], known: list[Point]) -> list[Point]:
+        """What is known of the group's search now; `own` are its trials."""
         assert self.spec.search is not None
         stopped = {point.trial_id for point in known if point.stopped}
         points: list[Point] = []
-        for item in self.planned.values():
-            trial = item.trial
-            if trial.split != "holdout" or trial.method.name != group.entry.name:
-                continue
-            values = {key: value for key, value in trial.axes.items() if key in self.spec.search.space}
-            if any(trial.axes.get(key) != value for key, value in group.axes.items()):
-                continue
-            ended_early = item.missing() and not self._interrupted() and item.folder.failure() is None
+        for item in own:
+            ended_early = item.missing() and not self.interrupts.requested and item.folder.failure() is None
             points.append(
                 Point(
                     group=group_key(group),
                     trial_id=item.trial_id,
-                    values=values,
-                    value=score(item.folder, trial, self.spec.search.metric),
+                    values={k: v for k, v in item.trial.axes.items() if k in self.spec.search.space},
+                    value=score(item.folder, item.trial, self.spec.search.metric),
                     stopped=item.trial_id in stopped or bool(ended_early),
                 )
             )
@@ -267,22 +274,6 @@ class _Sweep:
         assert self.tracker is not None
         sync_runs(self.tracker, list(self.planned.values()))
         return collect(self.spec, list(self.planned.values()), " ".join(map(shlex.quote, _command())))
-
-    def _report(self, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:
-        return write_report_to(self.store, self.spec.name, result)
-
-
-def write_report_to(store: Store, name: str, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:
-    """Write the report into the store; returns a local copy of it and the folder that holds the copy."""
-    from .report import write_report
-
-    scratch = tempfile.TemporaryDirectory(prefix="ssl-sweep-report-")
-    folder = Path(scratch.name) / "report"
-    write_report(result, folder)
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            store.write(f"sweeps/{name}/report/{file.relative_to(folder).as_posix()}", file.read_bytes())
-    return scratch, folder
 
 
 def _failed(result: SweepResult) -> bool:

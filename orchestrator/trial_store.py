@@ -53,6 +53,11 @@ class TrialStore:
     def started(self) -> bool:
         return self.store.exists(self.name("trial.json"))
 
+    def trial(self) -> TrialSpec | None:
+        """The trial as it was started, or None where it never was."""
+        content = self.store.read_json(self.name("trial.json"))
+        return None if content is None else TrialSpec.model_validate(content["trial"])
+
     # -- what is written --
 
     def start(self, trial: TrialSpec, fingerprint: str, environment: dict[str, str]) -> None:

@@ -120,7 +120,9 @@ def test_a_killed_driver_then_ctrl_c(sweep_file: SweepFile, tmp_path: Path) -> N
     running.wait_for(lambda: len(epochs(trials(storage)["simclr s0"])) >= len(before) + 2)
     family = running.descendants()
     running.signal(signal.SIGINT)
+    running.signal(signal.SIGINT)  # `timeout -s INT` signals the process and its group
     text = running.end(expect=130)
+    assert (storage / "sweeps/small/report/report.html").exists()
     assert "go on with: ssl-sweep submit" in text
     assert all_gone(family, seconds=30) == []
     assert "RUNNING" not in mlflow_runs(storage).values()
@@ -151,5 +153,9 @@ def test_a_search_with_early_stopping(sweep_file: SweepFile, tmp_path: Path) -> 
     finals = [json.loads((folder / "trial.json").read_text())["trial"] for folder in (storage / "trials").iterdir()]
     (final,) = [trial for trial in finals if trial["split"] == "test"]
     assert final["method"]["temperature"] == best["values"]["method.temperature"]
+    before = pq.read_table(storage / "sweeps/small/report/results.parquet")
+    assert sum(before["search"].to_pylist()) >= 3
     text = ssl_sweep("submit", path)
     assert "Ray" not in text
+    again = pq.read_table(storage / "sweeps/small/report/results.parquet")
+    assert again.drop_columns(["created"]).sort_by("trial_id") == before.drop_columns(["created"]).sort_by("trial_id")

@@ -1,0 +1,51 @@
+"""What the first signal does, and what the next ones do."""
+
+import os
+import signal
+
+import pytest
+from ssl_sweep.orchestrator import interrupts as module
+from ssl_sweep.orchestrator.interrupts import Interrupts, interrupts
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_first_signal_is_noted_where_somebody_looks(clock: list[float]) -> None:
+    state = Interrupts()
+    with state.watched():
+        assert not state.requested
+        state.on_signal(signal.SIGINT)
+        assert state.requested
+        state.on_signal(signal.SIGINT)  # at once: the same request
+
+
+def test_another_ctrl_c_ends_at_once_and_another_sigterm_does_not(clock: list[float]) -> None:
+    state = Interrupts()
+    with state.watched():
+        state.on_signal(signal.SIGTERM)
+        clock[0] += 5
+        state.on_signal(signal.SIGTERM)
+        clock[0] += 5
+        with pytest.raises(KeyboardInterrupt):
+            state.on_signal(signal.SIGINT)
+
+
+def test_where_nobody_looks_the_first_ends_at_once(clock: list[float]) -> None:
+    state = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        state.on_signal(signal.SIGTERM)
+    state.on_signal(signal.SIGTERM)  # the same request, while the first is being answered
+    assert state.requested
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts() as state, state.watched():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert state.requested
+    assert signal.getsignal(signal.SIGTERM) is before
