@@ -6,7 +6,7 @@ import ray.train.torch
 from ssl_sweep.orchestrator.engine import CLEANER, Shape, _GangTrainer
 
 
-@pytest.mark.filterwarnings("ignore:`use_p:DeprecationWarning")  # Ray Data warns of its own settings
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Data warns of its own settings
 def test_gangs_have_no_cleaner_of_placement_groups() -> None:
     """It would ask another Ray on the same machine whether the gang's controller lives, and remove the workers."""
     scaling = ray.train.ScalingConfig(num_workers=1)
