@@ -263,7 +263,8 @@ def started(
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     if address is None:
         cpus = max(os.cpu_count() or 1, resources.workers * resources.cpus_per_worker) + 1
-        ray.init(num_cpus=cpus, include_dashboard=False, **quiet)
+        # "local": without it, Ray joins whatever cluster was started on this machine
+        ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
     else:
         try:
             ray.init(address=address, **quiet)
