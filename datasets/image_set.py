@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..methods.base import TrainingSet
 from .decode import Pixels, decode
 from .device import to_device
 from .errors import DataError
@@ -50,6 +51,7 @@ class ImageSet:
         self._raw: Tensor | None = None  # (all rows, 3, H, W), uint8
         self._threads: ThreadPoolExecutor | None = None
         info = prepared.split(split)
+        self._num_samples = info.count
         if info.height is None or info.width is None:
             self._threads = ThreadPoolExecutor(torch.get_num_threads())
         else:
@@ -79,6 +81,11 @@ class ImageSet:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def info(self) -> TrainingSet:
+        """What a method may know of the images."""
+        return TrainingSet(self._num_samples, self.num_classes)
 
     @property
     def decodes(self) -> bool:

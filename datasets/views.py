@@ -51,7 +51,7 @@ def make_views(
                 parameters = view_parameters(view, images.sizes.numpy(), uniform)
                 made[-1].append(make_view(images, view, view.pixels(image_size), parameters))
                 index += 1
-    return Batch(made[0], made[1], labels)
+    return Batch(made[0], made[1], labels, samples.to(labels.device))
 
 
 def make_view(images: Images, view: ViewConfig, size: int, parameters: ViewParameters) -> View:

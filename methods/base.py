@@ -1,6 +1,7 @@
 """The contract between a method and the one training loop that runs them all."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
@@ -24,6 +25,14 @@ class Batch(NamedTuple):
     global_views: list[View]
     local_views: list[View]  # empty unless the method asks for small crops
     labels: Tensor  # (B,), int64
+    samples: Tensor  # (B,), int64: the number of each image in its data set
+
+
+class TrainingSet(NamedTuple):
+    """What a method may know of the training images before it sees one."""
+
+    num_samples: int  # their numbers are less; a number need not occur
+    num_classes: int
 
 
 class Progress(NamedTuple):
@@ -32,7 +41,8 @@ class Progress(NamedTuple):
     step: int
     total_steps: int
     steps_per_epoch: int
-    seed: int = 0  # of the trial: random draws of a method are keyed by (seed, step)
+    seed: int = 0  # of the trial: random draws of a method are keyed by (seed, step, part)
+    part: int = 0  # of the step's batch, where gradients are accumulated over several parts
 
     @property
     def epoch(self) -> int:
@@ -50,6 +60,13 @@ class StepOutput(NamedTuple):
     logs: dict[str, Tensor | float]
 
 
+def decay_groups(named: Iterable[tuple[str, nn.Parameter]], **options: Any) -> list[dict[str, Any]]:
+    """Trained parameters as two groups with `options`: matrices and kernels decay, vectors and scalars do not."""
+    trained = [p for _, p in named if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    return [{"params": matrices, "decay": True, **options}, {"params": vectors, "decay": False, **options}]
+
+
 class Method(nn.Module, ABC, Generic[ConfigT]):
     """A pretraining method: networks, a loss, and at most two hooks around the optimizer's step.
 
@@ -57,8 +74,8 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     a while drops its gradients in `before_optimizer_step`.
     """
 
-    def __init__(self, config: ConfigT, encoder: Encoder, num_classes: int):
-        """`num_classes` of the training set: for baselines that learn from labels."""
+    def __init__(self, config: ConfigT, encoder: Encoder, data: TrainingSet):
+        """Build the networks around `encoder`."""
         super().__init__()
         self.config = config
 
@@ -78,12 +95,12 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         """Called after the optimizer: move teachers, normalise prototypes, reset groups."""
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimizer. One with ``decay=False`` is what `exclude_norm_and_bias` frees from weight decay."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return [
-            {"params": [p for p in trained if p.ndim > 1], "decay": True},
-            {"params": [p for p in trained if p.ndim <= 1], "decay": False},
-        ]
+        """Groups for the optimizer; every parameter with ``requires_grad`` stands in one.
+
+        ``decay=False`` is what `exclude_norm_and_bias` frees from weight decay. A group may have ``lr_scale``, a factor on
+        the rate, and ``constant_lr=True``: the schedule leaves its rate at the peak.
+        """
+        return decay_groups(self.named_parameters())
 
     def forward(self, batch: Batch, progress: Progress) -> StepOutput:
         """`training_step` under the name that DistributedDataParallel synchronises."""

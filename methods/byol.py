@@ -7,23 +7,13 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from .base import Batch, Method, Progress, StepOutput
-from .config import (
-    ColorJitter,
-    GaussianBlur,
-    MethodConfig,
-    OptimizerConfig,
-    PretrainConfig,
-    Probability,
-    ScheduleConfig,
-    Solarize,
-    ViewConfig,
-    ViewsConfig,
-)
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ScheduleConfig, ViewsConfig
 from .encoder import Encoder
 from .parts.heads import Projected, mlp
 from .parts.schedules import cosine
 from .parts.teacher import Teacher
+from .view_presets import byol_views
 
 
 class BYOLConfig(MethodConfig):
@@ -44,26 +34,12 @@ class BYOLConfig(MethodConfig):
     loss_scale: PositiveFloat = Field(
         default=2.0, description="loss = scale x sum over both directions of (1 - cosine)"
     )
-    views: ViewsConfig = ViewsConfig(
-        global_views=(
-            ViewConfig(
-                interpolation="bicubic",
-                jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-                blur=GaussianBlur(p=1.0),
-            ),
-            ViewConfig(
-                interpolation="bicubic",
-                jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-                blur=GaussianBlur(p=0.1),
-                solarize=Solarize(p=0.2),
-            ),
-        )
-    )
+    views: ViewsConfig = byol_views()
 
 
 class BYOL(Method[BYOLConfig]):
-    def __init__(self, config: BYOLConfig, encoder: Encoder, num_classes: int):
-        super().__init__(config, encoder, num_classes)
+    def __init__(self, config: BYOLConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
         self.student = Projected(encoder, mlp(encoder.dim, config.hidden_dim, config.output_dim))
         self.predictor = mlp(config.output_dim, config.hidden_dim, config.output_dim)
         self.teacher = Teacher(self.student)

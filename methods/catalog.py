@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from .config import MethodConfig
 
 if TYPE_CHECKING:
-    from .base import Method
+    from .base import Method, TrainingSet
     from .encoder import Encoder
 
-LIGHT_IMPORTS = {"typing", "pydantic", "config"}
+LIGHT_IMPORTS = {"typing", "pydantic", "config", "view_presets"}
 
 
 def load_method_class(name: str) -> "type[Method[Any]]":
@@ -34,9 +34,9 @@ def load_method_class(name: str) -> "type[Method[Any]]":
     )
 
 
-def build_method(config: MethodConfig, encoder: "Encoder", num_classes: int) -> "Method[Any]":
+def build_method(config: MethodConfig, encoder: "Encoder", data: "TrainingSet") -> "Method[Any]":
     """The method of this configuration around a freshly built encoder; imports torch."""
-    return load_method_class(config.name)(config, encoder, num_classes)
+    return load_method_class(config.name)(config, encoder, data)
 
 
 @cache

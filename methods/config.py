@@ -111,6 +111,9 @@ class OptimizerConfig(Config):
     exclude_norm_and_bias: bool = Field(
         default=True, description="no weight decay (nor LARS scaling) on vectors and scalars"
     )
+    norm_and_bias_lr: PositiveFloat = Field(
+        default=1.0, description="rate of vectors and scalars, as a share of the rate"
+    )
     clip_norm: PositiveFloat | None = Field(default=None, description="largest norm of the whole gradient")
 
     def peak_lr(self, batch_size: int) -> float:
@@ -126,6 +129,16 @@ class ScheduleConfig(Config):
     final_lr_factor: Probability = 0.0
 
 
+class CollapseConfig(Config):
+    """When features count as collapsed, from the end of epoch `grace_epochs` on."""
+
+    min_rank: NonNegativeFloat = Field(default=2.0, description="least RankMe (arXiv:2210.02885) of the features")
+    min_std: NonNegativeFloat = Field(
+        default=0.01, description="least spread of the normalised features; 1 is that of a sphere filled evenly"
+    )
+    grace_epochs: PositiveInt = 1
+
+
 class PretrainConfig(Config):
     """How a method is trained. `batch_size` is global: it does not depend on the number of workers or GPUs."""
 
@@ -134,10 +147,20 @@ class PretrainConfig(Config):
     precision: Literal["float32", "bf16"] = "float32"
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    accumulate: PositiveInt = Field(
+        default=1,
+        description="parts of a batch that go through the network one after another; batch norm, negatives and other"
+        " statistics of the batch see a part",
+    )
     sync_batchnorm: bool = Field(default=True, description="batch statistics over all workers")
     knn_every: NonNegativeInt = Field(
         default=0, description="epochs between two kNN evaluations while pretraining; 0: none"
     )
+
+    diagnose_every: NonNegativeInt = Field(
+        default=1, description="epochs between two looks at the features' rank and spread; 0: none"
+    )
+    stop_collapsed: CollapseConfig | None = Field(default=None, description="fail a trial whose features collapse")
 
 
 # ---- methods ---------------------------------------------------------------------------------------------------------

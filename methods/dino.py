@@ -7,24 +7,14 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from .base import Batch, Method, Progress, StepOutput
-from .config import (
-    ColorJitter,
-    GaussianBlur,
-    MethodConfig,
-    OptimizerConfig,
-    PretrainConfig,
-    Probability,
-    ScheduleConfig,
-    Solarize,
-    ViewConfig,
-    ViewsConfig,
-)
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ScheduleConfig, ViewsConfig
 from .encoder import Encoder
 from .parts.collectives import mean_over_ranks
 from .parts.heads import Projected, PrototypeHead
 from .parts.schedules import cosine, linear
 from .parts.teacher import Teacher
+from .view_presets import dino_views
 
 
 class DINOConfig(MethodConfig):
@@ -51,40 +41,14 @@ class DINOConfig(MethodConfig):
     center_momentum: Probability = 0.9
     momentum: Probability = Field(default=0.996, description="of the teacher at the first step")
     final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
-    views: ViewsConfig = ViewsConfig(
-        global_views=(
-            ViewConfig(
-                scale=(0.4, 1.0),
-                interpolation="bicubic",
-                jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-                blur=GaussianBlur(p=1.0),
-            ),
-            ViewConfig(
-                scale=(0.4, 1.0),
-                interpolation="bicubic",
-                jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-                blur=GaussianBlur(p=0.1),
-                solarize=Solarize(p=0.2),
-            ),
-        ),
-        local_views=(
-            ViewConfig(
-                count=8,
-                resolution=96 / 224,
-                scale=(0.05, 0.4),
-                interpolation="bicubic",
-                jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1),
-                blur=GaussianBlur(p=0.5),
-            ),
-        ),
-    )
+    views: ViewsConfig = dino_views()
 
 
 class DINO(Method[DINOConfig]):
     center: Tensor  # (1, output_dim)
 
-    def __init__(self, config: DINOConfig, encoder: Encoder, num_classes: int):
-        super().__init__(config, encoder, num_classes)
+    def __init__(self, config: DINOConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
         head = PrototypeHead(
             encoder.dim,
             config.hidden_dim,

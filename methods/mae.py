@@ -9,11 +9,12 @@ from pydantic import Field, PositiveInt
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from .base import Batch, Method, Progress, StepOutput
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewConfig, ViewsConfig
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewsConfig
 from .encoder import Encoder
 from .parts.masks import random_patches
 from .parts.positions import sincos_positions
+from .view_presets import crop_views
 
 
 class MAEConfig(MethodConfig):
@@ -33,14 +34,12 @@ class MAEConfig(MethodConfig):
     norm_pix: bool = Field(
         default=True, description="targets are each patch's pixels less their mean, over their deviation"
     )
-    views: ViewsConfig = ViewsConfig(
-        global_views=(ViewConfig(scale=(0.2, 1.0), interpolation="bicubic", jitter=None, grayscale=0.0, blur=None),)
-    )
+    views: ViewsConfig = crop_views()
 
 
 class MAE(Method[MAEConfig]):
-    def __init__(self, config: MAEConfig, encoder: Encoder, num_classes: int):
-        super().__init__(config, encoder, num_classes)
+    def __init__(self, config: MAEConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
         if encoder.patch_size is None:
             raise ValueError("method 'mae' needs a ViT: it encodes the visible patches alone")
         self.patch_size = encoder.patch_size

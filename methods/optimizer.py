@@ -14,6 +14,8 @@ def build_optimizer(method: Method[Any], config: OptimizerConfig, batch_size: in
     """The optimizer over `method.param_groups()`, for a global batch of `batch_size` images."""
     groups = [group for group in method.param_groups() if group["params"]]
     for group in groups:
+        group["lr_scale"] = group.get("lr_scale", 1.0) * (1.0 if group["decay"] else config.norm_and_bias_lr)
+        group["constant_lr"] = group.get("constant_lr", False)
         group["decay"] = group["decay"] or not config.exclude_norm_and_bias
         group["weight_decay"] = config.weight_decay if group["decay"] else 0.0
     lr = config.peak_lr(batch_size)
@@ -27,14 +29,14 @@ def build_optimizer(method: Method[Any], config: OptimizerConfig, batch_size: in
 def set_rates(
     optimizer: Optimizer, config: OptimizerConfig, schedule: ScheduleConfig, batch_size: int, progress: Progress
 ) -> float:
-    """Set the learning rate and the weight decay of this step in every group, and return the rate."""
+    """Set the learning rate and the weight decay of this step in every group, and return the schedule's rate."""
     warmup_steps = round(schedule.warmup_epochs * progress.steps_per_epoch)
     factor = warmup_cosine(progress.step, warmup_steps, progress.total_steps, schedule.final_lr_factor)
-    lr = config.peak_lr(batch_size) * factor
+    peak = config.peak_lr(batch_size)
     weight_decay = config.weight_decay
     if config.final_weight_decay is not None:
         weight_decay = cosine(config.weight_decay, config.final_weight_decay, progress.fraction)
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = peak * group["lr_scale"] * (1.0 if group["constant_lr"] else factor)
         group["weight_decay"] = weight_decay if group["decay"] else 0.0
-    return lr
+    return peak * factor

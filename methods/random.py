@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from .base import Batch, Method, Progress, StepOutput
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, PretrainConfig, ViewConfig, ViewsConfig
 from .encoder import Encoder
 
@@ -18,8 +18,8 @@ class RandomConfig(MethodConfig):
 
 
 class Random(Method[RandomConfig]):
-    def __init__(self, config: RandomConfig, encoder: Encoder, num_classes: int):
-        super().__init__(config, encoder, num_classes)
+    def __init__(self, config: RandomConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
         self.encoder = encoder.requires_grad_(False)
 
     @property

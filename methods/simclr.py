@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from .base import Batch, Method, Progress, StepOutput
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewConfig, ViewsConfig
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewsConfig
 from .encoder import Encoder
 from .parts.collectives import gather, rank
 from .parts.heads import Projected, mlp
+from .view_presets import simclr_views
 
 
 class SimCLRConfig(MethodConfig):
@@ -29,12 +30,12 @@ class SimCLRConfig(MethodConfig):
         default=None, description="width of the head; unset: the encoder's, as in the paper"
     )
     output_dim: PositiveInt = 128
-    views: ViewsConfig = ViewsConfig(global_views=(ViewConfig(count=2),))
+    views: ViewsConfig = simclr_views()
 
 
 class SimCLR(Method[SimCLRConfig]):
-    def __init__(self, config: SimCLRConfig, encoder: Encoder, num_classes: int):
-        super().__init__(config, encoder, num_classes)
+    def __init__(self, config: SimCLRConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
         head = mlp(encoder.dim, config.hidden_dim or encoder.dim, config.output_dim, last_norm=True)
         self.model = Projected(encoder, head)
 

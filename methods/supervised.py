@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import nn
 
-from .base import Batch, Method, Progress, StepOutput
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, ViewConfig, ViewsConfig
 from .encoder import Encoder
 
@@ -23,10 +23,10 @@ class SupervisedConfig(MethodConfig):
 
 
 class Supervised(Method[SupervisedConfig]):
-    def __init__(self, config: SupervisedConfig, encoder: Encoder, num_classes: int):
-        super().__init__(config, encoder, num_classes)
+    def __init__(self, config: SupervisedConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
         self.encoder = encoder
-        self.classifier = nn.Linear(encoder.dim, num_classes)
+        self.classifier = nn.Linear(encoder.dim, data.num_classes)
 
     @property
     def backbone(self) -> Encoder:

@@ -102,7 +102,7 @@ class _Run:
         self.trial, self.folder, self.runtime, self.listener = trial, folder, runtime, listener
         self.train_set, self.test_set = train, test
         self.config = trial.pretrain
-        self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.num_classes)
+        self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.info)
         if runtime.world_size > 1 and self.config.sync_batchnorm:
             convert_sync_batchnorm(self.method, runtime.device)
         self.method.to(runtime.device).train()

@@ -15,9 +15,9 @@ class PatchMask(NamedTuple):
 
 
 def step_generator(progress: Progress, device: torch.device) -> torch.Generator:
-    """A generator that depends on the seed and the step alone, so a resume repeats its draws."""
-    # a golden-ratio stride keeps the steps of neighbouring seeds apart
-    key = (progress.seed * 0x9E3779B97F4A7C15 + progress.step) % 2**63
+    """A generator that depends on the seed, the step and the part of its batch, so a resume repeats its draws."""
+    # golden-ratio strides keep neighbouring seeds, and the parts of neighbouring steps, apart
+    key = (progress.seed * 0x9E3779B97F4A7C15 + progress.part * 0xC2B2AE3D27D4EB4F + progress.step) % 2**63
     return torch.Generator(device).manual_seed(key)
 
 

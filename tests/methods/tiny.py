@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from ssl_sweep.methods import METHODS, build_method, load_config_class
-from ssl_sweep.methods.base import Batch, Method, Progress, View
+from ssl_sweep.methods.base import Batch, Method, Progress, TrainingSet, View
 from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder, is_vit
 from torch import Tensor
 
 IMAGE_SIZE = 32
-CLASSES = 5
+DATA = TrainingSet(num_samples=40, num_classes=5)
 VIT = BackboneConfig(
     name="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
 )
@@ -36,7 +36,7 @@ IDS = [f"{name}-{backbone.name}" for name, backbone in FITTING]
 def tiny_method(name: str, backbone: BackboneConfig = VIT, **settings: Any) -> Method[Any]:
     torch.manual_seed(0)
     config = load_config_class(name)(**(SMALL.get(name, {}) | settings))
-    return build_method(config, build_encoder(backbone, IMAGE_SIZE), CLASSES)
+    return build_method(config, build_encoder(backbone, IMAGE_SIZE), DATA)
 
 
 def progress(step: int) -> Progress:
@@ -54,7 +54,8 @@ def tiny_batch(method: Method[Any], batch_size: int = 4, seed: int = 0, dtype: t
     return Batch(
         [view(IMAGE_SIZE) for one in views.global_views for _ in range(one.count)],
         [view(16) for one in views.local_views for _ in range(min(2, one.count))],
-        torch.randint(CLASSES, (batch_size,), generator=generator),
+        torch.randint(DATA.num_classes, (batch_size,), generator=generator),
+        torch.randperm(DATA.num_samples, generator=generator)[:batch_size],
     )
 
 
@@ -62,7 +63,8 @@ def rows(batch: Batch, start: int, stop: int) -> Batch:
     def part(views: list[View]) -> list[View]:
         return [View(view.image[start:stop], view.box[start:stop]) for view in views]
 
-    return Batch(part(batch.global_views), part(batch.local_views), batch.labels[start:stop])
+    chosen = slice(start, stop)
+    return Batch(part(batch.global_views), part(batch.local_views), batch.labels[chosen], batch.samples[chosen])
 
 
 def state(method: Method[Any]) -> dict[str, Tensor]:
