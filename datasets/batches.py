@@ -38,45 +38,38 @@ def training_batches(
     batch_size: int,
     rank: int = 0,
     world_size: int = 1,
+    parts: int = 1,
     start_step: int = 0,
     total_steps: int,
 ) -> Generator[Batch, None, None]:
     """The batches of this rank for the steps from `start_step` to `total_steps`; close it to end it early.
 
-    `batch_size` is global: rank r has the r-th of `world_size` equal blocks of every batch, and the last images of an
-    epoch that do not fill a batch are left out. Raises DataError where ranks would get unequal blocks.
+    `batch_size` is global: of each of the equal `parts` of a batch, rank r has the r-th of `world_size` equal blocks. The
+    last images of an epoch that do not fill a batch are left out. Raises DataError where blocks would be unequal.
     """
-    if batch_size % world_size:
-        raise DataError(f"the batch size {batch_size} must be a multiple of the number of workers, {world_size}")
+    if batch_size % (world_size * parts):
+        raise DataError(
+            f"the batch size {batch_size} must be a multiple of the number of workers, {world_size}, times that of its"
+            f" parts, {parts}"
+        )
     per_epoch = steps_per_epoch(len(images), batch_size)
-    return _batches(
-        images, views, image_size, seed, batch_size, rank, world_size, range(start_step, total_steps), per_epoch
-    )
-
-
-def _batches(
-    images: ImageSet,
-    views: ViewsConfig,
-    image_size: int,
-    seed: int,
-    batch_size: int,
-    rank: int,
-    world_size: int,
-    steps: range,
-    per_epoch: int,
-) -> Generator[Batch, None, None]:
-    block = batch_size // world_size
 
     def rows() -> Iterator[tuple[int, Tensor]]:
         order, ordered_epoch = torch.empty(0), -1
-        for step in steps:
+        for step in range(start_step, total_steps):
             epoch, position = divmod(step, per_epoch)
             if epoch != ordered_epoch:
                 order, ordered_epoch = epoch_order(seed, epoch, len(images)), epoch
-            start = position * batch_size + rank * block
-            yield epoch, order[start : start + block]
+            whole = order[position * batch_size : (position + 1) * batch_size]
+            yield epoch, whole.view(parts, world_size, -1)[:, rank].flatten()
 
-    for epoch, chosen, pixels in _fetched(images, rows()):
+    return _batches(images, views, image_size, seed, rows())
+
+
+def _batches(
+    images: ImageSet, views: ViewsConfig, image_size: int, seed: int, rows: Iterator[tuple[int, Tensor]]
+) -> Generator[Batch, None, None]:
+    for epoch, chosen, pixels in _fetched(images, rows):
         labels = images.labels[chosen].to(images.device)
         yield make_views(pixels, labels, views, image_size, seed=seed, epoch=epoch, samples=images.samples[chosen])
 

@@ -13,12 +13,14 @@ BATCH = 512
 
 
 @torch.no_grad()
-def own_features(task: Task, images: ImageSet) -> tuple[Tensor, Tensor]:
-    """Features (n, D) in float32 and labels (n,) of this rank's share: rows rank, rank + W, ... of the N images."""
+def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Features (n, D) in float32 and labels (n,) of this rank's share: every W-th of the `chosen` rows (N,), or of all."""
     encoder = task.encoder.eval()
     features: list[Tensor] = []
     rows: list[Tensor] = []
-    for chunk in evaluation_shards(len(images), BATCH, task.rank, task.world_size):
+    count = len(images) if chosen is None else len(chosen)
+    for chunk in evaluation_shards(count, BATCH, task.rank, task.world_size):
+        chunk = chunk if chosen is None else chosen[chunk]
         view = evaluation_view(images.pixels(chunk), task.image_size)
         with task.autocast():
             features.append(encoder(view).float())
@@ -28,12 +30,13 @@ def own_features(task: Task, images: ImageSet) -> tuple[Tensor, Tensor]:
     return torch.cat(features), images.labels[torch.cat(rows)].to(task.device)
 
 
-def all_features(task: Task, images: ImageSet) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and labels (N,) of all images, in the order of the data set, on every rank."""
-    features, labels = own_features(task, images)
+def all_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and labels (N,) of the `chosen` rows (N,), or of all in their order, on every rank."""
+    features, labels = own_features(task, images, chosen)
     if task.world_size == 1:
         return features, labels
-    return _interleave(features, len(images), task.world_size), _interleave(labels, len(images), task.world_size)
+    count = len(images) if chosen is None else len(chosen)
+    return _interleave(features, count, task.world_size), _interleave(labels, count, task.world_size)
 
 
 def _interleave(shard: Tensor, size: int, world_size: int) -> Tensor:

@@ -1,9 +1,10 @@
 """Pretraining: the one loop that trains every method, and the checkpoint that it resumes from."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,16 +14,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..datasets.batches import steps_per_epoch, training_batches
 from ..datasets.image_set import ImageSet
-from ..evaluation.config import KnnConfig
-from ..evaluation.knn import evaluate_knn
-from ..evaluation.task import Task
-from ..methods.base import Batch, Method, Progress, StepOutput
+from ..methods.base import Batch, Method, Progress, StepOutput, View
 from ..methods.catalog import build_method
 from ..methods.encoder import Encoder, build_encoder, export
 from ..methods.optimizer import build_optimizer, set_rates
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
 from . import checkpoint
 from .checkpoint import State
+from .event_log import EventLog, TrialFailed, TrialStopped
+from .monitor import Monitor
 from .records import EpochRecord, PretrainRecord
 from .runtime import Runtime, measured, memory_in_use
 from .spec import TrialSpec
@@ -32,26 +32,8 @@ log = logging.getLogger(__name__)
 
 CONTINUE, CHECKPOINT, STOP = 0, 1, 2
 STEP_EVENTS_PER_EPOCH = 10
-FLUSH_SECONDS = 2.0
 
-
-class TrialFailed(Exception):
-    """A trial cannot go on, for a reason that all its ranks see alike."""
-
-
-class TrialStopped(Exception):
-    """The trial was asked to stop; it has kept its checkpoint."""
-
-
-class Listener(Protocol):
-    """Who hears of a trial's progress, on rank 0."""
-
-    def tell(self, event: dict[str, Any]) -> None:
-        """One event, as it is written to the trial's `events.jsonl`."""
-
-    def stop_requested(self) -> bool:
-        """True once the trial shall keep a checkpoint and end."""
-        ...
+Forward = Callable[[Batch, Progress], StepOutput]
 
 
 def new_encoder(trial: TrialSpec) -> Encoder:
@@ -61,16 +43,16 @@ def new_encoder(trial: TrialSpec) -> Encoder:
 
 
 def pretrain(
-    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, listener: Listener
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, events: EventLog
 ) -> Encoder:
     """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
 
     Raises:
-        TrialFailed: the loss is not finite.
+        TrialFailed: the loss is not finite, or the features have collapsed and the trial shall stop then.
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
-        run = _Run(trial, folder, train, test, runtime, listener)
+        run = _Run(trial, folder, train, test, runtime, events)
         state = run.train()
     seconds = state.seconds
     images = state.step * trial.pretrain.batch_size
@@ -97,10 +79,11 @@ class _Run:
         train: ImageSet,
         test: ImageSet,
         runtime: Runtime,
-        listener: Listener,
+        events: EventLog,
     ):
-        self.trial, self.folder, self.runtime, self.listener = trial, folder, runtime, listener
-        self.train_set, self.test_set = train, test
+        self.trial, self.folder, self.runtime, self.events = trial, folder, runtime, events
+        self.train_set = train
+        self.monitor = Monitor(trial, train, test, runtime)
         self.config = trial.pretrain
         self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.info)
         if runtime.world_size > 1 and self.config.sync_batchnorm:
@@ -110,8 +93,7 @@ class _Run:
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
         self.final_loss: float | None = None
         self.state = State()
-        self.events: list[dict[str, Any]] = []
-        self.flushed = time.monotonic()
+        self.parallel: DistributedDataParallel | None = None
 
     def train(self) -> State:
         if not self.total_steps:
@@ -127,6 +109,7 @@ class _Run:
             batch_size=self.config.batch_size,
             rank=self.runtime.rank,
             world_size=self.runtime.world_size,
+            parts=self.config.accumulate,
             start_step=self.state.step,
             total_steps=self.total_steps,
         )
@@ -150,32 +133,38 @@ class _Run:
             last = time.perf_counter()
         return self.state
 
-    def _forward(self) -> Callable[[Batch, Progress], StepOutput]:
+    def _forward(self) -> Forward:
         method: nn.Module = self.method
         if self.runtime.compile:
             method = torch.compile(method)  # type: ignore[assignment]
         if self.runtime.world_size > 1:
             devices = [self.runtime.device] if self.runtime.device.type == "cuda" else None
             # With synchronised statistics all ranks hold equal buffers; otherwise rank 0's are everyone's.
-            method = DistributedDataParallel(
+            self.parallel = DistributedDataParallel(
                 method,
                 device_ids=devices,
                 broadcast_buffers=not self.config.sync_batchnorm,
                 gradient_as_bucket_view=True,
             )
-        return method
+        return self.parallel or method
 
-    def _step(
-        self, forward: Callable[[Batch, Progress], StepOutput], batch: Batch, progress: Progress
-    ) -> tuple[StepOutput, float]:
+    def _step(self, forward: Forward, batch: Batch, progress: Progress) -> tuple[StepOutput, float]:
+        """One step of the optimizer; returns the batch's loss with the logs of its last part, and the rate."""
         config = self.config.optimizer
-        # Drop path and dropout depend on the step and the rank alone, so a resume repeats them.
-        torch.manual_seed(hash((self.trial.seed, progress.step, self.runtime.rank)) % 2**63)
         lr = set_rates(self.optimizer, config, self.config.schedule, self.config.batch_size, progress)
-        with torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output = forward(batch, progress)
         self.optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()
+        parts = parts_of(batch, self.config.accumulate)
+        losses: list[Tensor] = []
+        logs: dict[str, Tensor | float] = {}
+        for i, part in enumerate(parts):
+            # Drop path and dropout depend on the step, the part and the rank alone, so a resume repeats them.
+            torch.manual_seed(hash((self.trial.seed, progress.step, i, self.runtime.rank)) % 2**63)
+            with self._synchronised(i == len(parts) - 1):
+                with torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                    loss, logs = forward(part, progress._replace(part=i))
+                (loss / len(parts)).backward()
+            losses.append(loss.detach())
+        output = StepOutput(torch.stack(losses).mean(), logs)
         self._refuse_non_finite(output.loss)
         self.method.before_optimizer_step(progress)
         if config.clip_norm is not None:
@@ -183,6 +172,10 @@ class _Run:
         self.optimizer.step()
         self.method.after_optimizer_step(progress)
         return output, lr
+
+    def _synchronised(self, now: bool) -> contextlib.AbstractContextManager[None]:
+        """Ranks exchange gradients once a step, in its last backward pass."""
+        return contextlib.nullcontext() if now or self.parallel is None else self.parallel.no_sync()
 
     def _refuse_non_finite(self, loss: Tensor) -> None:
         finite = torch.isfinite(loss.detach()).float()
@@ -213,13 +206,12 @@ class _Run:
         every = max(1, self.steps_per_epoch // STEP_EVENTS_PER_EPOCH)
         if progress.step % every == 0:
             rate = self.config.batch_size / seconds
-            self._tell("step", step=self.state.step, loss=loss, lr=lr, images_per_second=rate)
+            self.events.tell("step", "pretrain", step=self.state.step, loss=loss, lr=lr, images_per_second=rate)
 
     def _end_epoch(self, lr: float, output: StepOutput) -> None:
         state, epoch = self.state, self._epoch()
         logs = {key: float(value) for key, value in output.logs.items()}
-        if self.config.knn_every and (epoch % self.config.knn_every == 0 or epoch == self.config.epochs):
-            logs |= self._knn()
+        logs |= self.monitor.look(self.method.backbone, epoch)
         self.final_loss = state.epoch_loss / self.steps_per_epoch
         record = EpochRecord(
             epoch=epoch,
@@ -232,40 +224,9 @@ class _Run:
         )
         state.epoch_loss = state.epoch_seconds = 0.0
         log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, record.loss, _brief(logs))
-        self._tell("epoch", **record.model_dump(), epochs=self.config.epochs, memory=memory_in_use(self.runtime.device))
-
-    def _knn(self) -> dict[str, float]:
-        """kNN of the backbone as it stands; its time is not the training's."""
-        encoder = self.method.backbone
-        training = encoder.training
-        config = next((item for item in self.trial.evaluate if isinstance(item, KnnConfig)), KnnConfig())
-        task = Task(
-            encoder,
-            self.trial.backbone,
-            self.train_set,
-            self.test_set,
-            self.trial.image_size,
-            bf16=self.config.precision == "bf16",
-            rank=self.runtime.rank,
-            world_size=self.runtime.world_size,
-        )
-        counts = evaluate_knn(task, config).counts
-        encoder.train(training)
-        return {"knn/top1": counts.top1, "knn/top5": counts.top5}
-
-    def _tell(self, kind: str, **values: Any) -> None:
-        if not self.runtime.is_first:
-            return
-        event = {"kind": kind, "stage": "pretrain", "time": round(time.time(), 3)} | values
-        self.events.append(event)
-        self.listener.tell(event)
-        if kind == "epoch" or time.monotonic() - self.flushed > FLUSH_SECONDS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self.events:
-            self.folder.add_events(self.events)
-        self.events, self.flushed = [], time.monotonic()
+        memory = memory_in_use(self.runtime.device)
+        self.events.tell("epoch", "pretrain", **record.model_dump(), epochs=self.config.epochs, memory=memory)
+        self.monitor.refuse_collapsed(logs, epoch)
 
     # -- checkpoints --
 
@@ -273,14 +234,14 @@ class _Run:
         """What rank 0 wants done after this step."""
         if not self.runtime.is_first:
             return CONTINUE
-        if self.listener.stop_requested():
+        if self.events.stop_requested():
             return STOP
         return CHECKPOINT if time.monotonic() - saved > self.runtime.checkpoint_seconds else CONTINUE
 
     def _save(self) -> None:
         if not self.runtime.is_first:
             return
-        self._flush()
+        self.events.flush()
         self.folder.save_checkpoint(checkpoint.save(self.method, self.optimizer, self.state))
 
     def _resume(self) -> None:
@@ -290,6 +251,24 @@ class _Run:
         self.state = checkpoint.load(content, self.method, self.optimizer, self.runtime.device)
         self.state.attempts += 1
         log.info("resumed at step %d of %d", self.state.step, self.total_steps)
+
+
+def parts_of(batch: Batch, count: int) -> list[Batch]:
+    """The batch cut into `count` equal parts."""
+
+    def cut(views: list[View]) -> list[list[View]]:
+        pieces = [zip(view.image.chunk(count), view.box.chunk(count), strict=True) for view in views]
+        return [[View(*piece) for piece in part] for part in zip(*pieces, strict=True)] or [[] for _ in range(count)]
+
+    if count == 1:
+        return [batch]
+    columns = (
+        cut(batch.global_views),
+        cut(batch.local_views),
+        batch.labels.chunk(count),
+        batch.samples.chunk(count),
+    )
+    return [Batch(*part) for part in zip(*columns, strict=True)]
 
 
 def _closing(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -4,7 +4,6 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,8 @@ from ..evaluation.knn import evaluate_knn
 from ..evaluation.linear import evaluate_linear
 from ..evaluation.task import Score, Task
 from ..methods.encoder import Encoder
-from .pretrain import Listener, TrialStopped, new_encoder, pretrain
+from .event_log import EventLog, Listener, TrialStopped
+from .pretrain import new_encoder, pretrain
 from .records import EvaluationRecord
 from .runtime import Runtime, environment, measured
 from .spec import TrialSpec
@@ -42,8 +42,9 @@ def run_trial(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime:
     """
     if runtime.is_first:
         folder.start(trial, prepared.fingerprint, environment())
+    events = EventLog(folder, runtime, listener)
     train, test = _image_sets(trial, prepared, runtime)
-    encoder = _pretrained_encoder(trial, folder, train, test, runtime, listener)
+    encoder = _pretrained_encoder(trial, folder, train, test, runtime, events)
     task = Task(
         encoder.to(runtime.device).eval(),
         trial.backbone,
@@ -58,14 +59,14 @@ def run_trial(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime:
     for config in trial.evaluate:
         if runtime.agree(int(folder.evaluation(config) is not None)):
             continue
-        if runtime.agree(int(runtime.is_first and listener.stop_requested())):
+        if runtime.agree(int(events.stop_requested())):
             raise TrialStopped(f"stopped before {config.name}")
-        _tell(folder, listener, runtime, {"kind": "stage", "stage": config.name})
+        events.tell("stage", config.name)
         record = _evaluate(task, config, trial, runtime)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
         log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
-        _tell(folder, listener, runtime, {"kind": "evaluation", "stage": config.name, **record.model_dump(mode="json")})
+        events.tell("evaluation", config.name, **record.model_dump(mode="json"))
 
 
 def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
@@ -78,11 +79,11 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
 
 
 def _pretrained_encoder(
-    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, listener: Listener
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, events: EventLog
 ) -> Encoder:
     if not runtime.agree(int(folder.pretrained() is not None)):
-        _tell(folder, listener, runtime, {"kind": "stage", "stage": "pretrain"})
-        return pretrain(trial, folder, train, test, runtime, listener)
+        events.tell("stage", "pretrain")
+        return pretrain(trial, folder, train, test, runtime, events)
     content = folder.backbone()
     assert content is not None, "pretrain.json is written after the backbone"
     encoder = new_encoder(trial)
@@ -112,10 +113,3 @@ def _evaluate(
         split=trial.split,
         cost=meter.cost,
     )
-
-
-def _tell(folder: TrialStore, listener: Listener, runtime: Runtime, event: dict[str, Any]) -> None:
-    if runtime.is_first:
-        event = {"time": round(time.time(), 3)} | event
-        folder.add_events([event])
-        listener.tell(event)

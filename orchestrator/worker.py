@@ -17,8 +17,8 @@ import torch.distributed as dist
 
 from ..datasets.prepare import prepare
 from .board import Job, Status
+from .event_log import TrialFailed, TrialStopped
 from .gang import GangConfig
-from .pretrain import TrialFailed, TrialStopped
 from .run_trial import run_trial
 from .runtime import Runtime
 from .spec import TrialSpec

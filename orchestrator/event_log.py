@@ -1,0 +1,56 @@
+"""What a trial tells while it runs, who hears it, and how a trial ends early."""
+
+import time
+from typing import Any, Protocol
+
+from .runtime import Runtime
+from .trial_store import TrialStore
+
+FLUSH_SECONDS = 2.0
+
+
+class TrialFailed(Exception):
+    """A trial cannot go on, for a reason that all its ranks see alike."""
+
+
+class TrialStopped(Exception):
+    """The trial was asked to stop; it has kept its checkpoint."""
+
+
+class Listener(Protocol):
+    """Who hears of a trial's progress, on rank 0."""
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """One event, as it is written to the trial's `events.jsonl`."""
+
+    def stop_requested(self) -> bool:
+        """True once the trial shall keep a checkpoint and end."""
+        ...
+
+
+class EventLog:
+    """Events of a trial, to its `events.jsonl` and to the listener; ranks but the first tell nothing."""
+
+    def __init__(self, folder: TrialStore, runtime: Runtime, listener: Listener):
+        self.folder, self.runtime, self.listener = folder, runtime, listener
+        self.waiting: list[dict[str, Any]] = []
+        self.written = time.monotonic()
+
+    def tell(self, kind: str, stage: str, **values: Any) -> None:
+        """Steps may wait to be written with what comes next; anything else is written at once."""
+        if not self.runtime.is_first:
+            return
+        event = {"kind": kind, "stage": stage, "time": round(time.time(), 3)} | values
+        self.waiting.append(event)
+        self.listener.tell(event)
+        if kind != "step" or time.monotonic() - self.written > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.waiting:
+            self.folder.add_events(self.waiting)
+        self.waiting, self.written = [], time.monotonic()
+
+    def stop_requested(self) -> bool:
+        """What the listener wants, on rank 0."""
+        return self.runtime.is_first and self.listener.stop_requested()
