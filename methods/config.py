@@ -123,10 +123,13 @@ class OptimizerConfig(Config):
 
 
 class ScheduleConfig(Config):
-    """Linear warm-up, then a cosine to `final_lr_factor` times the peak, both by step."""
+    """Linear warm-up, then a cosine to `final_lr_factor` times the peak."""
 
     warmup_epochs: NonNegativeFloat = 0.0
     final_lr_factor: Probability = 0.0
+    by: Literal["step", "epoch"] = Field(
+        default="step", description="the rate moves at each step, or stays the same for an epoch"
+    )
 
 
 class CollapseConfig(Config):
@@ -156,7 +159,6 @@ class PretrainConfig(Config):
     knn_every: NonNegativeInt = Field(
         default=0, description="epochs between two kNN evaluations while pretraining; 0: none"
     )
-
     diagnose_every: NonNegativeInt = Field(
         default=1, description="epochs between two looks at the features' rank and spread; 0: none"
     )

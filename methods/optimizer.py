@@ -30,8 +30,7 @@ def set_rates(
     optimizer: Optimizer, config: OptimizerConfig, schedule: ScheduleConfig, batch_size: int, progress: Progress
 ) -> float:
     """Set the learning rate and the weight decay of this step in every group, and return the schedule's rate."""
-    warmup_steps = round(schedule.warmup_epochs * progress.steps_per_epoch)
-    factor = warmup_cosine(progress.step, warmup_steps, progress.total_steps, schedule.final_lr_factor)
+    factor = rate_factor(schedule, progress)
     peak = config.peak_lr(batch_size)
     weight_decay = config.weight_decay
     if config.final_weight_decay is not None:
@@ -40,3 +39,16 @@ def set_rates(
         group["lr"] = peak * group["lr_scale"] * (1.0 if group["constant_lr"] else factor)
         group["weight_decay"] = weight_decay if group["decay"] else 0.0
     return peak * factor
+
+
+def rate_factor(schedule: ScheduleConfig, progress: Progress) -> float:
+    """The rate of this step as a share of the peak.
+
+    By step, the warm-up starts at 1 / its length and the cosine ends with the last step. By epoch, epoch e of E has what is
+    due at its start, as with torch's ``CosineAnnealingLR``: the cosine would end with epoch E + 1.
+    """
+    if schedule.by == "epoch":
+        epochs = progress.total_steps // progress.steps_per_epoch
+        return warmup_cosine(progress.epoch, round(schedule.warmup_epochs), epochs + 1, schedule.final_lr_factor)
+    warmup_steps = round(schedule.warmup_epochs * progress.steps_per_epoch)
+    return warmup_cosine(progress.step, warmup_steps, progress.total_steps, schedule.final_lr_factor)

@@ -173,7 +173,12 @@ class _Row:
         workers = self.spec.resources.workers
         batches: list[tuple[str, int]] = []
         if not self.stands_in("pretrain"):
-            batches.append((f"`pretrain.batch_size` of method '{trial.method.name}'", trial.pretrain.batch_size))
+            parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
+            if batch_size % parts:
+                self.blame(("pretrain", "accumulate"), f"got {parts}; must divide `batch_size`, which is {batch_size}")
+                return
+            what = "part of a batch" if parts > 1 else "`pretrain.batch_size`"
+            batches.append((f"{what} of method '{trial.method.name}'", batch_size // parts))
         if not self.stands_in("evaluate"):
             batches += [
                 (f"`batch_size` of evaluation '{item.name}'", item.batch_size)

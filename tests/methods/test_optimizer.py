@@ -7,7 +7,7 @@ import pytest
 import torch
 from ssl_sweep.methods.base import Progress
 from ssl_sweep.methods.config import OptimizerConfig, ScheduleConfig
-from ssl_sweep.methods.optimizer import build_optimizer, set_rates
+from ssl_sweep.methods.optimizer import build_optimizer, rate_factor, set_rates
 from ssl_sweep.methods.parts.lars import Lars
 from ssl_sweep.methods.parts.schedules import cosine, linear, warmup_cosine
 from tiny import RESNET, VIT, tiny_method
@@ -71,6 +71,30 @@ def test_schedules_by_hand() -> None:
     assert [cosine(0.996, 1.0, f) for f in (0.0, 0.5, 1.0)] == pytest.approx([0.996, 0.998, 1.0])
     assert cosine(0.0, 1.0, 0.25) == pytest.approx((1 - math.sqrt(0.5)) / 2)
     assert [linear(0.04, 0.07, f) for f in (0.0, 0.5, 1.0, 2.0)] == pytest.approx([0.04, 0.055, 0.07, 0.07])
+
+
+def test_rates_by_epoch_are_torchs() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    sgd = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=6)
+    schedule = ScheduleConfig(by="epoch")
+    for epoch in range(6):
+        for step in (3 * epoch, 3 * epoch + 2):
+            assert rate_factor(schedule, Progress(step, 18, 3)) == pytest.approx(sgd.param_groups[0]["lr"])
+        sgd.step()
+        theirs.step()
+    warmup = ScheduleConfig(by="epoch", warmup_epochs=2)
+    assert [rate_factor(warmup, Progress(3 * epoch, 18, 3)) for epoch in range(3)] == [0.5, 1.0, 1.0]
+
+
+def test_rates_of_groups() -> None:
+    method = tiny_method("simclr", RESNET)
+    config = OptimizerConfig(name="lars", lr=0.2, lr_scaling="none", norm_and_bias_lr=0.024)
+    optimizer = build_optimizer(method, config, 256)
+    optimizer.param_groups[0]["constant_lr"] = True
+    lr = set_rates(optimizer, config, ScheduleConfig(), 256, Progress(5, 11, 1))
+    assert lr == pytest.approx(0.1)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.2), pytest.approx(0.1 * 0.024)]
 
 
 def test_rates_of_a_step() -> None:

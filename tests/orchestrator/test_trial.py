@@ -108,6 +108,31 @@ def test_a_loss_that_is_not_finite_ends_the_trial(sweep_file: SweepFile, tmp_pat
         carry(trial, tmp_path / "runs")
 
 
+def test_parts_of_a_batch_add_up(sweep_file: SweepFile, tmp_path: Path) -> None:
+    """Without statistics of the batch, four parts have the losses of the whole; with them, each part has its own."""
+
+    def losses(method: object, accumulate: int) -> list[float]:
+        pretrain = {"epochs": 1, "batch_size": 32, "accumulate": accumulate}
+        (trial,) = trials_of(sweep_file(methods=[method], pretrain=pretrain, evaluate=[{"name": "knn", "k": 20}]))
+        ear = Ear()
+        carry(trial, tmp_path / "runs", ear)
+        return [event["loss"] for event in ear.heard("step")]
+
+    assert losses("supervised", 4) == pytest.approx(losses("supervised", 1), abs=1e-5)
+    assert losses("simclr", 4)[0] < losses("simclr", 1)[0] - 0.5  # fewer negatives
+
+
+def test_features_are_looked_at_and_a_collapse_ends_the_trial(sweep_file: SweepFile, tmp_path: Path) -> None:
+    pretrain = {"epochs": 2, "batch_size": 32}
+    evaluate = [{"name": "knn", "k": 20}]
+    (trial,) = trials_of(sweep_file(pretrain=pretrain, evaluate=evaluate))
+    logs = carry(trial, tmp_path / "runs").history()[-1].logs
+    assert 1 < logs["features/rank"] <= 32 and 0 < logs["features/std"] < 1.5
+    (trial,) = trials_of(sweep_file(pretrain=pretrain | {"stop_collapsed": {"min_rank": 30}}, evaluate=evaluate))
+    with pytest.raises(TrialFailed, match=r"collapsed in epoch 1: rank .* \(at least 30\)"):
+        carry(trial, tmp_path / "collapsed")
+
+
 def test_the_untrained_backbone_is_the_seed_s(sweep_file: SweepFile, tmp_path: Path) -> None:
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}]))
     folder = carry(trial, tmp_path / "runs")

@@ -67,6 +67,15 @@ def test_two_workers_have_the_losses_of_one(
     assert two == pytest.approx(one, abs=1e-4)
 
 
+def test_two_workers_take_the_parts_of_one(sweep_file: SweepFile, tmp_path: Path) -> None:
+    pretrain = {"epochs": 1, "batch_size": 32, "accumulate": 2, "optimizer": {"lr": 0.02}}
+    (trial,) = trials_of(sweep_file(methods=["mae"], evaluate=[{"name": "knn", "k": 20}], pretrain=pretrain))
+    (tmp_path / "two").mkdir()
+    one, two = losses(carry(trial, tmp_path / "one")), losses(on_ranks(trial, tmp_path / "two", 2))
+    assert len(one) == 10
+    assert two == pytest.approx(one, abs=1e-4)
+
+
 def test_evaluations_count_each_image_once_on_any_number_of_ranks(sweep_file: SweepFile, tmp_path: Path) -> None:
     """100 test images on three ranks: 34, 33 and 33."""
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}]))
