@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from . import backbones
 from .config import BackboneConfig
 from .parts.positions import sincos_positions
+from .parts.split_batchnorm import split_batchnorm
 
 CIFAR_RESNET = "resnet18-cifar"
 
@@ -136,7 +137,8 @@ def _cifar_resnet(config: BackboneConfig) -> Encoder:
     # every gain at 1, as in Lightly's and solo-learn's; timm would start each block's last norm at zero
     options: dict[str, Any] = {"zero_init_last": False, **config.options}
     stem_relu = bool(options.pop("stem_relu", True))
-    model = _create("resnet18", options, also=("stem_relu",))
+    splits = int(options.pop("split_batchnorm", 1))
+    model = _create("resnet18", options, also=("stem_relu", "split_batchnorm"))
     model.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm's other convolutions
     model.maxpool = nn.Identity()
@@ -144,6 +146,8 @@ def _cifar_resnet(config: BackboneConfig) -> Encoder:
     if not stem_relu:
         model.act1 = nn.Identity()
         changes += "; act1 = nn.Identity()"
+    if splits > 1:  # matters in training alone: who takes the weights away needs no such norm
+        split_batchnorm(model, splits)
     return Encoder(model, None, _metadata("resnet18", options) | {"changes": changes})
 
 
