@@ -19,6 +19,7 @@ from .view_presets import byol_views
 class BYOLConfig(MethodConfig):
     title = "BYOL"
     paper = "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, arXiv:2006.07733"
+    family = "distillation"
     num_global_views = 2
     # of 1000 epochs; the paper's appendix takes lr 0.3 for 300 and lr 0.45, weight decay 1e-6, momentum 0.99 for 100
     pretrain = PretrainConfig(

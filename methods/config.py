@@ -168,6 +168,9 @@ class PretrainConfig(Config):
 # ---- methods ---------------------------------------------------------------------------------------------------------
 
 
+Family = Literal["contrastive", "distillation", "redundancy reduction", "clustering", "masked", "baseline"]
+
+
 class MethodConfig(Config):
     """Base of every method's configuration. The class defaults are the paper's."""
 
@@ -175,6 +178,7 @@ class MethodConfig(Config):
     """Name in tables, e.g. ``SimCLR``."""
     paper: ClassVar[str]
     """Full title and arXiv id."""
+    family: ClassVar[Family]
     version: ClassVar[int] = 1
     """Raised whenever a change to the method's code changes its numbers; part of a trial's identity."""
     needs_vit: ClassVar[bool] = False

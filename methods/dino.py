@@ -20,6 +20,7 @@ from .view_presets import dino_views
 class DINOConfig(MethodConfig):
     title = "DINO"
     paper = "Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294"
+    family = "distillation"
     num_global_views = None
     uses_local_views = True
     pretrain = PretrainConfig(

@@ -20,6 +20,7 @@ from .view_presets import crop_views
 class MAEConfig(MethodConfig):
     title = "MAE"
     paper = "Masked Autoencoders Are Scalable Vision Learners, arXiv:2111.06377"
+    family = "masked"
     needs_vit = True
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="adamw", lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05),

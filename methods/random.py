@@ -10,6 +10,7 @@ from .encoder import Encoder
 class RandomConfig(MethodConfig):
     title = "Random init"
     paper = "Baseline: the untrained encoder"
+    family = "baseline"
     trains = False
     pretrain = PretrainConfig()
 

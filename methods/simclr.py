@@ -18,6 +18,7 @@ from .view_presets import simclr_views
 class SimCLRConfig(MethodConfig):
     title = "SimCLR"
     paper = "A Simple Framework for Contrastive Learning of Visual Representations, arXiv:2002.05709"
+    family = "contrastive"
     num_global_views = 2
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="lars", lr=0.3, weight_decay=1e-6),

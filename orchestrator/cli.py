@@ -209,17 +209,23 @@ def schema() -> None:
 
 @main.command()
 @JSON
+@click.option("--markdown", is_flag=True, help="Print the table of the documentation.")
 @guarded
-def methods(as_json: bool) -> None:
-    """List the methods: name, paper, what each needs."""
-    from ..methods import METHODS, load_config_class
+def methods(as_json: bool, markdown: bool) -> None:
+    """List the methods: name, family, what each needs, paper.
 
-    rows = []
-    for name in METHODS:
-        config = load_config_class(name)
-        needs = [text for flag, text in ((config.needs_vit, "a ViT"), (config.needs_labels, "labels")) if flag]
-        rows.append({"name": name, "title": config.title, "needs": ", ".join(needs), "paper": config.paper})
-    _print_rows(rows, as_json)
+    \b
+    Example:
+      ssl-sweep methods
+    """
+    from .method_table import markdown_table, method_rows
+
+    if markdown:
+        click.echo(markdown_table())
+        return
+    rows = method_rows()
+    shown = ("name", "title", "family", "needs", "paper")
+    _print_rows(rows if as_json else [{key: row[key] for key in shown} for row in rows], as_json)
 
 
 @main.command()
