@@ -96,7 +96,7 @@ class ViewsConfig(Config):
 class OptimizerConfig(Config):
     """The optimizer; the rate at the top of the schedule is `lr`, scaled from batch 256 by `lr_scaling`."""
 
-    name: Literal["sgd", "adamw", "lars"] = "sgd"
+    name: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     lr: PositiveFloat = 0.03
     lr_scaling: Literal["none", "linear", "sqrt"] = Field(
         default="linear", description="rate = lr, lr x batch / 256, or lr x sqrt(batch / 256)"
@@ -106,7 +106,7 @@ class OptimizerConfig(Config):
         default=None, description="a cosine takes the weight decay there"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="sgd and lars")
-    betas: tuple[Probability, Probability] = Field(default=(0.9, 0.999), description="adamw")
+    betas: tuple[Probability, Probability] = Field(default=(0.9, 0.999), description="adam and adamw")
     trust_coefficient: PositiveFloat = Field(default=0.001, description="lars")
     exclude_norm_and_bias: bool = Field(
         default=True, description="no weight decay (nor LARS scaling) on vectors and scalars"

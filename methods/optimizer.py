@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from .base import Method, Progress
 from .config import OptimizerConfig, ScheduleConfig
@@ -21,8 +21,8 @@ def build_optimizer(method: Method[Any], config: OptimizerConfig, batch_size: in
     lr = config.peak_lr(batch_size)
     if config.name == "sgd":
         return SGD(groups, lr, momentum=config.momentum)
-    if config.name == "adamw":
-        return AdamW(groups, lr, betas=config.betas)
+    if config.name in ("adam", "adamw"):
+        return (Adam if config.name == "adam" else AdamW)(groups, lr, betas=config.betas)
     return Lars(groups, lr, config.momentum, config.weight_decay, config.trust_coefficient)
 
 

@@ -112,7 +112,10 @@ def test_rates_of_a_step() -> None:
     assert rates(20) == [pytest.approx((2e-4, 0.4)), pytest.approx((2e-4, 0.0))]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW), ("lars", Lars)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("lars", Lars)],
+)
 def test_exclusion_of_norms_and_biases(name: Any, kind: type) -> None:
     method = tiny_method("byol", RESNET)
     excluded = build_optimizer(method, OptimizerConfig(name=name, weight_decay=0.1), 256)
