@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-peers lint bench clean
 
 demo: $(SETUP)
 	$(BIN)/ssl-sweep submit sweeps/demo.yaml
 
 test: $(SETUP)
 	$(BIN)/python -m pytest
+
+test-peers: $(SETUP)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
+	$(BIN)/python -m pytest tests/methods/test_lightly.py
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ class DINOConfig(MethodConfig):
     hidden_dim: PositiveInt = 2048
     bottleneck_dim: PositiveInt = 256
     output_dim: PositiveInt = Field(default=65536, description="number of prototypes")
+    head_layers: PositiveInt = Field(default=3, description="linear layers before the prototypes")
     head_norm: bool = Field(default=False, description="batch norm in the head")
     norm_last_layer: bool = Field(default=True, description="keep the prototypes at unit length")
     freeze_last_layer_epochs: NonNegativeInt = 1
@@ -42,6 +43,10 @@ class DINOConfig(MethodConfig):
     center_momentum: Probability = 0.9
     momentum: Probability = Field(default=0.996, description="of the teacher at the first step")
     final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
+    scored: Literal["teacher", "student"] = Field(
+        default="teacher",
+        description="whose backbone is evaluated and kept; Lightly's small benchmarks take the student's",
+    )
     views: ViewsConfig = dino_views()
 
 
@@ -57,6 +62,7 @@ class DINO(Method[DINOConfig]):
             config.output_dim,
             norm=config.head_norm,
             unit_prototypes=config.norm_last_layer,
+            layers=config.head_layers,
         )
         self.student = Projected(encoder, head)
         self.teacher = Teacher(self.student)
@@ -64,8 +70,8 @@ class DINO(Method[DINOConfig]):
 
     @property
     def backbone(self) -> Encoder:
-        """The teacher's: the paper's better half at every point of the training."""
-        return self.teacher.module.encoder
+        """The teacher's by default: the paper's better half at every point of the training."""
+        return self.student.encoder if self.config.scored == "student" else self.teacher.module.encoder
 
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
         global_crops = [view.image for view in batch.global_views]

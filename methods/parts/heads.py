@@ -45,16 +45,24 @@ class Projected(nn.Module, Generic[HeadT]):
 
 
 class PrototypeHead(nn.Module):
-    """DINO's head: three layers with GELU, l2 normalisation, and scores on prototypes whose length is a gain of their own.
+    """DINO's head: `layers` with GELU, l2 normalisation, and scores on prototypes whose length is a gain of their own.
 
     With `unit_prototypes` the gains stay at 1.
     """
 
     def __init__(
-        self, dim: int, hidden_dim: int, bottleneck_dim: int, prototypes: int, norm: bool, unit_prototypes: bool
+        self,
+        dim: int,
+        hidden_dim: int,
+        bottleneck_dim: int,
+        prototypes: int,
+        norm: bool,
+        unit_prototypes: bool,
+        layers: int = 3,
     ):
         super().__init__()
-        self.mlp = mlp(dim, hidden_dim, hidden_dim, bottleneck_dim, norm=norm, activation=nn.GELU)
+        hidden = [hidden_dim] * (layers - 1)
+        self.mlp = mlp(dim, *hidden, bottleneck_dim, norm=norm, activation=nn.GELU)
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
