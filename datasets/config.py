@@ -6,12 +6,15 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_
 
 from ..methods.config import Config
 
-DatasetName = Literal["digits", "cifar10", "imagenette", "folder", "parquet"]
+DatasetName = Literal["digits", "cifar10", "imagenette", "imagenet100", "imagenet1k", "folder", "parquet"]
+NEED_A_PATH = ("imagenet100", "imagenet1k", "folder", "parquet")
 
 USUAL_IMAGE_SIZE: dict[DatasetName, int] = {
     "digits": 16,
     "cifar10": 32,
     "imagenette": 128,
+    "imagenet100": 224,
+    "imagenet1k": 224,
     "folder": 224,
     "parquet": 224,
 }
@@ -19,7 +22,7 @@ USUAL_IMAGE_SIZE: dict[DatasetName, int] = {
 
 
 class DatasetConfig(Config):
-    """A data set by name; `folder` (class folders) and `parquet` (columns `image` or `img`, `label`) need a `path`."""
+    """A data set by name; those that are not downloaded need a `path`."""
 
     name: DatasetName
     path: str | None = Field(
@@ -46,7 +49,7 @@ class DatasetConfig(Config):
     @field_validator("path")
     @classmethod
     def path_is_given(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and info.data.get("name") in ("folder", "parquet"):
+        if path is None and info.data.get("name") in NEED_A_PATH:
             raise ValueError(f"data set '{info.data['name']}' needs a `path`")
         return path
 

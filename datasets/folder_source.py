@@ -28,20 +28,20 @@ IMAGENETTE_CLASSES = {
 }
 
 
-def class_folders(path: Path) -> Source:
+def class_folders(path: Path, only: frozenset[str] | None = None) -> Source:
     """A folder with `train/` and `test/` or `val/` (the first that has class folders), or with class folders alone.
 
-    Without a test part, a tenth of each class becomes one. Raises DataError where no images are found, or where the test
-    part has a class that the training part lacks.
+    With `only`, other classes are passed over. Without a test part, a tenth of each class becomes one. Raises DataError
+    where no images are found, or where the test part has a class that the training part lacks.
     """
     if not (path / "train").is_dir():
-        classes = _class_names(path)
+        classes = _class_names(path, only)
         return split_off_test(classes, _rows(path, classes))
-    classes = _class_names(path / "train")
+    classes = _class_names(path / "train", only)
     train = _rows(path / "train", classes)
     for name in TEST_FOLDERS:
         if (path / name).is_dir() and any(entry.is_dir() for entry in (path / name).iterdir()):
-            unknown = sorted(set(_class_names(path / name)) - set(classes))
+            unknown = sorted(set(_class_names(path / name, only)) - set(classes))
             if unknown:
                 raise DataError(f"{path / name} has the class '{unknown[0]}', which {path / 'train'} lacks")
             return Source(classes, train, _rows(path / name, classes))
@@ -60,8 +60,20 @@ def imagenette(path: Path, scratch: Path) -> Source:
     return source._replace(classes=tuple(IMAGENETTE_CLASSES.get(name, name) for name in source.classes))
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+def imagenet100(path: Path) -> Source:
+    """The hundred classes out of ImageNet's folder. Raises DataError where one of them is missing."""
+    lines = (Path(__file__).parent / "imagenet100_classes.txt").read_text().splitlines()
+    wanted = frozenset(line for line in lines if not line.startswith("#"))
+    source = class_folders(path, wanted)
+    missing = sorted(wanted - set(source.classes))
+    if missing:
+        raise DataError(f"{path} lacks {len(missing)} of the 100 classes of ImageNet-100, as {missing[0]}")
+    return source
+
+
+def _class_names(path: Path, only: frozenset[str] | None) -> tuple[str, ...]:
+    folders = [entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    names = tuple(sorted(name for name in folders if only is None or name in only))
     if not names:
         raise DataError(f"{path} has no class folders; one folder of images for each class is needed")
     return names

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .config import DatasetConfig
 from .errors import DataError
-from .folder_source import class_folders, imagenette
+from .folder_source import class_folders, imagenet100, imagenette
 from .parquet_source import parquet_files
 from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
 from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
@@ -82,8 +82,10 @@ def _open(config: DatasetConfig, root: Path, scratch: Path) -> Source:
     if config.name == "parquet":
         return parquet_files(path)
     if path.is_file():
-        raise DataError(f"{path} is a file; data set 'folder' needs a folder with a folder of images for each class")
-    return class_folders(path)
+        raise DataError(
+            f"{path} is a file; data set '{config.name}' needs a folder with a folder of images for each class"
+        )
+    return imagenet100(path) if config.name == "imagenet100" else class_folders(path)
 
 
 def _cifar10(path: Path) -> Source:
