@@ -6,7 +6,7 @@ Importing this package does not import torch: a sweep file is checked with the c
 from .catalog import build_method, load_config_class, load_method_class
 from .config import MethodConfig
 
-METHODS = ("random", "supervised", "simclr", "byol", "dino", "mae")
+METHODS = ("random", "supervised", "simclr", "byol", "dino", "swav", "deepclusterv2", "smog", "msn", "pmsn", "mae")
 """Every method by name; `simclr` is the file `simclr.py`, with `SimCLRConfig` and the method in it."""
 
 __all__ = ["METHODS", "MethodConfig", "build_method", "load_config_class", "load_method_class"]

@@ -21,6 +21,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "simclr": {"hidden_dim": 32, "output_dim": 16},
     "byol": {"hidden_dim": 32, "output_dim": 16},
     "dino": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64, "freeze_last_layer_epochs": 1},
+    "swav": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12, "queue_size": 128, "queue_start_epoch": 1},
+    "deepclusterv2": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 5},
+    "smog": {
+        "hidden_dim": 32,
+        "output_dim": 16,
+        "num_groups": 6,
+        "group_momentum": 0.999,
+        "queue_size": 16,
+        "reset_every": 3,
+    },
+    "msn": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12},
+    "pmsn": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12},
     "mae": {"decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
 }
 TRAINED = tuple(name for name in METHODS if load_config_class(name).trains)

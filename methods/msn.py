@@ -1,0 +1,181 @@
+"""MSN: Masked Siamese Networks for Label-Efficient Learning (arXiv:2204.07141)."""
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from .base import Batch, Method, Progress, StepOutput, TrainingSet, decay_groups
+from .config import (
+    MethodConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    Probability,
+    ScheduleConfig,
+    ViewConfig,
+    ViewsConfig,
+)
+from .dino import by_size
+from .encoder import Encoder
+from .parts.collectives import mean_over_ranks, own_rows, world_size
+from .parts.heads import Projected, mlp
+from .parts.masks import step_generator
+from .parts.schedules import linear
+from .parts.sinkhorn import sinkhorn
+from .parts.teacher import Teacher
+from .view_presets import MOCO_JITTER
+
+
+class MSNConfig(MethodConfig):
+    title = "MSN"
+    paper = "Masked Siamese Networks for Label-Efficient Learning, arXiv:2204.07141"
+    family = "clustering"
+    needs_vit = True
+    num_global_views = None
+    uses_local_views = True
+    pretrain = PretrainConfig(  # lr 1e-3 for the paper's batches of 1024
+        optimizer=OptimizerConfig(name="adamw", lr=2.5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0),
+        schedule=ScheduleConfig(warmup_epochs=15, final_lr_factor=1e-3),
+    )
+
+    name: Literal["msn"] = "msn"
+    hidden_dim: PositiveInt = 2048
+    output_dim: PositiveInt = 256
+    num_prototypes: PositiveInt = 1024
+    train_prototypes: bool = Field(
+        default=True, description="false: they stay as drawn, as in Lightly's code, which detaches them"
+    )
+    mask_ratio: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.15,
+        description="share of an anchor's patches that are dropped; the paper's for ViT-S, more for larger",
+    )
+    mask_local_views: bool = Field(
+        default=False, description="drop patches of the small anchors too, as Lightly does; the paper's code does not"
+    )
+    temperature: PositiveFloat = 0.1
+    target_sharpening: PositiveFloat = Field(default=0.25, description="targets are p^(1 / this), normalised")
+    sinkhorn_iterations: NonNegativeInt = Field(default=3, description="on the targets; 0: none")
+    regularizer_weight: NonNegativeFloat = Field(default=1.0, description="of the entropy of the mean prediction")
+    momentum: Probability = Field(default=0.996, description="of the teacher at the first step")
+    final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a line goes there")
+    views: ViewsConfig = ViewsConfig(  # the target, a large anchor, and small anchors
+        global_views=(ViewConfig(count=2, scale=(0.3, 1.0), jitter=MOCO_JITTER),),
+        local_views=(ViewConfig(count=10, resolution=96 / 224, scale=(0.05, 0.3), jitter=MOCO_JITTER),),
+    )
+
+
+class MSN(Method[MSNConfig]):
+    def __init__(self, config: MSNConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
+        if encoder.patch_size is None:
+            raise ValueError("method 'msn' needs a ViT: it encodes the visible patches alone")
+        head = siamese_head(encoder.dim, config.hidden_dim, config.output_dim)
+        self.student = Projected(encoder, head)
+        self.teacher = Teacher(self.student)
+        self.prototypes = initial_prototypes(config.num_prototypes, config.output_dim, config.train_prototypes)
+
+    @property
+    def backbone(self) -> Encoder:
+        """The teacher's, which the paper evaluates."""
+        return self.teacher.module.encoder
+
+    def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
+        config = self.config
+        z = masked_anchors(self.student, batch, config.mask_ratio, config.mask_local_views, progress)  # (A, B, D)
+        log_p = (cosines(z, self.prototypes) / config.temperature).log_softmax(dim=2)  # (A, B, K)
+        target = cosines(self.teacher(batch.global_views[0].image), self.prototypes.detach())  # (B, K)
+        target = sharpen(target / config.temperature, config.target_sharpening, config.sinkhorn_iterations)
+        prediction_loss, regularizer = anchor_loss(log_p, target), mean_entropy_regularizer(log_p)
+        loss = prediction_loss + config.regularizer_weight * regularizer
+        return StepOutput(loss, {"regularizer": regularizer.detach(), "momentum": self._momentum(progress)})
+
+    def after_optimizer_step(self, progress: Progress) -> None:
+        self.teacher.update(self.student, self._momentum(progress))
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        return groups_without_decay_of_prototypes(self)
+
+    def _momentum(self, progress: Progress) -> float:
+        return linear(self.config.momentum, self.config.final_momentum, progress.fraction)
+
+
+def siamese_head(dim: int, hidden_dim: int, output_dim: int) -> nn.Sequential:
+    """Three layers with batch norm and GELU, with the paper's initialisation."""
+    head = mlp(dim, hidden_dim, hidden_dim, output_dim, activation=nn.GELU)
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                nn.init.zeros_(layer.bias)
+    return head
+
+
+def initial_prototypes(count: int, dim: int, train: bool) -> nn.Parameter:
+    """Prototypes (count, dim), uniform in a cube."""
+    bound = dim**-0.5
+    return nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound), requires_grad=train)
+
+
+def groups_without_decay_of_prototypes(method: nn.Module) -> list[dict[str, Any]]:
+    """The default groups, but for `prototypes`: only their direction counts, so decay would just raise their rate."""
+    matrices, vectors = decay_groups((key, p) for key, p in method.named_parameters() if key != "prototypes")
+    vectors["params"] += [p for key, p in method.named_parameters() if key == "prototypes" and p.requires_grad]
+    return [matrices, vectors]
+
+
+def masked_anchors(
+    student: Projected[nn.Sequential], batch: Batch, mask_ratio: float, mask_local_views: bool, progress: Progress
+) -> Tensor:
+    """Embeddings (A, B, D) of all views but the first, which is the target; crops of one size share a forward pass."""
+    target = batch.global_views[0].image
+    batch_size, generator = len(target), step_generator(progress, target.device)
+
+    def embed(crops: Tensor, ratio: float) -> Tensor:  # (V * B, 3, H, W) -> (V * B, D)
+        if ratio == 0:
+            return student(crops)
+        num_patches = student.encoder.num_patches(*crops.shape[-2:])
+        keep = kept_patches(batch_size, len(crops) // batch_size, num_patches, ratio, generator)
+        # pooled as evaluation pools it
+        return student.head(student.encoder.model.forward_head(student.encoder.tokens(crops, keep=keep)))
+
+    large = [embed(same, mask_ratio) for same in by_size([view.image for view in batch.global_views[1:]])]
+    local_ratio = mask_ratio if mask_local_views else 0.0
+    small = [embed(same, local_ratio) for same in by_size([view.image for view in batch.local_views])]
+    return torch.cat(large + small).unflatten(0, (-1, batch_size))
+
+
+def kept_patches(batch_size: int, views: int, num_patches: int, ratio: float, generator: torch.Generator) -> Tensor:
+    """Indices (views * B, K) of the patches that stay, drawn anew for each view of each image of the global batch."""
+    visible = int(round(num_patches * (1 - ratio), 6))
+    if visible == 0:
+        raise ValueError(f"a mask needs visible patches, but {ratio=} leaves none of {num_patches}")
+    shape = (world_size() * batch_size, views, num_patches)
+    noise = own_rows(torch.rand(shape, generator=generator, device=generator.device))  # (B, V, N)
+    return noise.argsort(dim=2)[:, :, :visible].transpose(0, 1).flatten(0, 1)
+
+
+def cosines(z: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosines (..., K) of z (..., D) and prototypes (K, D)."""
+    with torch.autocast(z.device.type, enabled=False):
+        return F.linear(F.normalize(z.float(), dim=-1), F.normalize(prototypes.float(), dim=1))
+
+
+@torch.no_grad()
+def sharpen(logits: Tensor, sharpening: float, sinkhorn_iterations: int) -> Tensor:
+    """Targets (B, K): p^(1 / sharpening) of p = softmax(logits), normalised and then balanced over all ranks' rows."""
+    log_target = (logits / sharpening).log_softmax(dim=1)
+    return sinkhorn(log_target, 1.0, sinkhorn_iterations) if sinkhorn_iterations else log_target.exp()
+
+
+def anchor_loss(log_p: Tensor, target: Tensor) -> Tensor:
+    """First term of eq. 1, mean over anchors of -sum_k t log p; log_p: (A, B, K), target: (B, K)."""
+    return -(target * log_p).sum(dim=2).mean()
+
+
+def mean_entropy_regularizer(log_p: Tensor) -> Tensor:
+    """Second term of eq. 1, log K less the entropy of the mean prediction of all anchors of all ranks: (A, B, K)."""
+    mean = mean_over_ranks(log_p.exp().mean(dim=(0, 1)))  # (K,)
+    return math.log(len(mean)) + (mean * mean.log()).sum()
