@@ -188,7 +188,8 @@ def _gigabytes(setting: Setting) -> float | None:
 
 
 def _throughput(setting: Setting) -> float | None:
-    rate = spread([trial.pretrain.images_per_second for trial in setting.trials if trial.pretrain])
+    """None for what is not trained."""
+    rate = spread([t.pretrain.images_per_second for t in setting.trials if t.pretrain and t.pretrain.epochs])
     return rate.mean if rate else None
 
 

@@ -179,6 +179,5 @@ def environment_table(result: SweepResult) -> Table:
         several = len(counts) > 1
         texts = [f"{value} ({plural(count, 'trial')})" if several else value for value, count in sorted(counts.items())]
         rows.append([key, Cell("; ".join(texts), code=True)])
-    rows.append(["ssl-sweep", Cell(result.version, code=True)])
-    rows.append(["written", Cell(result.created, code=True)])
+    rows.append(["written", Cell(f"{result.created} by ssl-sweep {result.version}", code=True)])
     return plain_table("Environment", ["", ""], rows)
