@@ -100,8 +100,18 @@ def _rows(path: Path, classes: tuple[str, ...]) -> Rows:
 
 def _unpack(archive: Path, scratch: Path) -> None:
     """Unpack a tar archive. Raises DataError where it is damaged or a member would land outside of `scratch`."""
+    root = scratch.resolve()
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")  # refuses absolute paths, `..`, links out, devices
+            members = tar.getmembers()
+            for member in members:  # checked here: Python before 3.11.4 has no filter that would do it
+                inside = (root / member.name).resolve().is_relative_to(root)
+                if not inside or not (member.isfile() or member.isdir()):
+                    raise DataError(f"{archive} cannot be unpacked: its member '{member.name}' {_REFUSED}")
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(scratch, members)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{archive} cannot be unpacked: {error}") from error
+
+
+_REFUSED = "would lie outside, or is neither a file nor a folder"

@@ -43,9 +43,10 @@ class Board:
 
     # -- searchers --
 
-    def put(self, job: Job, tag: str) -> None:
+    def put(self, job: Job, tag: str | None = None) -> None:
         """Add a trial that waits for a gang; `tag` is what Tune calls it. One that is there already stays as it is."""
-        self.tags[tag] = job.trial_id
+        if tag is not None:
+            self.tags[tag] = job.trial_id
         if job.trial_id in self.entries:
             return
         self.entries[job.trial_id] = _Entry(job)

@@ -108,6 +108,8 @@ class Engine:
 
     def run(self, jobs: list[Job], metric: str | None = None, scheduler: Any = None) -> None:
         """Carry the jobs; returns when all have ended, by themselves, by the scheduler or by the user."""
+        for job in jobs:  # by us, and not by their followers: gangs then take them in this order
+            ray.get(self.board.put.remote(job))
         space = {"job": tune.grid_search([tuple(job) for job in jobs])}
         self._tune(space, len(jobs), metric, scheduler=scheduler)
 

@@ -220,11 +220,21 @@ def test_damaged_images_are_named_and_counted(tmp_path, sizes):
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_archives_that_reach_outside_are_refused(tmp_path):
+def linked(target: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo("train/link")
+    member.type, member.linkname = tarfile.SYMTYPE, target
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [tarfile.TarInfo("../escaped.JPEG"), tarfile.TarInfo("/tmp/escaped.JPEG"), linked("../.."), linked("/etc")],
+    ids=lambda member: f"{member.name} {member.linkname}",
+)
+def test_archives_that_reach_outside_are_refused(member, tmp_path):
     with tarfile.open(tmp_path / "bad.tgz", "w:gz") as tar:
-        member = tarfile.TarInfo("../escaped.JPEG")
         tar.addfile(member, io.BytesIO())
-    with pytest.raises(DataError, match="cannot be unpacked"):
+    with pytest.raises(DataError, match="cannot be unpacked: its member"):
         prepare(DatasetConfig(name="imagenette", path=str(tmp_path / "bad.tgz")), tmp_path / "store")
     assert not list(tmp_path.rglob("escaped.JPEG"))
 
