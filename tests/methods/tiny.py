@@ -9,7 +9,8 @@ from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder, is_vit
 from torch import Tensor
 
-IMAGE_SIZE, LOCAL_SIZE = 32, 24  # at 16, oneDNN's bfloat16 gradient of the last strided convolution (of one pixel) is garbage
+IMAGE_SIZE = 32
+LOCAL_SIZE = 24  # at 16, oneDNN's bfloat16 gradient of the last strided convolution, of one pixel, is garbage
 DATA = TrainingSet(num_samples=40, num_classes=5)
 VIT = BackboneConfig(
     name="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
@@ -65,8 +66,9 @@ def tiny_batch(method: Method[Any], batch_size: int = 4, seed: int = 0, dtype: t
 
     return Batch(
         [view(IMAGE_SIZE) for one in views.global_views for _ in range(one.count)],
-IMAGE_SIZE, LOCAL_SIZE = 32, 24  # at 16, oneDNN's bfloat16 gradient of the last strided convolution (of one pixel) is garbage
-DATA = TrainingSet(num_samples=40, num_classes=5)
+        [view(LOCAL_SIZE) for one in views.local_views for _ in range(min(2, one.count))],
+        torch.randint(DATA.num_classes, (batch_size,), generator=generator),
+        torch.randperm(DATA.num_samples, generator=generator)[:batch_size],
     )
 
 
