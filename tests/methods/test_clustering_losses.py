@@ -271,7 +271,7 @@ def test_msn_draws_new_patches_for_each_view_and_image() -> None:
         kept_patches(1, 1, 4, 0.9, step_generator(progress(0), CPU))
 
 
-@pytest.mark.parametrize(("mask_local_views", "lengths"), [(False, [13]), (True, [13, 3])])
+@pytest.mark.parametrize(("mask_local_views", "lengths"), [(False, [13]), (True, [13, 7])])
 def test_msn_masks_anchors_alone(mask_local_views: bool, lengths: list[int]) -> None:
     method: Any = tiny_method("msn", mask_local_views=mask_local_views)
     kept: list[int] = []

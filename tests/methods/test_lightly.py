@@ -19,9 +19,8 @@ from ssl_sweep.methods.simclr import nt_xent
 from ssl_sweep.methods.swav import swav_loss
 from torch import Tensor
 
-pytest.importorskip("lightly", reason="needs the extra 'peers'")
+theirs: Any = pytest.importorskip("lightly.loss", reason="needs the extra 'peers'")
 pytestmark = pytest.mark.filterwarnings("ignore:To c:UserWarning")  # its own, of PMSN
-from lightly import loss as theirs
 
 BATCH, DIM = 12, 16
 
