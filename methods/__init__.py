@@ -6,7 +6,14 @@ Importing this package does not import torch: a sweep file is checked with the c
 from .catalog import build_method, load_config_class, load_method_class
 from .config import MethodConfig
 
-METHODS = ("random", "supervised", "simclr", "byol", "dino", "swav", "deepclusterv2", "smog", "msn", "pmsn", "mae")
+METHODS = (
+    "random", "supervised",
+    "simclr", "dcl", "dclw", "supcon", "moco", "mocov3", "nnclr", "ressl",
+    "byol", "simsiam", "fastsiam", "dino",
+    "barlow_twins", "vicreg", "tico",
+    "swav", "deepclusterv2", "smog", "msn", "pmsn",
+    "mae",
+)  # fmt: skip
 """Every method by name; `simclr` is the file `simclr.py`, with `SimCLRConfig` and the method in it."""
 
 __all__ = ["METHODS", "MethodConfig", "build_method", "load_config_class", "load_method_class"]

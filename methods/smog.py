@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ScheduleConfig, ViewsConfig
@@ -57,8 +57,8 @@ class SMoG(Method[SMoGConfig]):
 
     def __init__(self, config: SMoGConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
-        head = mlp(encoder.dim, config.hidden_dim, config.output_dim, last_norm=True)
-        head[-1] = nn.BatchNorm1d(config.output_dim, affine=False)  # groups and predictor have their own scale
+        # the last norm is plain: groups and predictor have their own scale
+        head = mlp(encoder.dim, config.hidden_dim, config.output_dim, last_norm=True, last_affine=False)
         self.student = Projected(encoder, head)
         self.predictor = mlp(config.output_dim, config.hidden_dim, config.output_dim)
         self.teacher = Teacher(self.student)

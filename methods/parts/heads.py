@@ -13,11 +13,16 @@ HeadT = TypeVar("HeadT", bound=nn.Module)
 
 
 def mlp(
-    *widths: int, norm: bool = True, last_norm: bool = False, activation: type[nn.Module] = nn.ReLU
+    *widths: int,
+    norm: bool = True,
+    last_norm: bool = False,
+    last_affine: bool = True,
+    activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """Linear layers of these widths with batch norm and activation between them, and batch norm after the last.
+    """Linear layers of these widths with batch norm and activation between them.
 
-    A layer has no bias exactly where a norm follows, whose own bias would cancel it.
+    With `last_norm` a batch norm follows the last layer too, with scale and shift where `last_affine` says so. A layer has
+    no bias exactly where a norm follows, whose own bias would cancel it.
     """
     layers: list[nn.Module] = []
     last = len(widths) - 2
@@ -25,7 +30,7 @@ def mlp(
         has_norm = norm if i < last else last_norm
         layers.append(nn.Linear(width_in, width_out, bias=not has_norm))
         if has_norm:
-            layers.append(nn.BatchNorm1d(width_out))
+            layers.append(nn.BatchNorm1d(width_out, affine=i < last or last_affine))
         if i < last:
             layers.append(activation())
     return nn.Sequential(*layers)

@@ -3,20 +3,17 @@
 import torch
 from torch import Tensor
 
-from .collectives import gather, mean_over_ranks, world_size
+from .collectives import gather
 
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, temperature: float, iterations: int) -> Tensor:
     """Codes (B, K) of this rank's scores (B, K); each row sums to 1 (SwAV, arXiv:2006.09882, eq. 3).
 
-    Prototypes share the rows of all ranks. Scores are taken less their largest, which changes no code and keeps the
-    exponential finite.
+    Prototypes share the rows of all ranks. Computed with logarithms: no score is too small or too large.
     """
-    scores = scores.float() / temperature
-    codes = (scores - gather(scores.max()[None]).max()).exp()
+    log_codes = scores.float() / temperature
     for _ in range(iterations):
-        shares = mean_over_ranks(codes.sum(dim=0)) * world_size()  # (K,)
-        codes = codes / shares.clamp(min=torch.finfo(codes.dtype).tiny)
-        codes = codes / codes.sum(dim=1, keepdim=True)
-    return codes
+        shares = gather(log_codes.logsumexp(dim=0, keepdim=True)).logsumexp(dim=0)  # (K,)
+        log_codes = (log_codes - shares).log_softmax(dim=1)
+    return log_codes.exp()

@@ -131,3 +131,9 @@ def test_every_rank_has_the_same_centroids(ranks: Ranks) -> None:
     first, second = ranks.run(centroids_of, rows)
     assert torch.equal(first, second)
     torch.testing.assert_close(first, spherical_kmeans(rows, 3, 4, seeded()))
+
+
+def test_sinkhorn_of_scores_far_apart() -> None:
+    codes = sinkhorn(torch.tensor([[0.0, -400.0], [-900.0, -1000.0], [3.0, 500.0]]), 1.0, 3)
+    assert codes.isfinite().all()
+    torch.testing.assert_close(codes.sum(dim=1), torch.ones(3))

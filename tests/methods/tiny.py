@@ -20,6 +20,18 @@ CIFAR = BackboneConfig(name="resnet18-cifar")
 
 SMALL: dict[str, dict[str, Any]] = {
     "simclr": {"hidden_dim": 32, "output_dim": 16},
+    "dcl": {"hidden_dim": 32, "output_dim": 16},
+    "dclw": {"hidden_dim": 32, "output_dim": 16},
+    "supcon": {"hidden_dim": 32, "output_dim": 16},
+    "moco": {"hidden_dim": 32, "output_dim": 16, "queue_size": 20},
+    "mocov3": {"hidden_dim": 32, "output_dim": 16},
+    "nnclr": {"hidden_dim": 32, "output_dim": 16, "predictor_dim": 24, "queue_size": 20, "temperature": 0.5},
+    "ressl": {"hidden_dim": 32, "output_dim": 16, "queue_size": 20},
+    "simsiam": {"hidden_dim": 32, "output_dim": 32, "predictor_dim": 16},
+    "fastsiam": {"hidden_dim": 32, "output_dim": 32, "predictor_dim": 16},
+    "barlow_twins": {"hidden_dim": 32, "output_dim": 32},
+    "vicreg": {"hidden_dim": 32, "output_dim": 32},
+    "tico": {"hidden_dim": 32, "output_dim": 16},
     "byol": {"hidden_dim": 32, "output_dim": 16},
     "dino": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64, "freeze_last_layer_epochs": 1},
     "swav": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12, "queue_size": 128, "queue_start_epoch": 1},

@@ -1,0 +1,84 @@
+"""MoCo v2: Improved Baselines with Momentum Contrastive Learning (arXiv:2003.04297)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ViewsConfig
+from .encoder import Encoder
+from .parts.heads import Projected, mlp
+from .parts.queue import Queue
+from .parts.teacher import Teacher
+from .view_presets import moco_views
+
+
+class MoCoConfig(MethodConfig):
+    title = "MoCo v2"
+    paper = "Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297"
+    family = "contrastive"
+    num_global_views = 2
+    pretrain = PretrainConfig(
+        optimizer=OptimizerConfig(name="sgd", lr=0.03, weight_decay=1e-4, exclude_norm_and_bias=False)
+    )
+
+    name: Literal["moco"] = "moco"
+    hidden_dim: PositiveInt | None = Field(default=None, description="width of the head; unset: the encoder's")
+    output_dim: PositiveInt = 128
+    queue_size: PositiveInt = 65536
+    temperature: PositiveFloat = 0.2
+    momentum: Probability = Field(default=0.999, description="of the teacher")
+    symmetric: bool = Field(default=False, description="each view is the query once, as in Lightly's small benchmarks")
+    push_between: bool = Field(
+        default=False,
+        description="of two directions, the first's keys are negatives of the second: Lightly's small benchmarks",
+    )
+    views: ViewsConfig = moco_views()
+
+
+class MoCo(Method[MoCoConfig]):
+    """The paper shuffles images between GPUs, whose own batch norms would else give the positive away.
+
+    Batch norm over all ranks has no such statistics to tell apart, so nothing is shuffled here.
+    """
+
+    def __init__(self, config: MoCoConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
+        head = mlp(encoder.dim, config.hidden_dim or encoder.dim, config.output_dim, norm=False)
+        self.student = Projected(encoder, head)
+        self.teacher = Teacher(self.student)
+        self.queue = Queue(config.queue_size, config.output_dim)
+
+    @property
+    def backbone(self) -> Encoder:
+        return self.student.encoder
+
+    def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
+        first, second = (view.image for view in batch.global_views)
+        directions = [(first, second), (second, first)] if self.config.symmetric else [(first, second)]
+        queries = [F.normalize(self.student(query).float(), dim=1) for query, _ in directions]  # each (B, D)
+        keys = [F.normalize(self.teacher(key).float(), dim=1) for _, key in directions]
+        losses: list[Tensor] = []
+        for query, key in zip(queries, keys, strict=True):
+            negatives = self.queue.rows.float().clone()  # the gradient needs them as they are now
+            losses.append(moco_loss(query, key, negatives, self.config.temperature))
+            if self.config.push_between:
+                self.queue.push(key)
+        if not self.config.push_between:
+            for key in keys:
+                self.queue.push(key)
+        return StepOutput(torch.stack(losses).mean(), {})
+
+    def after_optimizer_step(self, progress: Progress) -> None:
+        self.teacher.update(self.student, self.config.momentum)
+
+
+def moco_loss(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """InfoNCE (MoCo, arXiv:1911.05722, eq. 1); query, key: (B, D), negatives: (K, D), all of length 1."""
+    with torch.autocast(query.device.type, enabled=False):
+        positive = (query * key).sum(dim=1, keepdim=True)  # (B, 1)
+        logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature  # (B, 1 + K)
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64))
