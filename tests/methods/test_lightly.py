@@ -8,15 +8,24 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from ranks import Ranks
+from ssl_sweep.methods.barlow_twins import barlow_loss
 from ssl_sweep.methods.byol import byol_loss
+from ssl_sweep.methods.dcl import dcl_loss
+from ssl_sweep.methods.dclw import positive_weights
 from ssl_sweep.methods.dino import dino_loss
+from ssl_sweep.methods.fastsiam import fastsiam_loss
+from ssl_sweep.methods.moco import moco_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, mean_entropy_regularizer, sharpen
-from ssl_sweep.methods.parts.collectives import mean_over_ranks, rank, world_size
+from ssl_sweep.methods.parts.collectives import gather, mean_over_ranks, rank, world_size
 from ssl_sweep.methods.parts.sinkhorn import sinkhorn
 from ssl_sweep.methods.pmsn import power_law, prior_divergence
 from ssl_sweep.methods.simclr import nt_xent
+from ssl_sweep.methods.simsiam import simsiam_loss
 from ssl_sweep.methods.swav import swav_loss
+from ssl_sweep.methods.tico import second_moment, tico_loss
+from ssl_sweep.methods.vicreg import covariance_term, invariance_term, variance_term
 from torch import Tensor
 
 theirs: Any = pytest.importorskip("lightly.loss", reason="needs the extra 'peers'")
@@ -61,6 +70,60 @@ def byol() -> Pair:
     return Pair(0.5 * byol_loss([p1, p2], [z1.detach(), z2.detach()]), other, [p1, p2])
 
 
+def dcl() -> Pair:
+    a, b = rows(0, DIM), rows(1, DIM)
+    return Pair(dcl_loss(a, b, 0.2), theirs.DCLLoss(0.2, gather_distributed=distributed())(a, b), [a, b])
+
+
+def dclw() -> Pair:
+    a, b = rows(0, DIM), rows(1, DIM)
+    ours = dcl_loss(a, b, 0.2, weights=positive_weights(a, b, 0.5))
+    return Pair(ours, theirs.DCLWLoss(0.2, 0.5, gather_distributed=distributed())(a, b), [a, b])
+
+
+def moco() -> Pair:
+    query, key, queue = rows(0, DIM), rows(1, DIM).detach(), F.normalize(same(2, 40, DIM), dim=1)
+    loss = theirs.NTXentLoss(0.2, memory_bank_size=(40, DIM))
+    loss.memory_bank.bank = queue.clone()
+    loss.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.long)
+    ours = moco_loss(F.normalize(query, dim=1), F.normalize(key, dim=1), queue, 0.2)
+    return Pair(ours, loss(query, key), [query])
+
+
+def simsiam() -> Pair:
+    p1, p2, z1, z2 = (rows(seed, DIM) for seed in range(4))
+    cosine = theirs.NegativeCosineSimilarity()
+    other = 0.5 * (cosine(p1, z2.detach()) + cosine(p2, z1.detach()))
+    return Pair(simsiam_loss([p1, p2], [z1, z2]), other, [p1, p2])
+
+
+def fastsiam() -> Pair:
+    p, z = [rows(seed, DIM) for seed in range(4)], [rows(seed, DIM).detach() for seed in range(4, 8)]
+    cosine = theirs.NegativeCosineSimilarity()
+    targets = [torch.stack([z[u] for u in range(4) if u != v]).mean(dim=0) for v in range(4)]
+    other = torch.stack([cosine(p[v], targets[v]) for v in range(4)]).mean()
+    return Pair(fastsiam_loss(torch.stack(p), torch.stack(z)), other, p)
+
+
+def barlow_twins() -> Pair:
+    a, b = rows(0, DIM), rows(1, DIM)
+    return Pair(barlow_loss(a, b, 0.01), theirs.BarlowTwinsLoss(0.01, gather_distributed=distributed())(a, b), [a, b])
+
+
+def vicreg() -> Pair:
+    a, b = rows(0, DIM), rows(1, DIM)
+    x, y = gather(a), gather(b)
+    ours = 25 * invariance_term(x, y) + 25 * variance_term(x, y) + covariance_term(x) + covariance_term(y)
+    return Pair(ours, theirs.VICRegLoss(25, 25, 1, gather_distributed=distributed())(a, b), [a, b])
+
+
+def tico() -> Pair:
+    a, b = rows(0, DIM), rows(1, DIM).detach()
+    z, target = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    ours = tico_loss(z, target, 0.1 * second_moment(z.detach()), 8.0)
+    return Pair(ours, theirs.TiCoLoss(0.9, 8.0, gather_distributed=distributed())(a, b), [a])
+
+
 def dino() -> Pair:
     scores, targets = [rows(seed, 20) for seed in range(4)], [rows(seed, 20).detach() for seed in (4, 5)]
     loss = theirs.DINOLoss(20, student_temp=0.1)
@@ -96,8 +159,11 @@ def _siamese(regularizer: Callable[[Tensor], Tensor], loss: Any) -> Pair:
     return Pair(ours, loss(torch.cat(anchors), targets.repeat(3, 1), prototypes, 0.25), anchors)
 
 
-LOSSES = {function.__name__: function for function in (simclr, byol, dino, swav, msn, pmsn)}
-LOCAL_THERE = {"msn", "pmsn"}
+FUNCTIONS = (
+    simclr, dcl, dclw, moco, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, tico, swav, msn, pmsn,
+)  # fmt: skip
+LOSSES = {function.__name__: function for function in FUNCTIONS}
+LOCAL_THERE = {"barlow_twins", "dclw", "msn", "pmsn"}
 """What Lightly takes over one rank and we over all, as the papers' batches are; docs/methods.md."""
 
 
