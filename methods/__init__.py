@@ -10,7 +10,7 @@ METHODS = (
     "random", "supervised",
     "simclr", "dcl", "dclw", "supcon", "moco", "mocov3", "nnclr", "ressl",
     "byol", "simsiam", "fastsiam", "dino",
-    "barlow_twins", "vicreg", "tico",
+    "barlow_twins", "vicreg", "vicregl", "tico", "wmse", "mmcr",
     "swav", "deepclusterv2", "smog", "msn", "pmsn",
     "mae",
 )  # fmt: skip

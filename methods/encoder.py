@@ -57,10 +57,16 @@ class Encoder(nn.Module):
 
     def feature_map(self, image: Tensor) -> Tensor:
         """Unpooled features (B, D, h, w)."""
+        return self.pooled_and_map(image)[1]
+
+    def pooled_and_map(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features (B, dim), as `forward` has them, and unpooled ones (B, D, h, w), of one pass."""
         if self.patch_size is None:
-            return self.model.forward_features(image)
-        patches = self.tokens(image)[:, self.num_prefix_tokens :]  # (B, h * w, D)
-        return patches.transpose(1, 2).unflatten(2, self.grid(*image.shape[-2:]))
+            feature_map = self.model.forward_features(image)
+            return self.model.forward_head(feature_map), feature_map
+        tokens = self.tokens(image)
+        patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)  # (B, D, h * w)
+        return self.model.forward_head(tokens), patches.unflatten(2, self.grid(*image.shape[-2:]))
 
     @property
     def num_prefix_tokens(self) -> int:

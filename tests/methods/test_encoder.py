@@ -50,6 +50,7 @@ def test_other_image_sizes(config: BackboneConfig, size: int) -> None:
     assert encoder(images(size)).shape == (3, encoder.dim)
     feature_map = encoder.feature_map(images(size))
     assert feature_map.ndim == 4 and feature_map.shape[0] == 3
+    torch.testing.assert_close(encoder.pooled_and_map(images(size))[0], encoder(images(size)))
     if encoder.patch_size is not None:
         assert feature_map.shape[2:] == encoder.grid(size, size)
         assert encoder.num_patches(size, size) == (size // 8) ** 2

@@ -31,6 +31,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "fastsiam": {"hidden_dim": 32, "output_dim": 32, "predictor_dim": 16},
     "barlow_twins": {"hidden_dim": 32, "output_dim": 32},
     "vicreg": {"hidden_dim": 32, "output_dim": 32},
+    "vicregl": {"hidden_dim": 32, "output_dim": 32, "local_dim": 8, "matches": 3},
+    "wmse": {"hidden_dim": 16, "output_dim": 2, "whitening_size": 4},
+    "mmcr": {"hidden_dim": 32, "output_dim": 8},
     "tico": {"hidden_dim": 32, "output_dim": 16},
     "byol": {"hidden_dim": 32, "output_dim": 16},
     "dino": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64, "freeze_last_layer_epochs": 1},
@@ -74,7 +77,7 @@ def tiny_batch(method: Method[Any], batch_size: int = 4, seed: int = 0, dtype: t
 
     def view(size: int) -> View:
         image = torch.randn(batch_size, 3, size, size, generator=generator).to(dtype)
-        return View(image, torch.rand(batch_size, 4))
+        return View(image, torch.rand(batch_size, 4, generator=generator).to(dtype))
 
     return Batch(
         [view(IMAGE_SIZE) for one in views.global_views for _ in range(one.count)],

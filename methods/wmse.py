@@ -1,0 +1,88 @@
+"""W-MSE: Whitening for Self-Supervised Representation Learning (arXiv:2007.06346)."""
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewConfig, ViewsConfig
+from .encoder import Encoder
+from .parts.collectives import gather
+from .parts.heads import Projected, mlp
+from .parts.masks import step_generator
+from .view_presets import MOCO_JITTER
+
+
+class WMSEConfig(MethodConfig):
+    title = "W-MSE"
+    paper = "Whitening for Self-Supervised Representation Learning, arXiv:2007.06346"
+    family = "redundancy reduction"
+    num_global_views = None
+    pretrain = PretrainConfig(
+        optimizer=OptimizerConfig(name="adam", lr=1e-3, lr_scaling="none", weight_decay=1e-6),
+        schedule=ScheduleConfig(warmup_epochs=2),
+    )
+
+    name: Literal["wmse"] = "wmse"
+    hidden_dim: PositiveInt = 1024
+    output_dim: PositiveInt = 64
+    whitening_size: PositiveInt = Field(default=128, description="images that are whitened together")
+    whitening_iterations: PositiveInt = Field(default=1, description="partitions of a batch into such groups")
+    shrinkage: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="share of the identity in each covariance, against one that cannot be inverted"
+    )
+    views: ViewsConfig = ViewsConfig(
+        global_views=(ViewConfig(count=2, scale=(0.2, 1.0), jitter=MOCO_JITTER, grayscale=0.1, blur=None),)
+    )
+
+    @model_validator(mode="after")
+    def groups_fill_the_width(self) -> "WMSEConfig":
+        if self.whitening_size <= self.output_dim and not self.shrinkage:
+            raise ValueError(
+                f"{self.output_dim} features need more images to be whitened, but got {self.whitening_size=};"
+                " set a smaller `output_dim` or some `shrinkage`"
+            )
+        return self
+
+
+class WMSE(Method[WMSEConfig]):
+    def __init__(self, config: WMSEConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
+        self.model = Projected(encoder, mlp(encoder.dim, config.hidden_dim, config.output_dim))
+
+    @property
+    def backbone(self) -> Encoder:
+        return self.model.encoder
+
+    def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
+        config = self.config
+        z = torch.stack([gather(self.model(view.image).float()) for view in batch.global_views])  # (V, W * B, D)
+        generator = step_generator(progress, z.device)
+        losses: list[Tensor] = []
+        for _ in range(config.whitening_iterations):
+            # every rank whitens all groups, which it draws alike
+            order = torch.randperm(z.shape[1], generator=generator, device=z.device)
+            groups = z[:, order].split(config.whitening_size, dim=1)
+            whole = [group for group in groups if group.shape[1] == groups[0].shape[1]]
+            losses += [wmse_loss(torch.stack([whiten(view, config.shrinkage) for view in group])) for group in whole]
+        return StepOutput(torch.stack(losses).mean(), {})
+
+
+def whiten(z: Tensor, shrinkage: float) -> Tensor:
+    """z (N, D) with mean 0 and identity covariance, by the inverse Cholesky factor (eq. 6 and sec. 3.1)."""
+    centred = z - z.mean(dim=0)
+    with torch.autocast(z.device.type, enabled=False):
+        covariance = centred.T @ centred / (len(z) - 1)
+        identity = torch.eye(z.shape[1], device=z.device, dtype=z.dtype)
+        factor = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * identity)
+        return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+
+
+def wmse_loss(z: Tensor) -> Tensor:
+    """Eq. 1 with normalised embeddings, mean over pairs of views of 2 - 2 cos; z: (V, N, D), whitened."""
+    unit = F.normalize(z, dim=2)
+    pairs = [(u, v) for u in range(len(unit)) for v in range(u)]
+    return torch.stack([2 - 2 * (unit[u] * unit[v]).sum(dim=1).mean() for u, v in pairs]).mean()
