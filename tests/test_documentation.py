@@ -11,6 +11,7 @@ from ssl_sweep.methods import METHODS
 from ssl_sweep.orchestrator.cli import main
 from ssl_sweep.orchestrator.expand import expand
 from ssl_sweep.orchestrator.load import load_spec
+from ssl_sweep.orchestrator.method_table import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -51,6 +52,10 @@ def test_the_readme_lists_what_there_is() -> None:
     assert [name for name in METHODS if f"| `{name}` |" not in text] == []
     assert [name for name in main.commands if f"ssl-sweep {name}" not in text] == []
     assert set(DATASETS) >= {"digits", "cifar10", "imagenette", "folder", "parquet"}
+
+
+def test_the_table_of_methods_is_the_code_s() -> None:
+    assert markdown_table() in (ROOT / "docs/methods.md").read_text()
 
 
 def test_the_packages_are_the_folders() -> None:
