@@ -12,7 +12,7 @@ METHODS = (
     "byol", "simsiam", "fastsiam", "dino",
     "barlow_twins", "vicreg", "vicregl", "tico", "wmse", "mmcr",
     "swav", "deepclusterv2", "smog", "msn", "pmsn",
-    "mae",
+    "mae", "simmim", "ibot", "lejepa",
 )  # fmt: skip
 """Every method by name; `simclr` is the file `simclr.py`, with `SimCLRConfig` and the method in it."""
 

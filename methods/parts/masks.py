@@ -1,5 +1,7 @@
 """Random draws of methods: on the device, and the same whatever the number of ranks."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -36,3 +38,68 @@ def random_patches(
     keep = noise.argsort(dim=1)[:, :visible]  # (B, K)
     masked = torch.ones_like(noise, dtype=torch.bool).scatter_(1, keep, False)
     return PatchMask(keep, masked)
+
+
+def unit_patches(
+    batch_size: int, grid: tuple[int, int], unit: int, ratio: float, progress: Progress, device: torch.device
+) -> Tensor:
+    """Mask (B, N) of a share `ratio` of the squares of `unit` x `unit` patches, uniformly at random (SimMIM, sec. 3.2)."""
+    rows, columns = (-(-side // unit) for side in grid)
+    masked = random_patches(batch_size, rows * columns, ratio, progress, device).masked.view(-1, rows, columns)
+    patches = masked.repeat_interleave(unit, dim=1).repeat_interleave(unit, dim=2)
+    return patches[:, : grid[0], : grid[1]].flatten(1)
+
+
+BLOCK_TRIES = 40
+BLOCK_ASPECT = 0.3
+"""Blocks are up to 1 / this times as high as wide, and as wide as high."""
+
+
+def block_patches(
+    batch_size: int,
+    views: int,
+    grid: tuple[int, int],
+    share: float,
+    ratios: tuple[float, float],
+    progress: Progress,
+    device: torch.device,
+) -> Tensor:
+    """Block-wise masks (V, B, N) as iBOT's (arXiv:2111.07832, app. E): of a `share` of all images, the others are whole.
+
+    The masked images have shares of patches from equal strata of `ratios`, in random order, filled block by block as far as
+    blocks fit. Drawn for the images of all ranks and views together.
+    """
+    count = world_size() * batch_size * views
+    generator = step_generator(progress, device)
+
+    def uniform() -> Tensor:
+        return torch.rand(count, generator=generator, device=device)
+
+    masked_images = int(count * share)
+    strata = (torch.arange(count, device=device) + uniform()) / max(1, masked_images)
+    wanted = ratios[0] + (ratios[1] - ratios[0]) * strata
+    wanted = torch.where(torch.arange(count, device=device) < masked_images, wanted, 0.0)
+    budget = (wanted * grid[0] * grid[1]).round()[uniform().argsort()]  # patches, (count,)
+    mask = _filled(budget, grid, uniform)
+    return own_rows(mask.view(-1, views, grid[0] * grid[1])).transpose(0, 1)
+
+
+def _filled(budget: Tensor, grid: tuple[int, int], uniform: Callable[[], Tensor]) -> Tensor:
+    """Masks (n, N) with blocks of random area, shape and place, none of which exceeds what is left of the budget (n,)."""
+    device = budget.device
+    y, x = torch.arange(grid[0], device=device), torch.arange(grid[1], device=device)
+    mask = torch.zeros(len(budget), *grid, dtype=torch.bool, device=device)
+    least = max(1, (min(grid) // 3) ** 2)  # 16 patches of 14 x 14
+    for _ in range(BLOCK_TRIES):
+        left = budget - mask.sum(dim=(1, 2))
+        area = least + (left - least).clamp(min=0) * uniform()
+        aspect = (math.log(BLOCK_ASPECT) * (2 * uniform() - 1)).exp()
+        height = (area * aspect).sqrt().round().clamp(1, grid[0])
+        width = (area / aspect).sqrt().round().clamp(1, grid[1])
+        top, start = ((uniform() * (side - size + 1)).floor() for side, size in zip(grid, (height, width), strict=True))
+        rows = (y >= top[:, None]) & (y < (top + height)[:, None])  # (n, rows)
+        columns = (x >= start[:, None]) & (x < (start + width)[:, None])  # (n, columns)
+        grown = mask | (rows[:, :, None] & columns[:, None])
+        fits = grown.sum(dim=(1, 2)) <= budget
+        mask = torch.where(fits[:, None, None], grown, mask)
+    return mask.flatten(1)

@@ -49,6 +49,8 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "msn": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12},
     "pmsn": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12},
+    "ibot": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64},
+    "lejepa": {"hidden_dim": 32, "output_dim": 8, "directions": 32},
     "mae": {"decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
 }
 TRAINED = tuple(name for name in METHODS if load_config_class(name).trains)

@@ -1,0 +1,164 @@
+"""iBOT: Image BERT Pre-Training with Online Tokenizer (arXiv:2111.07832)."""
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, Range, ScheduleConfig, ViewsConfig
+from .dino import by_size, dino_loss
+from .encoder import Encoder
+from .parts.collectives import mean_over_ranks
+from .parts.heads import Projected, PrototypeHead
+from .parts.masks import block_patches
+from .parts.schedules import cosine, linear
+from .parts.teacher import Teacher
+from .view_presets import dino_views
+
+
+class IBOTConfig(MethodConfig):
+    title = "iBOT"
+    paper = "iBOT: Image BERT Pre-Training with Online Tokenizer, arXiv:2111.07832"
+    family = "masked"
+    needs_vit = True
+    num_global_views = None
+    uses_local_views = True
+    pretrain = PretrainConfig(
+        optimizer=OptimizerConfig(name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0),
+        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=2e-3),
+    )
+
+    name: Literal["ibot"] = "ibot"
+    hidden_dim: PositiveInt = 2048
+    bottleneck_dim: PositiveInt = 256
+    output_dim: PositiveInt = Field(default=8192, description="number of prototypes, of images and patches alike")
+    norm_last_layer: bool = Field(default=False, description="keep the prototypes at unit length")
+    freeze_last_layer_epochs: NonNegativeInt = 1
+    masked_images: Probability = Field(default=0.5, description="share of the images that are masked")
+    mask_ratio: Range = Field(default=(0.1, 0.5), description="share of a masked image's patches")
+    patch_weight: NonNegativeFloat = Field(default=1.0, description="of the loss of patches")
+    student_temperature: PositiveFloat = 0.1
+    teacher_temperature: PositiveFloat = Field(default=0.07, description="after the warm-up")
+    warmup_teacher_temperature: PositiveFloat = Field(default=0.04, description="at the first step")
+    warmup_teacher_epochs: NonNegativeFloat = 30
+    center_momentum: Probability = 0.9
+    momentum: Probability = Field(default=0.996, description="of the teacher at the first step")
+    final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
+    views: ViewsConfig = dino_views(global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), local_count=10)
+
+
+class IBOT(Method[IBOTConfig]):
+    center: Tensor  # (1, K), of images
+    patch_center: Tensor  # (1, K)
+
+    def __init__(self, config: IBOTConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
+        if encoder.patch_size is None:
+            raise ValueError("method 'ibot' needs a ViT: it hides patches")
+        head = PrototypeHead(
+            encoder.dim,
+            config.hidden_dim,
+            config.bottleneck_dim,
+            config.output_dim,
+            norm=False,
+            unit_prototypes=config.norm_last_layer,
+        )
+        self.student = Projected(encoder, head)
+        self.teacher = Teacher(self.student)
+        self.mask_token = nn.Parameter(torch.zeros(encoder.dim))
+        self.register_buffer("center", torch.zeros(1, config.output_dim))
+        self.register_buffer("patch_center", torch.zeros(1, config.output_dim))
+
+    @property
+    def backbone(self) -> Encoder:
+        """The teacher's, which the paper evaluates."""
+        return self.teacher.module.encoder
+
+    def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
+        images = torch.stack([view.image for view in batch.global_views])  # (U, B, 3, H, W)
+        masks = self._masks(images, progress)  # (U, B, N)
+        with torch.no_grad():
+            target = scored(self.teacher.module, images.flatten(0, 1), None, None, masks.flatten())
+        student = scored(self.student, images.flatten(0, 1), masks.flatten(0, 1), self.mask_token, masks.flatten())
+        small = [self.student(same) for same in by_size([view.image for view in batch.local_views])]
+        views, batch_size = images.shape[:2]
+        scores = torch.cat([student.image, *small]).float().unflatten(0, (-1, batch_size))  # (V, B, K)
+        targets = target.image.float().unflatten(0, (views, -1))  # (U, B, K)
+        temperature = self._teacher_temperature(progress)
+        temperatures = (self.config.student_temperature, temperature)
+        image_loss = dino_loss(scores, targets, self.center, *temperatures)
+        weights = patch_weights(masks)
+        patch_loss = masked_patch_loss(student.patches, target.patches, self.patch_center, weights, *temperatures)
+        self._move_centers(targets, target.patches, masks)
+        logs: dict[str, Tensor | float] = {"image_loss": image_loss.detach(), "patch_loss": patch_loss.detach()}
+        return StepOutput(image_loss + self.config.patch_weight * patch_loss, logs)
+
+    def before_optimizer_step(self, progress: Progress) -> None:
+        if progress.epoch < self.config.freeze_last_layer_epochs:
+            self.student.head.prototypes.grad = None
+            self.student.head.gains.grad = None
+
+    def after_optimizer_step(self, progress: Progress) -> None:
+        config = self.config
+        self.teacher.update(self.student, cosine(config.momentum, config.final_momentum, progress.fraction))
+
+    def _masks(self, images: Tensor, progress: Progress) -> Tensor:
+        views, batch_size = images.shape[:2]
+        grid = self.student.encoder.grid(*images.shape[-2:])
+        config = self.config
+        return block_patches(batch_size, views, grid, config.masked_images, config.mask_ratio, progress, images.device)
+
+    @torch.no_grad()
+    def _move_centers(self, targets: Tensor, patches: Tensor, masks: Tensor) -> None:
+        """c <- m c + (1 - m) mean of the teacher's scores of all ranks; of patches, over those that are masked."""
+        momentum = self.config.center_momentum
+        self.center.lerp_(mean_over_ranks(targets.mean(dim=(0, 1))).to(self.center.dtype), 1 - momentum)
+        count = mean_over_ranks(masks.sum().to(patches.dtype))
+        mean = mean_over_ranks(patches.sum(dim=0)) / count.clamp(min=1e-6)
+        moved = self.patch_center.lerp(mean.to(self.center.dtype), 1 - momentum)
+        self.patch_center.copy_(torch.where(count > 0, moved, self.patch_center))
+
+    def _teacher_temperature(self, progress: Progress) -> float:
+        warmup_steps = self.config.warmup_teacher_epochs * progress.steps_per_epoch
+        fraction = progress.step / warmup_steps if warmup_steps else 1.0
+        return linear(self.config.warmup_teacher_temperature, self.config.teacher_temperature, fraction)
+
+
+class Scored(NamedTuple):
+    image: Tensor  # (n, K)
+    patches: Tensor  # (M, K), of the chosen patches
+
+
+def scored(network: Any, images: Tensor, mask: Tensor | None, mask_token: Tensor | None, chosen: Tensor) -> Scored:
+    """Scores of images (n, 3, H, W) and of their `chosen` patches (n * N,), with patches under `mask` (n, N) hidden."""
+    encoder: Encoder = network.encoder
+    tokens = encoder.tokens(images, mask=mask, mask_token=mask_token)  # (n, prefix + N, D)
+    patches = tokens[:, encoder.num_prefix_tokens :].flatten(0, 1)[chosen]  # (M, D)
+    pooled = encoder.model.forward_head(tokens)  # (n, D), as evaluation pools it
+    scores = network.head(torch.cat([pooled, patches]))
+    return Scored(scores[: len(images)], scores[len(images) :].float())
+
+
+def patch_weights(masks: Tensor) -> Tensor:
+    """For each masked patch of masks (U, B, N), in their order: 1 / (masked patches of its image x images)."""
+    counts = masks.sum(dim=2, keepdim=True).clamp(min=1)  # (U, B, 1)
+    return (1 / (counts * masks.shape[0] * masks.shape[1])).expand_as(masks)[masks]
+
+
+def masked_patch_loss(
+    scores: Tensor,
+    targets: Tensor,
+    center: Tensor,
+    weights: Tensor,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
+    """Eq. 2, weighted sum of the cross-entropies of softmax((t - c) / T_t) and softmax(s / T_s).
+
+    scores, targets: (M, K), of the masked patches; weights: (M,); center: (1, K).
+    """
+    p = ((targets.float() - center) / teacher_temperature).softmax(dim=1)
+    log_q = (scores.float() / student_temperature).log_softmax(dim=1)
+    return -((p * log_q).sum(dim=1) * weights).sum()

@@ -1,0 +1,92 @@
+"""LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics (arXiv:2511.08544)."""
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from .base import Batch, Method, Progress, StepOutput, TrainingSet
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewsConfig
+from .dino import by_size
+from .encoder import Encoder
+from .parts.collectives import mean_over_ranks, world_size
+from .parts.heads import Projected, mlp
+from .parts.masks import step_generator
+from .view_presets import dino_views
+
+
+class LeJEPAConfig(MethodConfig):
+    title = "LeJEPA"
+    paper = "LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics, arXiv:2511.08544"
+    family = "redundancy reduction"
+    num_global_views = None
+    uses_local_views = True
+    pretrain = PretrainConfig(
+        optimizer=OptimizerConfig(
+            name="adamw", lr=5e-4, lr_scaling="none", weight_decay=0.05, exclude_norm_and_bias=False
+        ),
+        schedule=ScheduleConfig(warmup_epochs=1, final_lr_factor=1e-3),
+    )
+
+    name: Literal["lejepa"] = "lejepa"
+    hidden_dim: PositiveInt = 2048
+    output_dim: PositiveInt = 64
+    weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05, description="share of SIGReg in the loss; the paper's lambda"
+    )
+    directions: PositiveInt = Field(
+        default=1024, description="random ones in each step, along which features are looked at"
+    )
+    knots: PositiveInt = Field(default=17, description="points of the characteristic function")
+    largest_knot: PositiveFloat = 3.0
+    over: Literal["all", "local"] = Field(
+        default="all", description="views that both terms are over; local: Lightly's published run"
+    )
+    views: ViewsConfig = dino_views(global_scale=(0.3, 1.0), local_scale=(0.05, 0.3), local_count=6)
+
+
+class LeJEPA(Method[LeJEPAConfig]):
+    def __init__(self, config: LeJEPAConfig, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
+        self.model = Projected(encoder, mlp(encoder.dim, config.hidden_dim, config.hidden_dim, config.output_dim))
+
+    @property
+    def backbone(self) -> Encoder:
+        return self.model.encoder
+
+    def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
+        config = self.config
+        crops = [view.image for view in batch.global_views + batch.local_views]
+        features = torch.cat([self.model.encoder(same) for same in by_size(crops)])  # (V * B, dim)
+        z = self.model.head(features).float().unflatten(0, (len(crops), -1))  # (V, B, D)
+        centre = z[: len(batch.global_views)].mean(dim=0)  # (B, D)
+        chosen = z[len(batch.global_views) :] if config.over == "local" and batch.local_views else z
+        drawn = torch.randn(
+            config.output_dim, config.directions, generator=step_generator(progress, z.device), device=z.device
+        )
+        invariance = (chosen - centre).square().mean()
+        gaussian = sigreg(chosen, F.normalize(drawn, dim=0), config.knots, config.largest_knot)
+        loss = config.weight * gaussian + (1 - config.weight) * invariance
+        return StepOutput(loss, {"sigreg": gaussian.detach(), "invariance": invariance.detach()})
+
+
+def sigreg(z: Tensor, directions: Tensor, knots: int, largest_knot: float) -> Tensor:
+    """How far z (V, N, D) is from a standard normal along `directions` (D, M): the Epps-Pulley statistic (eq. 7).
+
+    Mean over views and directions of N times the weighted integral, by the trapezoid rule, of the squared difference of the
+    characteristic functions; that of z is over the samples of all ranks.
+    """
+    t = torch.linspace(0, largest_knot, knots, device=z.device)  # (K,)
+    weights = torch.full_like(t, 2 * largest_knot / (knots - 1))  # twice: the integrand is even
+    weights[[0, -1]] /= 2
+    gaussian = (-t.square() / 2).exp()
+    statistics: list[Tensor] = []
+    for view in z:
+        with torch.autocast(z.device.type, enabled=False):
+            angles = (view.float() @ directions)[..., None] * t  # (N, M, K)
+        real, imaginary = mean_over_ranks(torch.stack([angles.cos().mean(dim=0), angles.sin().mean(dim=0)]))
+        error = (real - gaussian).square() + imaginary.square()  # (M, K)
+        statistics.append((error * (weights * gaussian)).sum(dim=1).mean())
+    return torch.stack(statistics).mean() * z.shape[1] * world_size()
