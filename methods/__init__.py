@@ -9,7 +9,7 @@ from .config import MethodConfig
 METHODS = (
     "random", "supervised",
     "simclr", "dcl", "dclw", "supcon", "moco", "mocov3", "nnclr", "ressl",
-    "byol", "simsiam", "fastsiam", "dino",
+    "byol", "simsiam", "fastsiam", "dino", "dinov2",
     "barlow_twins", "vicreg", "vicregl", "tico", "wmse", "mmcr",
     "swav", "deepclusterv2", "smog", "msn", "pmsn",
     "mae", "simmim", "ibot", "lejepa",

@@ -50,9 +50,6 @@ class IBOTConfig(MethodConfig):
 
 
 class IBOT(Method[IBOTConfig]):
-    center: Tensor  # (1, K), of images
-    patch_center: Tensor  # (1, K)
-
     def __init__(self, config: IBOTConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
         if encoder.patch_size is None:
@@ -65,68 +62,102 @@ class IBOT(Method[IBOTConfig]):
             norm=False,
             unit_prototypes=config.norm_last_layer,
         )
-        self.student = Projected(encoder, head)
-        self.teacher = Teacher(self.student)
-        self.mask_token = nn.Parameter(torch.zeros(encoder.dim))
-        self.register_buffer("center", torch.zeros(1, config.output_dim))
-        self.register_buffer("patch_center", torch.zeros(1, config.output_dim))
+        self.networks = MaskedDistillation(encoder, head, config.output_dim, config.center_momentum)
 
     @property
     def backbone(self) -> Encoder:
         """The teacher's, which the paper evaluates."""
-        return self.teacher.module.encoder
+        return self.networks.teacher.module.encoder
 
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
-        images = torch.stack([view.image for view in batch.global_views])  # (U, B, 3, H, W)
-        masks = self._masks(images, progress)  # (U, B, N)
-        with torch.no_grad():
-            target = scored(self.teacher.module, images.flatten(0, 1), None, None, masks.flatten())
-        student = scored(self.student, images.flatten(0, 1), masks.flatten(0, 1), self.mask_token, masks.flatten())
-        small = [self.student(same) for same in by_size([view.image for view in batch.local_views])]
-        views, batch_size = images.shape[:2]
-        scores = torch.cat([student.image, *small]).float().unflatten(0, (-1, batch_size))  # (V, B, K)
-        targets = target.image.float().unflatten(0, (views, -1))  # (U, B, K)
-        temperature = self._teacher_temperature(progress)
-        temperatures = (self.config.student_temperature, temperature)
-        image_loss = dino_loss(scores, targets, self.center, *temperatures)
-        weights = patch_weights(masks)
-        patch_loss = masked_patch_loss(student.patches, target.patches, self.patch_center, weights, *temperatures)
-        self._move_centers(targets, target.patches, masks)
-        logs: dict[str, Tensor | float] = {"image_loss": image_loss.detach(), "patch_loss": patch_loss.detach()}
-        return StepOutput(image_loss + self.config.patch_weight * patch_loss, logs)
+        config = self.config
+        temperature = warmed_up(
+            config.warmup_teacher_temperature, config.teacher_temperature, config.warmup_teacher_epochs, progress
+        )
+        masks = self.networks.masks(batch, config.masked_images, config.mask_ratio, progress)  # (U, B, N)
+        found = self.networks(batch, masks, config.student_temperature, temperature)
+        loss = found.image_loss + config.patch_weight * found.patch_loss
+        return StepOutput(loss, {"image_loss": found.image_loss.detach(), "patch_loss": found.patch_loss.detach()})
 
     def before_optimizer_step(self, progress: Progress) -> None:
         if progress.epoch < self.config.freeze_last_layer_epochs:
-            self.student.head.prototypes.grad = None
-            self.student.head.gains.grad = None
+            self.networks.freeze_prototypes()
 
     def after_optimizer_step(self, progress: Progress) -> None:
-        config = self.config
-        self.teacher.update(self.student, cosine(config.momentum, config.final_momentum, progress.fraction))
+        momentum = cosine(self.config.momentum, self.config.final_momentum, progress.fraction)
+        self.networks.teacher.update(self.networks.student, momentum)
 
-    def _masks(self, images: Tensor, progress: Progress) -> Tensor:
+
+def warmed_up(start: float, end: float, epochs: float, progress: Progress) -> float:
+    """A line from `start` to `end` over the first `epochs`."""
+    steps = epochs * progress.steps_per_epoch
+    return linear(start, end, progress.step / steps if steps else 1.0)
+
+
+class Distilled(NamedTuple):
+    image_loss: Tensor
+    patch_loss: Tensor
+    pooled: Tensor  # (U, B, D), the student's features of the masked global views
+
+
+class MaskedDistillation(nn.Module):
+    """A student that sees masked images and small crops, and a teacher that sees whole ones, with one head for both losses."""
+
+    center: Tensor  # (1, K), of images
+    patch_center: Tensor  # (1, K)
+
+    def __init__(self, encoder: Encoder, head: PrototypeHead, prototypes: int, center_momentum: float):
+        super().__init__()
+        self.student = Projected(encoder, head)
+        self.teacher = Teacher(self.student)
+        self.mask_token = nn.Parameter(torch.zeros(encoder.dim))
+        self.center_momentum = center_momentum
+        self.register_buffer("center", torch.zeros(1, prototypes))
+        self.register_buffer("patch_center", torch.zeros(1, prototypes))
+
+    def masks(self, batch: Batch, share: float, ratios: tuple[float, float], progress: Progress) -> Tensor:
+        """Masks (U, B, N) for the global views of a batch."""
+        image = batch.global_views[0].image
+        grid = self.student.encoder.grid(*image.shape[-2:])
+        return block_patches(len(image), len(batch.global_views), grid, share, ratios, progress, image.device)
+
+    def forward(self, batch: Batch, masks: Tensor, student_temperature: float, teacher_temperature: float) -> Distilled:
+        """Both losses, with the centres of the steps before; then the centres move."""
+        images = torch.stack([view.image for view in batch.global_views])  # (U, B, 3, H, W)
         views, batch_size = images.shape[:2]
-        grid = self.student.encoder.grid(*images.shape[-2:])
-        config = self.config
-        return block_patches(batch_size, views, grid, config.masked_images, config.mask_ratio, progress, images.device)
+        chosen = masks.flatten()
+        with torch.no_grad():
+            target = scored(self.teacher.module, images.flatten(0, 1), None, None, chosen)
+        student = scored(self.student, images.flatten(0, 1), masks.flatten(0, 1), self.mask_token, chosen)
+        small = [self.student(same) for same in by_size([view.image for view in batch.local_views])]
+        scores = torch.cat([student.image, *small]).float().unflatten(0, (-1, batch_size))  # (V, B, K)
+        targets = target.image.float().unflatten(0, (views, -1))  # (U, B, K)
+        temperatures = (student_temperature, teacher_temperature)
+        image_loss = dino_loss(scores, targets, self.center, *temperatures)
+        patch_loss = masked_patch_loss(
+            student.patches, target.patches, self.patch_center, patch_weights(masks), *temperatures
+        )
+        self._move_centers(targets, target.patches, masks)
+        return Distilled(image_loss, patch_loss, student.pooled.unflatten(0, (views, -1)))
+
+    def freeze_prototypes(self) -> None:
+        """Drop the gradients of the last layer."""
+        self.student.head.prototypes.grad = None
+        self.student.head.gains.grad = None
 
     @torch.no_grad()
     def _move_centers(self, targets: Tensor, patches: Tensor, masks: Tensor) -> None:
         """c <- m c + (1 - m) mean of the teacher's scores of all ranks; of patches, over those that are masked."""
-        momentum = self.config.center_momentum
+        momentum = self.center_momentum
         self.center.lerp_(mean_over_ranks(targets.mean(dim=(0, 1))).to(self.center.dtype), 1 - momentum)
         count = mean_over_ranks(masks.sum().to(patches.dtype))
         mean = mean_over_ranks(patches.sum(dim=0)) / count.clamp(min=1e-6)
         moved = self.patch_center.lerp(mean.to(self.center.dtype), 1 - momentum)
         self.patch_center.copy_(torch.where(count > 0, moved, self.patch_center))
 
-    def _teacher_temperature(self, progress: Progress) -> float:
-        warmup_steps = self.config.warmup_teacher_epochs * progress.steps_per_epoch
-        fraction = progress.step / warmup_steps if warmup_steps else 1.0
-        return linear(self.config.warmup_teacher_temperature, self.config.teacher_temperature, fraction)
-
 
 class Scored(NamedTuple):
+    pooled: Tensor  # (n, D), before the head
     image: Tensor  # (n, K)
     patches: Tensor  # (M, K), of the chosen patches
 
@@ -138,7 +169,7 @@ def scored(network: Any, images: Tensor, mask: Tensor | None, mask_token: Tensor
     patches = tokens[:, encoder.num_prefix_tokens :].flatten(0, 1)[chosen]  # (M, D)
     pooled = encoder.model.forward_head(tokens)  # (n, D), as evaluation pools it
     scores = network.head(torch.cat([pooled, patches]))
-    return Scored(scores[: len(images)], scores[len(images) :].float())
+    return Scored(pooled, scores[: len(images)], scores[len(images) :].float())
 
 
 def patch_weights(masks: Tensor) -> Tensor:

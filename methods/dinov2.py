@@ -1,0 +1,129 @@
+"""DINOv2: Learning Robust Visual Features without Supervision (arXiv:2304.07193)."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from .base import Batch, Method, Progress, StepOutput, TrainingSet, decay_groups
+from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, Range, ScheduleConfig, ViewsConfig
+from .encoder import Encoder
+from .ibot import MaskedDistillation, warmed_up
+from .parts.collectives import gather, rank
+from .parts.heads import PrototypeHead
+from .parts.schedules import cosine
+from .view_presets import dino_views
+
+
+class DINOv2Config(MethodConfig):
+    title = "DINOv2"
+    paper = "DINOv2: Learning Robust Visual Features without Supervision, arXiv:2304.07193"
+    family = "distillation"
+    needs_vit = True
+    num_global_views = None
+    uses_local_views = True
+    pretrain = PretrainConfig(  # 4e-3 at batches of 1024, by the square root
+        optimizer=OptimizerConfig(
+            name="adamw", lr=2e-3, lr_scaling="sqrt", weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0
+        ),
+        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=2.5e-4),
+    )
+
+    name: Literal["dinov2"] = "dinov2"
+    hidden_dim: PositiveInt = 2048
+    bottleneck_dim: PositiveInt = 256
+    output_dim: PositiveInt = Field(default=65536, description="number of prototypes, of images and patches alike")
+    freeze_last_layer_epochs: NonNegativeInt = 1
+    masked_images: Probability = Field(default=0.5, description="share of the images that are masked")
+    mask_ratio: Range = Field(default=(0.1, 0.5), description="share of a masked image's patches")
+    patch_weight: NonNegativeFloat = Field(default=1.0, description="of the loss of patches")
+    koleo_weight: NonNegativeFloat = Field(default=0.1, description="of KoLeo, summed over the global views")
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.9, description="rate of a block = this ^ blocks above it"
+    )
+    patch_embed_lr: PositiveFloat = Field(default=0.2, description="factor on the rate of the patch embedding")
+    student_temperature: PositiveFloat = 0.1
+    teacher_temperature: PositiveFloat = Field(default=0.07, description="after the warm-up")
+    warmup_teacher_temperature: PositiveFloat = Field(default=0.04, description="at the first step")
+    warmup_teacher_epochs: NonNegativeFloat = 30
+    center_momentum: Probability = 0.9
+    momentum: Probability = Field(default=0.992, description="of the teacher at the first step")
+    final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
+    views: ViewsConfig = dino_views(global_scale=(0.32, 1.0), local_scale=(0.05, 0.32))
+
+
+class DINOv2(Method[DINOv2Config]):
+    """iBOT's two losses, and features that keep apart."""
+
+    def __init__(self, config: DINOv2Config, encoder: Encoder, data: TrainingSet):
+        super().__init__(config, encoder, data)
+        if encoder.patch_size is None:
+            raise ValueError("method 'dinov2' needs a ViT: it hides patches")
+        head = PrototypeHead(
+            encoder.dim,
+            config.hidden_dim,
+            config.bottleneck_dim,
+            config.output_dim,
+            norm=False,
+            unit_prototypes=False,
+        )
+        self.networks = MaskedDistillation(encoder, head, config.output_dim, config.center_momentum)
+
+    @property
+    def backbone(self) -> Encoder:
+        """The teacher's, which the paper evaluates."""
+        return self.networks.teacher.module.encoder
+
+    def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
+        config = self.config
+        temperature = warmed_up(
+            config.warmup_teacher_temperature, config.teacher_temperature, config.warmup_teacher_epochs, progress
+        )
+        masks = self.networks.masks(batch, config.masked_images, config.mask_ratio, progress)  # (U, B, N)
+        found = self.networks(batch, masks, config.student_temperature, temperature)
+        koleo = torch.stack([koleo_loss(features) for features in found.pooled]).sum()
+        loss = found.image_loss + config.patch_weight * found.patch_loss + config.koleo_weight * koleo
+        logs = {"image_loss": found.image_loss, "patch_loss": found.patch_loss, "koleo": koleo}
+        return StepOutput(loss, {key: value.detach() for key, value in logs.items()})
+
+    def before_optimizer_step(self, progress: Progress) -> None:
+        if progress.epoch < self.config.freeze_last_layer_epochs:
+            self.networks.freeze_prototypes()
+
+    def after_optimizer_step(self, progress: Progress) -> None:
+        momentum = cosine(self.config.momentum, self.config.final_momentum, progress.fraction)
+        self.networks.teacher.update(self.networks.student, momentum)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Lower blocks, and most of all the patch embedding, learn more slowly (sec. 4 and app. B)."""
+        by_scale: dict[float, list[Any]] = {}
+        for name, parameter in self.named_parameters():
+            by_scale.setdefault(self._lr_scale(name), []).append((name, parameter))
+        return [group for scale, named in by_scale.items() for group in decay_groups(named, lr_scale=scale)]
+
+    def _lr_scale(self, name: str) -> float:
+        prefix = "networks.student.encoder.model."
+        if not name.startswith(prefix):
+            return 1.0
+        depth = len(self.networks.student.encoder.model.blocks)
+        block = re.match(r"blocks\.(\d+)\.", name.removeprefix(prefix))
+        if block is not None:
+            return self.config.layer_decay ** (depth - int(block[1]))
+        embeds = name.removeprefix(prefix).split(".")[0] in ("patch_embed", "cls_token", "pos_embed", "reg_token")
+        scale = self.config.layer_decay ** (depth + 1) if embeds else 1.0
+        return scale * (self.config.patch_embed_lr if ".patch_embed." in name else 1.0)
+
+
+def koleo_loss(features: Tensor) -> Tensor:
+    """KoLeo (arXiv:1806.03198), mean of -log distance to the nearest of all ranks' features; (B, D), normalised here."""
+    unit = F.normalize(features.float(), dim=1)
+    everyone = gather(unit)  # (W * B, D)
+    own = torch.arange(len(unit), device=unit.device) + rank() * len(unit)
+    with torch.no_grad(), torch.autocast(unit.device.type, enabled=False):
+        similarity = (unit @ everyone.T).scatter(1, own[:, None], -2.0)
+        nearest = similarity.argmax(dim=1)  # (B,)
+    distance = F.pairwise_distance(unit, everyone[nearest], eps=1e-8)
+    return -(distance + 1e-8).log().mean()
