@@ -12,7 +12,7 @@ METHODS = (
     "byol", "simsiam", "fastsiam", "dino", "dinov2",
     "barlow_twins", "vicreg", "vicregl", "tico", "wmse", "mmcr",
     "swav", "deepclusterv2", "smog", "msn", "pmsn",
-    "mae", "simmim", "ibot", "lejepa",
+    "mae", "simmim", "ibot", "ijepa", "lejepa",
 )  # fmt: skip
 """Every method by name; `simclr` is the file `simclr.py`, with `SimCLRConfig` and the method in it."""
 

@@ -103,3 +103,61 @@ def _filled(budget: Tensor, grid: tuple[int, int], uniform: Callable[[], Tensor]
         fits = grown.sum(dim=(1, 2)) <= budget
         mask = torch.where(fits[:, None, None], grown, mask)
     return mask.flatten(1)
+
+
+class ContextAndTargets(NamedTuple):
+    context: Tensor  # (B, C), indices of the patches that are seen
+    targets: Tensor  # (M, B, T), indices of the patches of each target block
+
+
+def context_and_targets(
+    batch_size: int,
+    grid: tuple[int, int],
+    targets: int,
+    target_scale: tuple[float, float],
+    target_ratio: tuple[float, float],
+    context_scale: tuple[float, float],
+    progress: Progress,
+    device: torch.device,
+) -> ContextAndTargets:
+    """Blocks as I-JEPA's (arXiv:2301.08243, app. A.1): targets of one size, and a large block less all targets.
+
+    Sizes are drawn for a step, places for each image. Contexts are cut to the shortest of all ranks, so that they make a
+    batch. Drawn on the CPU, where their lengths are known without waiting.
+    """
+    cpu = torch.device("cpu")
+    generator = step_generator(progress, cpu)
+    count = world_size() * batch_size
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    def size(scale: tuple[float, float], ratio: tuple[float, float]) -> tuple[int, int]:
+        area = grid[0] * grid[1] * (scale[0] + (scale[1] - scale[0]) * uniform(1).item())
+        aspect = ratio[0] + (ratio[1] - ratio[0]) * uniform(1).item()
+        height, width = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        return min(max(1, height), grid[0] - 1), min(max(1, width), grid[1] - 1)
+
+    def places(block: tuple[int, int], number: int) -> tuple[Tensor, Tensor]:
+        """Rows and columns (number, count, h, w) of blocks at random places."""
+        top, left = ((uniform(number, count) * (side - own + 1)).long() for side, own in zip(grid, block, strict=True))
+        rows = top[..., None, None] + torch.arange(block[0])[:, None]
+        columns = left[..., None, None] + torch.arange(block[1])
+        return torch.broadcast_tensors(rows, columns)  # pyright: ignore[reportReturnType]
+
+    rows, columns = places(size(target_scale, target_ratio), targets)
+    blocks = (rows * grid[1] + columns).flatten(2)  # (M, count, T)
+    rows, columns = places(size(context_scale, (1.0, 1.0)), 1)
+    seen = torch.zeros(count, grid[0] * grid[1])
+    seen.scatter_(1, (rows * grid[1] + columns).view(count, -1), 1.0)
+    alone = seen.clone()
+    for block in blocks:
+        seen.scatter_(1, block, 0.0)
+    # where targets cover the whole block, the block stays: an image without a context teaches nothing
+    seen = torch.where(seen.any(dim=1, keepdim=True), seen, alone)
+    shortest = int(seen.sum(dim=1).min())
+    order = (seen + 0.5 * uniform(count, grid[0] * grid[1])).argsort(
+        dim=1, descending=True
+    )  # seen ones first, shuffled
+    context = order[:, :shortest].sort(dim=1).values
+    return ContextAndTargets(own_rows(context).to(device), own_rows(blocks.transpose(0, 1)).transpose(0, 1).to(device))

@@ -50,6 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "msn": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12},
     "pmsn": {"hidden_dim": 32, "output_dim": 16, "num_prototypes": 12},
     "ibot": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64},
+    "ijepa": {"predictor_dim": 32, "predictor_depth": 1, "predictor_heads": 2},
     "dinov2": {"hidden_dim": 32, "bottleneck_dim": 16, "output_dim": 64},
     "lejepa": {"hidden_dim": 32, "output_dim": 8, "directions": 32},
     "mae": {"decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
