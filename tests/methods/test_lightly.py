@@ -15,7 +15,9 @@ from ssl_sweep.methods.byol import byol_loss
 from ssl_sweep.methods.dcl import dcl_loss
 from ssl_sweep.methods.dclw import positive_weights
 from ssl_sweep.methods.dino import dino_loss
+from ssl_sweep.methods.dinov2 import koleo_loss
 from ssl_sweep.methods.fastsiam import fastsiam_loss
+from ssl_sweep.methods.ibot import masked_patch_loss, patch_weights
 from ssl_sweep.methods.moco import moco_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, mean_entropy_regularizer, sharpen
 from ssl_sweep.methods.parts.collectives import gather, mean_over_ranks, rank, world_size
@@ -131,6 +133,24 @@ def dino() -> Pair:
     return Pair(ours, loss(targets, scores, teacher_temp=0.05), scores)
 
 
+def ibot() -> Pair:
+    """All images have masked patches, which are the scores' rows."""
+    masks = torch.rand(BATCH, 3, 3, generator=torch.Generator().manual_seed(9)).lt(0.5)
+    masks[:, 0, 0] = True
+    masks = masks.chunk(world_size())[rank()]
+    scores, targets = (rows(seed, 9, 20) for seed in range(2))
+    student, teacher = scores[masks.flatten(1)], targets[masks.flatten(1)].detach()  # (M, 20)
+    loss = theirs.IBOTPatchLoss(20, teacher_temp=0.05, student_temp=0.1)
+    weights = patch_weights(masks.flatten(1)[None])
+    ours = masked_patch_loss(student, teacher, torch.zeros(1, 20), weights, 0.1, 0.05)
+    return Pair(ours, loss(teacher, student, mask=masks), [scores])
+
+
+def koleo() -> Pair:
+    features = rows(0, DIM)
+    return Pair(koleo_loss(features), theirs.KoLeoLoss()(features), [features])
+
+
 def swav() -> Pair:
     inputs = [rows(seed, 20) for seed in range(4)]
     scores = [torch.tanh(one) for one in inputs]
@@ -160,10 +180,10 @@ def _siamese(regularizer: Callable[[Tensor], Tensor], loss: Any) -> Pair:
 
 
 FUNCTIONS = (
-    simclr, dcl, dclw, moco, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, tico, swav, msn, pmsn,
+    simclr, dcl, dclw, moco, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, tico, ibot, koleo, swav, msn, pmsn,
 )  # fmt: skip
 LOSSES = {function.__name__: function for function in FUNCTIONS}
-LOCAL_THERE = {"barlow_twins", "dclw", "msn", "pmsn"}
+LOCAL_THERE = {"barlow_twins", "dclw", "koleo", "msn", "pmsn"}
 """What Lightly takes over one rank and we over all, as the papers' batches are; docs/methods.md."""
 
 

@@ -65,6 +65,9 @@ RATES: list[tuple[str, str, int, str, float, float]] = [
     ("imagenet1k", "byol", 256, "lars", 0.45, 1e-6),
     ("imagenet1k", "dino", 128, "sgd", 0.015, 1e-4),
     ("imagenet1k", "mae", 256, "adamw", 1.5e-4, 0.05),
+    ("imagenet1k", "ibot", 128, "adamw", 2.5e-4, 0.04),
+    ("imagenet1k", "lejepa", 512, "adamw", 5e-4, 0.05),
+    ("imagenette", "simmim", 256, "adamw", 8e-4, 0.05),
 ]
 
 
@@ -75,7 +78,7 @@ def test_rates_of_the_published_runs(row: Any, tmp_path: Path) -> None:
     assert optimizer.name == name
     assert optimizer.peak_lr(batch_size) == pytest.approx(rate)
     assert optimizer.weight_decay == pytest.approx(decay)
-    assert optimizer.exclude_norm_and_bias == (dataset == "imagenet1k")
+    assert optimizer.exclude_norm_and_bias == (dataset == "imagenet1k" and method != "lejepa")
 
 
 @pytest.mark.parametrize(("dataset", "method"), [pair for pair in PAIRS if pair[0] in ("cifar10", "imagenette")])
