@@ -19,10 +19,8 @@ class FastSiamConfig(MethodConfig):
     paper = "FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU, doi:10.1007/978-3-031-16788-1_4"
     family = "distillation"
     num_global_views = None
-    pretrain = PretrainConfig(  # lr 0.125 at the paper's batches of 32
-        optimizer=OptimizerConfig(
-            name="sgd", lr=0.125, lr_scaling="none", weight_decay=1e-4, exclude_norm_and_bias=False
-        )
+    pretrain = PretrainConfig(  # SimSiam's
+        optimizer=OptimizerConfig(name="sgd", lr=0.05, weight_decay=1e-4, exclude_norm_and_bias=False)
     )
 
     name: Literal["fastsiam"] = "fastsiam"

@@ -27,7 +27,7 @@ class IBOTConfig(MethodConfig):
     uses_local_views = True
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0),
-        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=2e-3),
+        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=5e-4),  # to 1e-6 from 2e-3, the rate of batch 1024
     )
 
     name: Literal["ibot"] = "ibot"

@@ -22,7 +22,7 @@ class WMSEConfig(MethodConfig):
     family = "redundancy reduction"
     num_global_views = None
     pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="adam", lr=1e-3, lr_scaling="none", weight_decay=1e-6),
+        optimizer=OptimizerConfig(name="adam", lr=2e-3, lr_scaling="none", weight_decay=1e-6),
         schedule=ScheduleConfig(warmup_epochs=2),
     )
 
