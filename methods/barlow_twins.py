@@ -11,6 +11,7 @@ from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfi
 from .encoder import Encoder
 from .parts.collectives import mean_over_ranks
 from .parts.heads import Projected, mlp
+from .parts.precision import at_least_float32
 from .view_presets import byol_views
 
 
@@ -55,7 +56,7 @@ class BarlowTwins(Method[BarlowTwinsConfig]):
 
 def barlow_loss(a: Tensor, b: Tensor, off_diagonal: float, standardize: str = "view") -> Tensor:
     """Eq. 1 and 2, sum (1 - C_ii)^2 + lambda sum C_ij^2 over the cross-correlation of the global batch; a, b: (B, D)."""
-    a, b = a.float(), b.float()
+    a, b = at_least_float32(a), at_least_float32(b)
     if standardize == "both":
         a, b = standardized(torch.cat([a, b])).chunk(2)
     else:

@@ -21,6 +21,7 @@ from .config import (
 from .encoder import Encoder
 from .parts.collectives import gather
 from .parts.heads import Projected, mlp
+from .parts.precision import at_least_float32
 from .view_presets import BYOL_JITTER
 
 
@@ -65,7 +66,7 @@ class VICReg(Method[VICRegConfig]):
         return self.model.encoder
 
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
-        a, b = (gather(self.model(view.image).float()) for view in batch.global_views)  # each (W * B, D)
+        a, b = (gather(at_least_float32(self.model(view.image))) for view in batch.global_views)  # each (W * B, D)
         terms = invariance_term(a, b), variance_term(a, b), covariance_term(a) + covariance_term(b)
         weights = self.config.invariance, self.config.variance, self.config.covariance
         names = ("invariance", "variance", "covariance")
