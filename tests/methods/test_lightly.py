@@ -18,6 +18,7 @@ from ssl_sweep.methods.dino import dino_loss
 from ssl_sweep.methods.dinov2 import koleo_loss
 from ssl_sweep.methods.fastsiam import fastsiam_loss
 from ssl_sweep.methods.ibot import masked_patch_loss, patch_weights
+from ssl_sweep.methods.lejepa import sigreg
 from ssl_sweep.methods.moco import moco_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, mean_entropy_regularizer, sharpen
 from ssl_sweep.methods.parts.collectives import gather, mean_over_ranks, rank, world_size
@@ -28,6 +29,7 @@ from ssl_sweep.methods.simsiam import simsiam_loss
 from ssl_sweep.methods.swav import swav_loss
 from ssl_sweep.methods.tico import second_moment, tico_loss
 from ssl_sweep.methods.vicreg import covariance_term, invariance_term, variance_term
+from ssl_sweep.methods.wmse import whiten, wmse_loss
 from torch import Tensor
 
 theirs: Any = pytest.importorskip("lightly.loss", reason="needs the extra 'peers'")
@@ -151,6 +153,24 @@ def koleo() -> Pair:
     return Pair(koleo_loss(features), theirs.KoLeoLoss()(features), [features])
 
 
+def lejepa() -> Pair:
+    """The statistic alone: over the same random directions."""
+    z = rows(0, DIM)
+    torch.manual_seed(7)
+    directions = F.normalize(torch.randn(DIM, 64), dim=0)
+    torch.manual_seed(7)
+    other = theirs.SIGReg(knots=17, t_max=3.0, num_vectors=64, gather_distributed=distributed())(z)
+    return Pair(sigreg(z[None], directions, 17, 3.0), other, [z])
+
+
+def wmse() -> Pair:
+    """All images in one group, of which there are more than features."""
+    a, b = rows(0, 4), rows(1, 4)
+    ours = wmse_loss(torch.stack([whiten(a, 0.0), whiten(b, 0.0)]))
+    loss = theirs.WMSELoss(4, eps=0.0, track_running_stats=False, w_iter=1, w_size=len(a), num_samples=2)
+    return Pair(ours, loss(torch.cat([a, b])), [a, b])
+
+
 def swav() -> Pair:
     inputs = [rows(seed, 20) for seed in range(4)]
     scores = [torch.tanh(one) for one in inputs]
@@ -180,10 +200,11 @@ def _siamese(regularizer: Callable[[Tensor], Tensor], loss: Any) -> Pair:
 
 
 FUNCTIONS = (
-    simclr, dcl, dclw, moco, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, tico, ibot, koleo, swav, msn, pmsn,
+    simclr, dcl, dclw, moco, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, tico, wmse,
+    ibot, koleo, lejepa, swav, msn, pmsn,
 )  # fmt: skip
 LOSSES = {function.__name__: function for function in FUNCTIONS}
-LOCAL_THERE = {"barlow_twins", "dclw", "koleo", "msn", "pmsn"}
+LOCAL_THERE = {"barlow_twins", "dclw", "koleo", "msn", "pmsn", "wmse"}
 """What Lightly takes over one rank and we over all, as the papers' batches are; docs/methods.md."""
 
 
