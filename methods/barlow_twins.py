@@ -43,7 +43,7 @@ class BarlowTwins(Method[BarlowTwinsConfig]):
     def __init__(self, config: BarlowTwinsConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
         hidden = [config.hidden_dim] * (config.projector_layers - 1)
-        self.model = Projected(encoder, mlp(encoder.dim, *hidden, config.output_dim))
+        self.model = Projected(encoder, mlp(encoder.dim, *hidden, config.output_dim, last_bias=False))
 
     @property
     def backbone(self) -> Encoder:

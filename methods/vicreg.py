@@ -32,7 +32,7 @@ class VICRegConfig(MethodConfig):
     num_global_views = 2
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="lars", lr=0.2, weight_decay=1e-6),
-        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=0.01),
+        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=0.001),
     )
 
     name: Literal["vicreg"] = "vicreg"
@@ -59,7 +59,7 @@ class VICReg(Method[VICRegConfig]):
     def __init__(self, config: VICRegConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
         hidden = [config.hidden_dim] * (config.projector_layers - 1)
-        self.model = Projected(encoder, mlp(encoder.dim, *hidden, config.output_dim))
+        self.model = Projected(encoder, mlp(encoder.dim, *hidden, config.output_dim, last_bias=False))
 
     @property
     def backbone(self) -> Encoder:

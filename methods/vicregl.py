@@ -1,6 +1,6 @@
 """VICRegL: Self-Supervised Learning of Local Visual Features (arXiv:2210.01571)."""
 
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ class VICRegLConfig(MethodConfig):
     num_global_views = None
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="lars", lr=0.2, weight_decay=1e-6),
-        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=0.01),
+        schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=0.001),
     )
 
     name: Literal["vicregl"] = "vicregl"
@@ -34,7 +34,7 @@ class VICRegLConfig(MethodConfig):
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(default=0.75, description="share of the global loss")
     matches: PositiveInt = Field(default=20, description="pairs of positions, those nearest to each other")
     reverse_matches: PositiveInt | None = Field(
-        default=None, description="from the later view to the earlier; unset: as many; 4 in Lightly's code"
+        default=None, description="of the second view of a pair with the first; unset: as many; 4 in Lightly's code"
     )
     invariance: NonNegativeFloat = 25.0
     variance: NonNegativeFloat = 25.0
@@ -53,7 +53,7 @@ class VICRegL(Method[VICRegLConfig]):
     def __init__(self, config: VICRegLConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
         self.encoder = encoder
-        self.projector = mlp(encoder.dim, config.hidden_dim, config.hidden_dim, config.output_dim)
+        self.projector = mlp(encoder.dim, config.hidden_dim, config.hidden_dim, config.output_dim, last_bias=False)
         self.local_projector = local_projector(encoder.dim, config.local_dim, config.local_norm)
 
     @property
@@ -66,7 +66,9 @@ class VICRegL(Method[VICRegLConfig]):
         views = [self._local(one, view) for (_, one), view in zip(features, batch.global_views, strict=True)]
         pairs = list(combinations(range(len(views)), 2))
         whole = torch.stack([self._vicreg(pooled[u], pooled[v]) for u, v in pairs]).mean()
-        local = torch.stack([self._matched(views[u], views[v]) for u, v in pairs]).mean()
+        # each view is the first of a pair once, which makes a difference only where the numbers of matches differ
+        ordered = pairs if self.config.reverse_matches is None else list(permutations(range(len(views)), 2))
+        local = torch.stack([self._matched(views[u], views[v]) for u, v in ordered]).mean()
         loss = self.config.alpha * whole + (1 - self.config.alpha) * local
         return StepOutput(loss, {"global": whole.detach(), "local": local.detach()})
 
@@ -95,11 +97,11 @@ class VICRegL(Method[VICRegLConfig]):
 def local_projector(dim: int, width: int, norm: str) -> nn.Sequential:
     """Three layers for each position of a feature map."""
     if norm == "batch":
-        return mlp(dim, width, width, width)
+        return mlp(dim, width, width, width, last_bias=False)
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise((dim, width, width)):
         layers += [nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(width, width))
+    return nn.Sequential(*layers, nn.Linear(width, width, bias=False))
 
 
 def cell_centres(box: Tensor, rows: int, columns: int) -> Tensor:

@@ -22,7 +22,9 @@ class WMSEConfig(MethodConfig):
     family = "redundancy reduction"
     num_global_views = None
     pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="adam", lr=2e-3, lr_scaling="none", weight_decay=1e-6),
+        optimizer=OptimizerConfig(
+            name="adam", lr=3e-3, lr_scaling="none", weight_decay=1e-6, exclude_norm_and_bias=False
+        ),
         schedule=ScheduleConfig(warmup_epochs=2),
     )
 
@@ -35,7 +37,11 @@ class WMSEConfig(MethodConfig):
         default=0.0, description="share of the identity in each covariance, against one that cannot be inverted"
     )
     views: ViewsConfig = ViewsConfig(
-        global_views=(ViewConfig(count=2, scale=(0.2, 1.0), jitter=MOCO_JITTER, grayscale=0.1, blur=None),)
+        global_views=(
+            ViewConfig(
+                count=2, scale=(0.2, 1.0), interpolation="bicubic", jitter=MOCO_JITTER, grayscale=0.1, blur=None
+            ),
+        )
     )
 
     @model_validator(mode="after")
@@ -51,7 +57,7 @@ class WMSEConfig(MethodConfig):
 class WMSE(Method[WMSEConfig]):
     def __init__(self, config: WMSEConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
-        self.model = Projected(encoder, mlp(encoder.dim, config.hidden_dim, config.output_dim))
+        self.model = Projected(encoder, mlp(encoder.dim, config.hidden_dim, config.output_dim, last_bias=False))
 
     @property
     def backbone(self) -> Encoder:
@@ -60,6 +66,10 @@ class WMSE(Method[WMSEConfig]):
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
         config = self.config
         z = torch.stack([gather(self.model(view.image).float()) for view in batch.global_views])  # (V, W * B, D)
+        if min(z.shape[1], config.whitening_size) <= config.output_dim and not config.shrinkage:
+            raise ValueError(
+                f"{z.shape[1]} images cannot be whitened in {config.output_dim} features; set some `shrinkage`"
+            )
         generator = step_generator(progress, z.device)
         losses: list[Tensor] = []
         for _ in range(config.whitening_iterations):

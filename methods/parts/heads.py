@@ -17,18 +17,20 @@ def mlp(
     norm: bool = True,
     last_norm: bool = False,
     last_affine: bool = True,
+    last_bias: bool = True,
     activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Linear layers of these widths with batch norm and activation between them.
 
     With `last_norm` a batch norm follows the last layer too, with scale and shift where `last_affine` says so. A layer has
-    no bias exactly where a norm follows, whose own bias would cancel it.
+    no bias where a norm follows, whose own bias would cancel it; the last has none either without `last_bias`, for a loss
+    that takes the mean away.
     """
     layers: list[nn.Module] = []
     last = len(widths) - 2
     for i, (width_in, width_out) in enumerate(pairwise(widths)):
         has_norm = norm if i < last else last_norm
-        layers.append(nn.Linear(width_in, width_out, bias=not has_norm))
+        layers.append(nn.Linear(width_in, width_out, bias=not has_norm and (i < last or last_bias)))
         if has_norm:
             layers.append(nn.BatchNorm1d(width_out, affine=i < last or last_affine))
         if i < last:

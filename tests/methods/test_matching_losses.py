@@ -6,9 +6,10 @@ import pytest
 import torch
 from ssl_sweep.methods.config import MethodConfig
 from ssl_sweep.methods.mmcr import mmcr_loss
+from ssl_sweep.methods.parts.masks import step_generator
 from ssl_sweep.methods.vicregl import Local, cell_centres, matched
 from ssl_sweep.methods.wmse import WMSEConfig, whiten, wmse_loss
-from tiny import RESNET, progress, tiny_batch, tiny_method
+from tiny import RESNET, VIT, progress, tiny_batch, tiny_method
 from torch import Tensor
 
 
@@ -55,6 +56,41 @@ def test_vicregl_is_its_two_parts_and_takes_lightlys_numbers_of_matches() -> Non
     assert other(tiny_batch(other), progress(0)).loss.item() != pytest.approx(losses[0.0])
 
 
+def test_vicregl_over_places() -> None:
+    """With alpha 0, a pair's loss is the mean over directions, summed over what "near" means, of VICReg at each rank."""
+    method: Any = tiny_method("vicregl", RESNET, matches=3, reverse_matches=2)
+    a = Local(randn(0, 6, 5, 4), randn(1, 6, 5, 2))
+    b = Local(randn(2, 6, 5, 4), randn(3, 6, 5, 2))
+    total = 0.0
+    for near in ("features", "places"):
+        for one, other, count in ((a, b, 3), (b, a, 2)):
+            x, y = matched(one, other, near, count)
+            total += sum(slow_vicreg(x[:, m], y[:, m]) for m in range(count)) / count / 2
+    assert method._matched(a, b).item() == pytest.approx(total, rel=1e-4)
+
+
+def slow_vicreg(x: Tensor, y: Tensor) -> float:
+    x, y = x.double(), y.double()
+    width = x.shape[1]
+    loss = 25 * float(sum(sum((p - q) ** 2) for p, q in zip(x, y, strict=True))) / x.numel()
+    for z in (x, y):
+        covariance = torch.cov(z.T)
+        for d in range(width):
+            loss += 25 * max(0.0, 1 - float(covariance[d, d] + 1e-4) ** 0.5) / width / 2
+            loss += sum(float(covariance[d, e]) ** 2 for e in range(width) if e != d) / width / 2
+    return loss
+
+
+@pytest.mark.parametrize("reverse_matches", [None, 1])
+def test_vicregl_does_not_depend_on_the_order_of_the_views(reverse_matches: int | None) -> None:
+    losses = []
+    for step in (1, -1):
+        method = tiny_method("vicregl", VIT, alpha=0.0, reverse_matches=reverse_matches)  # 16 positions, RESNET: 1
+        batch = tiny_batch(method)
+        losses.append(method(batch._replace(global_views=batch.global_views[::step]), progress(0)).loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_whitened_features_have_identity_covariance() -> None:
     z = randn(0, 50, 4) @ randn(1, 4, 4) + 3
     white = whiten(z.double(), 0.0)
@@ -87,6 +123,18 @@ def test_wmse_refuses_groups_that_cannot_be_whitened() -> None:
         WMSEConfig(whitening_size=64, output_dim=64)
     config: MethodConfig = WMSEConfig(whitening_size=64, output_dim=64, shrinkage=0.1)
     assert config.name == "wmse"
+
+
+def test_wmse_whitens_whole_groups_of_images_drawn_anew_at_each_step() -> None:
+    method: Any = tiny_method("wmse", RESNET)
+    batch = tiny_batch(method, batch_size=10)
+    losses = [method(batch, progress(step)).loss.item() for step in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    order = torch.randperm(10, generator=step_generator(progress(1), torch.device("cpu")))
+    z = [method.model(view.image).detach() for view in batch.global_views]
+    groups = [order[:4], order[4:8]]  # the last two images make no group of four
+    expected = [wmse_loss(torch.stack([whiten(view[group], 0.0) for view in z])) for group in groups]
+    assert losses[2] == pytest.approx(float(sum(expected)) / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("compression", [0.0, 0.3])
