@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -218,6 +219,23 @@ def test_damaged_images_are_named_and_counted(tmp_path, sizes):
     with pytest.raises(DataError, match=r"2 of 2[67] images cannot be read: .*blue/7\.png \(.*red/4\.png \("):
         prepare(folder_config(path), tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_imagenet100_is_its_classes_of_imagenet(tmp_path):
+    listed = (Path(__file__).parents[2] / "datasets" / "imagenet100_classes.txt").read_text().splitlines()[1:]
+    assert len(set(listed)) == 100
+    for split in ("train", "val"):
+        for name in [*listed, "n00000001"]:
+            (tmp_path / "imagenet" / split / name).mkdir(parents=True)
+            (tmp_path / "imagenet" / split / name / "0.png").write_bytes(encoded(COLORS["red"]))
+    config = DatasetConfig(name="imagenet100", path=str(tmp_path / "imagenet"))
+    prepared = prepare(config, tmp_path / "store")
+    assert prepared.classes == tuple(sorted(listed))
+    assert prepared.train.count == prepared.test.count == 100
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "imagenet" / split / listed[0])
+    with pytest.raises(DataError, match=f"lacks 1 of the 100 classes of ImageNet-100, as {listed[0]}"):
+        prepare(config, tmp_path / "store")
 
 
 def linked(target: str) -> tarfile.TarInfo:

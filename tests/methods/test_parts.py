@@ -51,6 +51,8 @@ def test_mlp_drops_the_bias_where_a_norm_follows() -> None:
     assert [layer.bias is not None for layer in head if isinstance(layer, nn.Linear)] == [False, False, True]
     assert [type(layer) for layer in mlp(8, 4, last_norm=True)] == [nn.Linear, nn.BatchNorm1d]
     assert [type(layer) for layer in mlp(8, 6, 4, norm=False)] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert not mlp(8, 6, 4, last_norm=True, last_affine=False)[-1].affine
+    assert [mlp(8, 6, 4, last_bias=bias)[-1].bias is not None for bias in (True, False)] == [True, False]
 
 
 @pytest.mark.parametrize("unit", [True, False])
