@@ -1,6 +1,7 @@
 """DINOv2: Learning Robust Visual Features without Supervision (arXiv:2304.07193)."""
 
 import re
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -49,7 +50,12 @@ class DINOv2Config(MethodConfig):
     teacher_temperature: PositiveFloat = Field(default=0.07, description="after the warm-up")
     warmup_teacher_temperature: PositiveFloat = Field(default=0.04, description="at the first step")
     warmup_teacher_epochs: NonNegativeFloat = 30
-    center_momentum: Probability = 0.9
+    centering: Literal["softmax", "sinkhorn"] = Field(
+        default="softmax",
+        description="of the teacher's scores: by a running mean, or by balancing those of a batch, as the large models had it",
+    )
+    sinkhorn_iterations: PositiveInt = 3
+    center_momentum: Probability = Field(default=0.9, description="of the running mean")
     momentum: Probability = Field(default=0.992, description="of the teacher at the first step")
     final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
     views: ViewsConfig = dino_views(global_scale=(0.32, 1.0), local_scale=(0.05, 0.32))
@@ -70,7 +76,14 @@ class DINOv2(Method[DINOv2Config]):
             norm=False,
             unit_prototypes=False,
         )
-        self.networks = MaskedDistillation(encoder, head, config.output_dim, config.center_momentum)
+        balance = partial(sinkhorn_center, iterations=config.sinkhorn_iterations)
+        self.networks = MaskedDistillation(
+            encoder,
+            head,
+            config.output_dim,
+            config.center_momentum,
+            batch_center=balance if config.centering == "sinkhorn" else None,
+        )
 
     @property
     def backbone(self) -> Encoder:
@@ -106,15 +119,31 @@ class DINOv2(Method[DINOv2Config]):
 
     def _lr_scale(self, name: str) -> float:
         prefix = "networks.student.encoder.model."
+        depth = len(self.networks.student.encoder.model.blocks)
+        if name == "networks.mask_token":  # an embedding too, though it lies beside the backbone
+            return self.config.layer_decay ** (depth + 1)
         if not name.startswith(prefix):
             return 1.0
-        depth = len(self.networks.student.encoder.model.blocks)
         block = re.match(r"blocks\.(\d+)\.", name.removeprefix(prefix))
         if block is not None:
             return self.config.layer_decay ** (depth - int(block[1]))
         embeds = name.removeprefix(prefix).split(".")[0] in ("patch_embed", "cls_token", "pos_embed", "reg_token")
         scale = self.config.layer_decay ** (depth + 1) if embeds else 1.0
         return scale * (self.config.patch_embed_lr if ".patch_embed." in name else 1.0)
+
+
+@torch.no_grad()
+def sinkhorn_center(scores: Tensor, temperature: float, iterations: int) -> Tensor:
+    """The centre c (1, K) for which softmax((scores - c) / T) are Sinkhorn's codes; of scores (M, K) of all ranks.
+
+    The step over rows, which comes last, is that softmax; those over prototypes add up to c. Ranks may differ in M.
+    """
+    logits = scores.float() / temperature
+    log_codes, shares = logits, logits.new_zeros(1, logits.shape[1])  # (M, K), (1, K)
+    for _ in range(iterations):
+        shares = shares + gather(log_codes.logsumexp(dim=0, keepdim=True)).logsumexp(dim=0, keepdim=True)
+        log_codes = (logits - shares).log_softmax(dim=1)
+    return shares * temperature
 
 
 def koleo_loss(features: Tensor) -> Tensor:

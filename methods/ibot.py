@@ -1,5 +1,6 @@
 """iBOT: Image BERT Pre-Training with Online Tokenizer (arXiv:2111.07832)."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -101,13 +102,24 @@ class Distilled(NamedTuple):
 
 
 class MaskedDistillation(nn.Module):
-    """A student that sees masked images and small crops, and a teacher that sees whole ones, with one head for both losses."""
+    """A student that sees masked images and small crops, and a teacher that sees whole ones, with one head for both losses.
+
+    With `batch_center`, centres are of the batch: a function of the teacher's scores (M, K) and its temperature.
+    """
 
     center: Tensor  # (1, K), of images
     patch_center: Tensor  # (1, K)
 
-    def __init__(self, encoder: Encoder, head: PrototypeHead, prototypes: int, center_momentum: float):
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: PrototypeHead,
+        prototypes: int,
+        center_momentum: float,
+        batch_center: Callable[[Tensor, float], Tensor] | None = None,
+    ):
         super().__init__()
+        self.batch_center = batch_center
         self.student = Projected(encoder, head)
         self.teacher = Teacher(self.student)
         self.mask_token = nn.Parameter(torch.zeros(encoder.dim))
@@ -133,11 +145,16 @@ class MaskedDistillation(nn.Module):
         scores = torch.cat([student.image, *small]).float().unflatten(0, (-1, batch_size))  # (V, B, K)
         targets = target.image.float().unflatten(0, (views, -1))  # (U, B, K)
         temperatures = (student_temperature, teacher_temperature)
-        image_loss = dino_loss(scores, targets, self.center, *temperatures)
+        center, patch_center = self.center, self.patch_center
+        if self.batch_center is not None:
+            center = self.batch_center(targets.flatten(0, 1), teacher_temperature)
+            patch_center = self.batch_center(target.patches, teacher_temperature)
+        image_loss = dino_loss(scores, targets, center, *temperatures)
         patch_loss = masked_patch_loss(
-            student.patches, target.patches, self.patch_center, patch_weights(masks), *temperatures
+            student.patches, target.patches, patch_center, patch_weights(masks), *temperatures
         )
-        self._move_centers(targets, target.patches, masks)
+        if self.batch_center is None:
+            self._move_centers(targets, target.patches, masks)
         return Distilled(image_loss, patch_loss, student.pooled.unflatten(0, (views, -1)))
 
     def freeze_prototypes(self) -> None:

@@ -10,13 +10,21 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, Range, ScheduleConfig, ViewsConfig
+from .config import (
+    MethodConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    Probability,
+    Range,
+    ScheduleConfig,
+    ViewConfig,
+    ViewsConfig,
+)
 from .encoder import Encoder
 from .parts.masks import context_and_targets
 from .parts.positions import sincos_positions
 from .parts.schedules import linear
 from .parts.teacher import Teacher
-from .view_presets import crop_views
 
 
 class IJEPAConfig(MethodConfig):
@@ -39,7 +47,9 @@ class IJEPAConfig(MethodConfig):
     context_scale: Range = Field(default=(0.85, 1.0), description="share in the context, before targets are taken out")
     momentum: Probability = Field(default=0.996, description="of the teacher at the first step")
     final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a line goes there")
-    views: ViewsConfig = crop_views(scale=(0.3, 1.0))
+    views: ViewsConfig = ViewsConfig(  # crops alone, as in the authors' code: not even flipped
+        global_views=(ViewConfig(scale=(0.3, 1.0), flip=0.0, jitter=None, grayscale=0.0, blur=None),)
+    )
 
 
 class IJEPA(Method[IJEPAConfig]):
@@ -78,8 +88,8 @@ class IJEPA(Method[IJEPAConfig]):
         prediction = self.predictor(context, masks.context, masks.targets, grid)  # (M, B, T, D)
         with torch.no_grad():
             whole = self.teacher.module.tokens(image)[:, prefix:].float()  # (B, N, D)
-        target = rows_at(F.layer_norm(whole, whole.shape[-1:]), masks.targets)  # (M, B, T, D)
-        return StepOutput(F.smooth_l1_loss(prediction.float(), target), {"momentum": self._momentum(progress)})
+        target = rows_at(whole, masks.targets)  # (M, B, T, D)
+        return StepOutput(ijepa_loss(prediction, target), {"momentum": self._momentum(progress)})
 
     def after_optimizer_step(self, progress: Progress) -> None:
         self.teacher.update(self.encoder, self._momentum(progress))
@@ -105,6 +115,7 @@ class Predictor(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.norm = layer_norm(width)
         self.predict = nn.Linear(width, dim)
+        self._initialise()
 
     def forward(self, context: Tensor, seen: Tensor, targets: Tensor, grid: tuple[int, int]) -> Tensor:
         """Features (M, B, T, D) at targets (M, B, T), from context (B, C, D) of patches seen (B, C)."""
@@ -116,6 +127,26 @@ class Predictor(nn.Module):
         x = torch.cat([x, hidden], dim=2).flatten(0, 1)  # (M * B, C + T, width)
         x = self.norm(self.blocks(x)[:, seen.shape[1] :])
         return self.predict(x).unflatten(0, targets.shape[:2])
+
+    def _initialise(self) -> None:
+        """The authors': narrow normal weights, less at the end of each branch the deeper it lies."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            for name, weight in self.blocks.named_parameters():
+                if name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
+                    weight.div_((2 * (int(name.split(".")[0]) + 1)) ** 0.5)
+
+
+def ijepa_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Smooth L1 of predictions and the teacher's features, normalised over their width; both: (M, B, T, D).
+
+    The paper writes the squared distance; its authors' code has this.
+    """
+    target = target.float()
+    return F.smooth_l1_loss(prediction.float(), F.layer_norm(target, target.shape[-1:]))
 
 
 def rows_at(rows: Tensor, places: Tensor) -> Tensor:

@@ -61,15 +61,20 @@ class LeJEPA(Method[LeJEPAConfig]):
         crops = [view.image for view in batch.global_views + batch.local_views]
         features = torch.cat([self.model.encoder(same) for same in by_size(crops)])  # (V * B, dim)
         z = self.model.head(features).float().unflatten(0, (len(crops), -1))  # (V, B, D)
-        centre = z[: len(batch.global_views)].mean(dim=0)  # (B, D)
-        chosen = z[len(batch.global_views) :] if config.over == "local" and batch.local_views else z
+        large, small = z[: len(batch.global_views)], z[len(batch.global_views) :]
+        chosen = small if config.over == "local" and batch.local_views else z
         drawn = torch.randn(
             config.output_dim, config.directions, generator=step_generator(progress, z.device), device=z.device
         )
-        invariance = (chosen - centre).square().mean()
+        invariance = invariance_loss(chosen, large)
         gaussian = sigreg(chosen, F.normalize(drawn, dim=0), config.knots, config.largest_knot)
         loss = config.weight * gaussian + (1 - config.weight) * invariance
         return StepOutput(loss, {"sigreg": gaussian.detach(), "invariance": invariance.detach()})
+
+
+def invariance_loss(z: Tensor, large: Tensor) -> Tensor:
+    """Mean square of how far z (V, B, D) are from the centres of their images' global views (U, B, D)."""
+    return (z - large.mean(dim=0)).square().mean()
 
 
 def sigreg(z: Tensor, directions: Tensor, knots: int, largest_knot: float) -> Tensor:

@@ -7,11 +7,13 @@ import pytest
 import torch
 from ranks import Ranks
 from ssl_sweep.methods.base import Progress
-from ssl_sweep.methods.dinov2 import koleo_loss
+from ssl_sweep.methods.dinov2 import koleo_loss, sinkhorn_center
 from ssl_sweep.methods.ibot import masked_patch_loss, patch_weights
-from ssl_sweep.methods.ijepa import rows_at
-from ssl_sweep.methods.lejepa import sigreg
+from ssl_sweep.methods.ijepa import ijepa_loss, rows_at
+from ssl_sweep.methods.lejepa import invariance_loss, sigreg
+from ssl_sweep.methods.parts.collectives import rank
 from ssl_sweep.methods.parts.masks import block_patches, context_and_targets, unit_patches
+from ssl_sweep.methods.parts.sinkhorn import sinkhorn
 from ssl_sweep.methods.simmim import simmim_loss
 from tiny import RESNET, VIT, progress, tiny_batch, tiny_method
 from torch import Tensor
@@ -52,12 +54,36 @@ def test_patches_of_ibot() -> None:
     torch.testing.assert_close(loss.item(), total, rtol=1e-5, atol=1e-6)
 
 
+def test_ijepa() -> None:
+    prediction, target = 2 * randn(0, 2, 3, 2, 5), randn(1, 2, 3, 2, 5)
+    terms: list[float] = []
+    for p, t in zip(prediction.double().view(12, 5), target.double().view(12, 5), strict=True):
+        mean = sum(t.tolist()) / 5
+        deviation = math.sqrt(sum((x - mean) ** 2 for x in t.tolist()) / 5 + 1e-5)
+        for d in range(5):
+            error = abs(float(p[d]) - (float(t[d]) - mean) / deviation)
+            terms.append(error**2 / 2 if error < 1 else error - 0.5)
+    assert min(terms) < 0.5 < max(terms)  # both branches
+    torch.testing.assert_close(ijepa_loss(prediction, target).item(), sum(terms) / 60, rtol=1e-5, atol=0)
+
+
 def test_koleo() -> None:
     features = randn(0, 7, 4).double()
     unit = features / features.norm(dim=1, keepdim=True)
     nearest = [min(float((unit[i] - unit[j]).norm()) for j in range(7) if j != i) for i in range(7)]
     expected = -sum(math.log(distance) for distance in nearest) / 7
     torch.testing.assert_close(koleo_loss(features).item(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_invariance() -> None:
+    z, large = randn(0, 3, 4, 2), randn(1, 2, 4, 2)
+    errors = [
+        (float(z[v, i, d]) - (float(large[0, i, d]) + float(large[1, i, d])) / 2) ** 2
+        for v in range(3)
+        for i in range(4)
+        for d in range(2)
+    ]
+    torch.testing.assert_close(invariance_loss(z, large).item(), sum(errors) / 24)
 
 
 def test_sigreg() -> None:
@@ -181,6 +207,35 @@ def test_prototypes_are_frozen_and_centres_move(name: str) -> None:
     assert method.networks.center.any() and method.networks.patch_center.any()
 
 
+def test_branches_of_ijepas_predictor_start_narrower_the_deeper_they_lie() -> None:
+    method: Any = tiny_method("ijepa", predictor_depth=8)
+    first, last = (method.predictor.blocks[i].mlp.fc2.weight.std().item() for i in (0, 7))
+    assert first / last == pytest.approx(8**0.5, rel=0.1) and first == pytest.approx(0.02 / 2**0.5, rel=0.1)
+
+
+def codes(scores: Tensor, split: int) -> Tensor:
+    own = scores[:split] if rank() == 0 else scores[split:]
+    return ((own - sinkhorn_center(own, 0.06, 3)) / 0.06).softmax(dim=1)
+
+
+def test_softmax_around_sinkhorns_centre_is_sinkhorn(ranks: Ranks) -> None:
+    scores = randn(0, 9, 5)
+    expected = sinkhorn(scores, 0.06, 3)
+    torch.testing.assert_close(codes(scores, 9), expected)
+    for split in (2, 0):  # ranks with unequal numbers of patches, or none
+        torch.testing.assert_close(torch.cat(ranks.run(codes, scores, split)), expected)
+
+
+def test_dinov2_with_sinkhorn() -> None:
+    method: Any = tiny_method("dinov2", centering="sinkhorn")
+    loss = method(tiny_batch(method), progress(0)).loss
+    loss.backward()
+    assert loss.isfinite() and loss != tiny_method("dinov2")(tiny_batch(method), progress(0)).loss
+    assert not method.networks.center.any() and not method.networks.patch_center.any()
+    unmasked = tiny_method("dinov2", centering="sinkhorn", masked_images=0.0)
+    assert unmasked(tiny_batch(unmasked), progress(0)).loss.isfinite()
+
+
 def test_without_a_masked_image_the_patch_centre_stays() -> None:
     method: Any = tiny_method("ibot", masked_images=0.0)
     output = method(tiny_batch(method), progress(0))
@@ -195,4 +250,5 @@ def test_lower_blocks_of_dinov2_learn_more_slowly() -> None:
     assert scales[id(model.blocks[0].mlp.fc1.weight)] == pytest.approx(0.9**2)
     assert scales[id(model.cls_token)] == pytest.approx(0.9**3)
     assert scales[id(model.patch_embed.proj.weight)] == pytest.approx(0.2 * 0.9**3)
-    assert scales[id(model.norm.weight)] == scales[id(method.networks.mask_token)] == 1.0
+    assert scales[id(method.networks.mask_token)] == pytest.approx(0.9**3)
+    assert scales[id(model.norm.weight)] == scales[id(method.networks.student.head.prototypes)] == 1.0
