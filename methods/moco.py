@@ -10,7 +10,9 @@ from torch import Tensor
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ViewsConfig
 from .encoder import Encoder
+from .parts.collectives import gather, own_rows
 from .parts.heads import Projected, mlp
+from .parts.masks import step_generator
 from .parts.queue import Queue
 from .parts.teacher import Teacher
 from .view_presets import moco_views
@@ -36,13 +38,18 @@ class MoCoConfig(MethodConfig):
         default=False,
         description="of two directions, the first's keys are negatives of the second: Lightly's small benchmarks",
     )
+    shuffle_keys: bool = Field(
+        default=False,
+        description="the teacher sees the images of all workers in random order, as the paper's does: needed where batch"
+        " norm is over parts of the batch (`split_batchnorm`, or several workers without `sync_batchnorm`)",
+    )
     views: ViewsConfig = moco_views()
 
 
 class MoCo(Method[MoCoConfig]):
-    """The paper shuffles images between GPUs, whose own batch norms would else give the positive away.
+    """The paper shuffles images between GPUs: a query and its key, normalised with the same few images, know each other.
 
-    Batch norm over all ranks has no such statistics to tell apart, so nothing is shuffled here.
+    Batch norm over all ranks has one set of statistics, which tells no image from another, so nothing is shuffled by default.
     """
 
     def __init__(self, config: MoCoConfig, encoder: Encoder, data: TrainingSet):
@@ -60,7 +67,7 @@ class MoCo(Method[MoCoConfig]):
         first, second = (view.image for view in batch.global_views)
         directions = [(first, second), (second, first)] if self.config.symmetric else [(first, second)]
         queries = [F.normalize(self.student(query).float(), dim=1) for query, _ in directions]  # each (B, D)
-        keys = [F.normalize(self.teacher(key).float(), dim=1) for _, key in directions]
+        keys = [F.normalize(self._keys(key, progress).float(), dim=1) for _, key in directions]
         losses: list[Tensor] = []
         for query, key in zip(queries, keys, strict=True):
             negatives = self.queue.rows.float().clone()  # the gradient needs them as they are now
@@ -71,6 +78,16 @@ class MoCo(Method[MoCoConfig]):
             for key in keys:
                 self.queue.push(key)
         return StepOutput(torch.stack(losses).mean(), {})
+
+    def _keys(self, image: Tensor, progress: Progress) -> Tensor:
+        """The teacher's embeddings (B, D), without gradient."""
+        if not self.config.shuffle_keys:
+            return self.teacher(image)
+        everyone = gather(image.contiguous())  # (W * B, 3, H, W)
+        generator = step_generator(progress, image.device)
+        order = torch.randperm(len(everyone), generator=generator, device=image.device)
+        shuffled = gather(self.teacher(own_rows(everyone[order])))  # (W * B, D)
+        return own_rows(shuffled[order.argsort()])
 
     def after_optimizer_step(self, progress: Progress) -> None:
         self.teacher.update(self.student, self.config.momentum)

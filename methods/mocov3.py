@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ScheduleConfig, ViewsConfig
@@ -22,7 +22,8 @@ class MoCoV3Config(MethodConfig):
     paper = "An Empirical Study of Training Self-Supervised Vision Transformers, arXiv:2104.02057"
     family = "contrastive"
     num_global_views = 2
-    # for ViTs; the paper trains ResNet-50 with lars, lr 0.3, weight decay 1.5e-6, temperature 1.0
+    # for ViTs; the authors train ResNet-50 with lars (lr 0.3, weight decay 1.5e-6, 10 epochs of warm-up), temperature 1.0,
+    # projector_layers 2, predictor_norm false and crops from 0.2 of the image on
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="adamw", lr=1.5e-4, weight_decay=0.1), schedule=ScheduleConfig(warmup_epochs=40)
     )
@@ -31,6 +32,9 @@ class MoCoV3Config(MethodConfig):
     hidden_dim: PositiveInt = 4096
     output_dim: PositiveInt = 256
     projector_layers: PositiveInt = Field(default=3, description="2 for the paper's ResNet-50")
+    predictor_norm: bool = Field(
+        default=True, description="batch norm after the predictor's last layer; not for the paper's ResNet-50"
+    )
     temperature: PositiveFloat = 0.2
     momentum: Probability = Field(default=0.99, description="of the teacher at the first step")
     final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
@@ -41,12 +45,20 @@ class MoCoV3Config(MethodConfig):
 class MoCoV3(Method[MoCoV3Config]):
     def __init__(self, config: MoCoV3Config, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
-        if config.freeze_patch_embed and encoder.patch_size is not None:
-            encoder.model.patch_embed.requires_grad_(False)
+        if encoder.patch_size is not None:
+            _initialise(encoder)
+            encoder.model.patch_embed.requires_grad_(not config.freeze_patch_embed)
         hidden = [config.hidden_dim] * (config.projector_layers - 1)
         projector = mlp(encoder.dim, *hidden, config.output_dim, last_norm=True, last_affine=False)
         self.student = Projected(encoder, projector)
-        self.predictor = mlp(config.output_dim, config.hidden_dim, config.output_dim, last_norm=True, last_affine=False)
+        self.predictor = mlp(
+            config.output_dim,
+            config.hidden_dim,
+            config.output_dim,
+            last_norm=config.predictor_norm,
+            last_affine=False,
+            last_bias=False,
+        )
         self.teacher = Teacher(self.student)
 
     @property
@@ -74,3 +86,17 @@ def batch_contrast(query: Tensor, key: Tensor, temperature: float) -> Tensor:
         logits = query @ gather(key).T / temperature  # (B, W * B)
     own = torch.arange(len(query), device=query.device) + rank() * len(query)
     return F.cross_entropy(logits, own)
+
+
+@torch.no_grad()
+def _initialise(vit: Encoder) -> None:
+    """The paper's fixed positions, and its authors' weights: Xavier-uniform, also of the patch embedding; zero biases."""
+    for name, module in vit.named_modules():
+        if not isinstance(module, (nn.Linear, nn.Conv2d)):
+            continue
+        for weight in module.weight.flatten(1).chunk(3 if name.endswith(".qkv") else 1):  # q, k and v each by itself
+            nn.init.xavier_uniform_(weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if vit.model.pos_embed is not None:
+        vit.fix_positions()

@@ -6,18 +6,21 @@ from typing import Any
 import pytest
 import torch
 from ranks import Ranks
+from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.dcl import dcl_loss
 from ssl_sweep.methods.dclw import positive_weights
 from ssl_sweep.methods.moco import moco_loss
 from ssl_sweep.methods.mocov3 import batch_contrast
 from ssl_sweep.methods.nnclr import nearest_rows, neighbour_contrast
-from ssl_sweep.methods.parts.collectives import rank
-from ssl_sweep.methods.parts.queue import Queue
+from ssl_sweep.methods.parts.collectives import mean_over_ranks, rank, world_size
+from ssl_sweep.methods.parts.positions import sincos_positions
 from ssl_sweep.methods.ressl import ressl_loss
 from ssl_sweep.methods.simclr import nt_xent
 from ssl_sweep.methods.supcon import supcon_loss
-from tiny import RESNET, VIT, progress, state, tiny_batch, tiny_method
-from torch import Tensor
+from tiny import RESNET, VIT, progress, rows, state, tiny_batch, tiny_method
+from torch import Tensor, nn
+
+SPLIT = BackboneConfig(name="resnet18-cifar", options={"split_batchnorm": 2})
 
 B, D, T = 5, 4, 0.2
 
@@ -122,47 +125,52 @@ def test_supcon_without_equal_labels_is_simclr() -> None:
     torch.testing.assert_close(supcon_loss(a, b, torch.arange(B), T), nt_xent(a, b, T))
 
 
-# ---- queues ----------------------------------------------------------------------------------------------------------
+# ---- mechanisms ----------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_rows_leave_first() -> None:
-    queue = Queue(5, 2)
-    queue.push(torch.arange(6.0).view(3, 2))
-    queue.push(torch.arange(6.0, 14.0).view(4, 2))
-    held = {tuple(row) for row in queue.rows.tolist()}
-    assert held == {(4.0, 5.0), (6.0, 7.0), (8.0, 9.0), (10.0, 11.0), (12.0, 13.0)}
-    assert queue.position.item() == 2
-
-
-def test_more_rows_than_places() -> None:
-    queue = Queue(2, 1)
-    queue.push(torch.arange(5.0)[:, None])
-    assert sorted(queue.rows.flatten().tolist()) == [3.0, 4.0]
-
-
-def pushed() -> Tensor:
-    torch.manual_seed(0)
-    queue = Queue(6, 1)
-    for step in range(3):
-        queue.push(torch.arange(2.0)[:, None] + 2 * rank() + 4 * step)
-    return queue.rows
-
-
-def test_two_ranks_hold_the_same_rows(ranks: Ranks) -> None:
-    first, second = ranks.run(pushed)
-    torch.manual_seed(0)
-    queue = Queue(6, 1)
-    for step in range(3):
-        queue.push(torch.arange(4.0)[:, None] + 4 * step)
-    assert torch.equal(first, second) and torch.equal(first, queue.rows)
-
-
-@pytest.mark.parametrize(("settings", "rows"), [({}, 4), ({"symmetric": True}, 8)])
-def test_moco_pushes_the_keys_of_each_direction(settings: dict[str, Any], rows: int) -> None:
+@pytest.mark.parametrize(("settings", "pushed"), [({}, 4), ({"symmetric": True}, 8)])
+def test_moco_pushes_the_keys_of_each_direction(settings: dict[str, Any], pushed: int) -> None:
     method: Any = tiny_method("moco", **settings)
     before = method.queue.rows.clone()
     method(tiny_batch(method), progress(0))
-    assert (before != method.queue.rows).any(dim=1).sum().item() == rows
+    assert (before != method.queue.rows).any(dim=1).sum().item() == pushed
+
+
+def test_moco_and_ressl_compare_with_the_queue_as_it_was() -> None:
+    for name, loss in (("moco", moco_loss), ("ressl", ressl_loss)):
+        method: Any = tiny_method(name, RESNET)
+        batch = tiny_batch(method)
+        first, second = (view.image for view in batch.global_views)
+        before = method.queue.rows.clone()
+        query, key = unit(method.student(first)), unit(method.teacher(second))
+        temperatures = (0.2,) if name == "moco" else (0.1, 0.04)
+        expected = loss(query, key, before, *temperatures)
+        torch.testing.assert_close(method(batch, progress(0)).loss, expected)
+        torch.testing.assert_close(method.queue.rows[:4], key)
+
+
+def keys(backbone: BackboneConfig, shuffle: bool) -> Tensor:
+    method: Any = tiny_method("moco", backbone, shuffle_keys=shuffle).double()
+    return method._keys(tiny_batch(method, 8, dtype=torch.float64).global_views[1].image, progress(1))
+
+
+def test_moco_shuffles_images_and_puts_the_keys_back() -> None:
+    torch.testing.assert_close(keys(RESNET, True), keys(RESNET, False))
+    changed = (keys(SPLIT, True) - keys(SPLIT, False)).abs().amax(dim=1)
+    assert (changed > 1e-3).all()  # normalised in other company
+
+
+def split_loss() -> tuple[Tensor, Tensor]:
+    """Of the global batch, over batch norm in two parts; and the queue after it."""
+    method: Any = tiny_method("moco", SPLIT, shuffle_keys=True, symmetric=True, push_between=True).double()
+    own = 8 // world_size()
+    batch = rows(tiny_batch(method, 8, dtype=torch.float64), rank() * own, (rank() + 1) * own)
+    return mean_over_ranks(method(batch, progress(1)).loss.detach()), method.queue.rows
+
+
+def test_moco_shuffles_over_ranks_as_one_would(ranks: Ranks) -> None:
+    for answer in ranks.run(split_loss):
+        torch.testing.assert_close(answer, split_loss(), rtol=1e-5, atol=1e-6)
 
 
 def test_moco_pushes_between_the_directions_if_asked() -> None:
@@ -171,6 +179,19 @@ def test_moco_pushes_between_the_directions_if_asked() -> None:
         method = tiny_method("moco", symmetric=True, push_between=push_between)
         losses.append(method(tiny_batch(method), progress(0)).loss.item())
     assert losses[0] != losses[1]
+
+
+def test_nnclr_looks_up_before_it_pushes_the_first_views() -> None:
+    method: Any = tiny_method("nnclr", RESNET)
+    batch = tiny_batch(method)
+    before = method.queue.rows.clone()
+    z = [method.model(view.image) for view in batch.global_views]
+    p = [method.predictor(one) for one in z]
+    pairs = ((nearest_rows(z[0], before), p[1]), (nearest_rows(z[1], before), p[0]))
+    expected = sum(neighbour_contrast(neighbour, prediction, 0.5) for neighbour, prediction in pairs) / 2
+    torch.testing.assert_close(method(batch, progress(0)).loss, expected)
+    torch.testing.assert_close(method.queue.rows[:4], unit(z[0]))
+    assert torch.equal(method.queue.rows[4:], before[4:])
 
 
 def test_nnclr_takes_lightlys_negatives_if_asked() -> None:
@@ -189,3 +210,26 @@ def test_mocov3_freezes_the_patch_embedding_of_a_vit() -> None:
     assert all(p.requires_grad for p in free.backbone.model.patch_embed.parameters())
     assert all(p.requires_grad for p in tiny_method("mocov3", RESNET).backbone.parameters())
     assert state(frozen).keys() == state(free).keys()
+
+
+def test_mocov3_starts_a_vit_as_its_authors_do() -> None:
+    encoder: Any = tiny_method("mocov3", VIT).backbone
+    table = encoder.model.pos_embed
+    assert not table.requires_grad and not table[0, 0].any()
+    torch.testing.assert_close(table[0, 1:].detach(), sincos_positions(48, 4, 4))
+    block = encoder.model.blocks[0]
+    patches = encoder.model.patch_embed.proj
+    for weight, fan_in, fan_out in (
+        (block.attn.qkv.weight, 48, 48),
+        (block.mlp.fc1.weight, 48, 192),
+        (patches.weight, 192, 48),
+    ):
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        assert 0.99 * bound < weight.abs().max() <= bound
+    assert not any(module.bias.any() for module in (block.attn.qkv, block.mlp.fc1, patches))
+
+
+def test_mocov3_predictor_of_a_resnet_ends_without_a_norm() -> None:
+    ends: Any = [tiny_method("mocov3", RESNET, predictor_norm=norm).predictor[-1] for norm in (True, False)]
+    assert isinstance(ends[0], nn.BatchNorm1d) and not ends[0].affine
+    assert isinstance(ends[1], nn.Linear) and ends[1].bias is None
