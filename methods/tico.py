@@ -19,7 +19,10 @@ from .view_presets import byol_views
 
 class TiCoConfig(MethodConfig):
     title = "TiCo"
-    paper = "TiCo: Transformation Invariance and Covariance Contrast, arXiv:2206.10698"
+    paper = (
+        "TiCo: Transformation Invariance and Covariance Contrast for Self-Supervised Visual Representation Learning,"
+        " arXiv:2206.10698"
+    )
     family = "redundancy reduction"
     num_global_views = 2
     pretrain = PretrainConfig(
