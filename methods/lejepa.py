@@ -8,13 +8,22 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewsConfig
+from .config import (
+    GaussianBlur,
+    MethodConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    ScheduleConfig,
+    Solarize,
+    ViewConfig,
+    ViewsConfig,
+)
 from .dino import by_size
 from .encoder import Encoder
 from .parts.collectives import mean_over_ranks, world_size
 from .parts.heads import Projected, mlp
 from .parts.masks import step_generator
-from .view_presets import dino_views
+from .view_presets import BYOL_JITTER
 
 
 class LeJEPAConfig(MethodConfig):
@@ -44,7 +53,29 @@ class LeJEPAConfig(MethodConfig):
     over: Literal["all", "local"] = Field(
         default="all", description="views that both terms are over; local: Lightly's published run"
     )
-    views: ViewsConfig = dino_views(global_scale=(0.3, 1.0), local_scale=(0.05, 0.3), local_count=6)
+    views: ViewsConfig = ViewsConfig(  # DINO's sizes, but the same colours, blur and solarization for all views
+        global_views=(
+            ViewConfig(
+                count=2,
+                scale=(0.3, 1.0),
+                interpolation="bicubic",
+                jitter=BYOL_JITTER,
+                blur=GaussianBlur(p=0.5),
+                solarize=Solarize(p=0.2),
+            ),
+        ),
+        local_views=(
+            ViewConfig(
+                count=6,
+                resolution=96 / 224,
+                scale=(0.05, 0.3),
+                interpolation="bicubic",
+                jitter=BYOL_JITTER,
+                blur=GaussianBlur(p=0.5),
+                solarize=Solarize(p=0.2),
+            ),
+        ),
+    )
 
 
 class LeJEPA(Method[LeJEPAConfig]):

@@ -22,10 +22,11 @@ class MoCoV3Config(MethodConfig):
     paper = "An Empirical Study of Training Self-Supervised Vision Transformers, arXiv:2104.02057"
     family = "contrastive"
     num_global_views = 2
-    # for ViTs; the authors train ResNet-50 with lars (lr 0.3, weight decay 1.5e-6, 10 epochs of warm-up), temperature 1.0,
-    # projector_layers 2, predictor_norm false and crops from 0.2 of the image on
+    # for ViTs; the authors train ResNet-50 for 1000 epochs with lars (lr 0.3, weight decay 1.5e-6, 10 epochs of warm-up),
+    # temperature 1.0, momentum 0.996, projector_layers 2, predictor_norm false and crops from 0.2 of the image on
     pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="adamw", lr=1.5e-4, weight_decay=0.1), schedule=ScheduleConfig(warmup_epochs=40)
+        optimizer=OptimizerConfig(name="adamw", lr=1.5e-4, weight_decay=0.1, exclude_norm_and_bias=False),
+        schedule=ScheduleConfig(warmup_epochs=40),
     )
 
     name: Literal["mocov3"] = "mocov3"
