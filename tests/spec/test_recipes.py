@@ -85,3 +85,14 @@ def test_rates_of_the_published_runs(row: Any, tmp_path: Path) -> None:
 def test_the_small_tables_move_rates_by_epoch(dataset: str, method: str, tmp_path: Path) -> None:
     schedule = resolved(tmp_path, dataset, method).pretrain.schedule
     assert schedule.by == "epoch" and schedule.final_lr_factor == 0
+
+
+CLIPPED = {("imagenet1k", "dino"): 3.0, ("imagenet1k", "ibot"): 3.0}
+DECAY_MOVES = {("imagenet1k", "ibot"): 0.4}
+
+
+@pytest.mark.parametrize(("dataset", "method"), PAIRS)
+def test_no_clipping_or_moving_decay_falls_through_from_the_paper(dataset: str, method: str, tmp_path: Path) -> None:
+    optimizer = resolved(tmp_path, dataset, method).pretrain.optimizer
+    assert optimizer.clip_norm == CLIPPED.get((dataset, method))
+    assert optimizer.final_weight_decay == DECAY_MOVES.get((dataset, method))
