@@ -12,7 +12,7 @@ from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, 
 from .encoder import Encoder
 from .parts.collectives import mean_over_ranks
 from .parts.heads import Projected, PrototypeHead
-from .parts.schedules import cosine, linear
+from .parts.schedules import cosine, warmed_up
 from .parts.teacher import Teacher
 from .view_presets import dino_views
 
@@ -100,9 +100,10 @@ class DINO(Method[DINOConfig]):
         self.center.mul_(self.config.center_momentum).add_(mean, alpha=1 - self.config.center_momentum)
 
     def _teacher_temperature(self, progress: Progress) -> float:
-        warmup_steps = self.config.warmup_teacher_epochs * progress.steps_per_epoch
-        fraction = progress.step / warmup_steps if warmup_steps else 1.0
-        return linear(self.config.warmup_teacher_temperature, self.config.teacher_temperature, fraction)
+        config = self.config
+        return warmed_up(
+            config.warmup_teacher_temperature, config.teacher_temperature, config.warmup_teacher_epochs, progress
+        )
 
     def _momentum(self, progress: Progress) -> float:
         return cosine(self.config.momentum, self.config.final_momentum, progress.fraction)

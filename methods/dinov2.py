@@ -12,10 +12,10 @@ from torch import Tensor
 from .base import Batch, Method, Progress, StepOutput, TrainingSet, decay_groups
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, Range, ScheduleConfig, ViewsConfig
 from .encoder import Encoder
-from .ibot import MaskedDistillation, warmed_up
+from .ibot import MaskedDistillation
 from .parts.collectives import gather, rank
 from .parts.heads import PrototypeHead
-from .parts.schedules import cosine
+from .parts.schedules import cosine, warmed_up
 from .view_presets import dino_views
 
 

@@ -94,6 +94,11 @@ class Encoder(nn.Module):
         table[0, table.shape[1] - rows * columns :] = sincos_positions(self.dim, rows, columns, table.device)
         table.requires_grad_(False)
 
+    def compile_blocks(self) -> None:
+        """Have torch compile what takes the time, in place: a ViT's blocks, which every kind of pass runs, or all of a CNN."""
+        network: nn.Module = self.model if self.patch_size is None else self.model.blocks
+        network.compile()
+
     def pooling_parameters(self) -> list[nn.Parameter]:
         """Parameters of a ViT that `forward` uses and `tokens` does not."""
         pooling: list[nn.Module | None] = [self.model.attn_pool, self.model.fc_norm]

@@ -14,7 +14,7 @@ from .encoder import Encoder
 from .parts.collectives import mean_over_ranks
 from .parts.heads import Projected, PrototypeHead
 from .parts.masks import block_patches
-from .parts.schedules import cosine, linear
+from .parts.schedules import cosine, warmed_up
 from .parts.teacher import Teacher
 from .view_presets import dino_views
 
@@ -87,12 +87,6 @@ class IBOT(Method[IBOTConfig]):
     def after_optimizer_step(self, progress: Progress) -> None:
         momentum = cosine(self.config.momentum, self.config.final_momentum, progress.fraction)
         self.networks.teacher.update(self.networks.student, momentum)
-
-
-def warmed_up(start: float, end: float, epochs: float, progress: Progress) -> float:
-    """A line from `start` to `end` over the first `epochs`."""
-    steps = epochs * progress.steps_per_epoch
-    return linear(start, end, progress.step / steps if steps else 1.0)
 
 
 class Distilled(NamedTuple):

@@ -134,19 +134,18 @@ class _Run:
         return self.state
 
     def _forward(self) -> Forward:
-        method: nn.Module = self.method
         if self.runtime.compile:
-            method = torch.compile(method)  # type: ignore[assignment]
+            compile_backbones(self.method)
         if self.runtime.world_size > 1:
             devices = [self.runtime.device] if self.runtime.device.type == "cuda" else None
             # With synchronised statistics all ranks hold equal buffers; otherwise rank 0's are everyone's.
             self.parallel = DistributedDataParallel(
-                method,
+                self.method,
                 device_ids=devices,
                 broadcast_buffers=not self.config.sync_batchnorm,
                 gradient_as_bucket_view=True,
             )
-        return self.parallel or method
+        return self.parallel or self.method
 
     def _step(self, forward: Forward, batch: Batch, progress: Progress) -> tuple[StepOutput, float]:
         """One step of the optimizer; returns the batch's loss with the logs of its last part, and the rate."""
@@ -251,6 +250,13 @@ class _Run:
         self.state = checkpoint.load(content, self.method, self.optimizer, self.runtime.device)
         self.state.attempts += 1
         log.info("resumed at step %d of %d", self.state.step, self.total_steps)
+
+
+def compile_backbones(method: nn.Module) -> None:
+    """The student's and the teacher's. Heads and losses are few kernels, and the step's number would compile them anew."""
+    for module in method.modules():
+        if isinstance(module, Encoder):
+            module.compile_blocks()
 
 
 def parts_of(batch: Batch, count: int) -> list[Batch]:

@@ -153,7 +153,7 @@ class ResourcesConfig(Config):
     )
     max_failures: NonNegativeInt = Field(default=2, description="restarts of a trial whose worker or node died")
     checkpoint_minutes: NonNegativeFloat = Field(default=5, description="longest work that a crash can cost")
-    compile: bool = Field(default=False, description="torch.compile the method; changes no result")
+    compile: bool = Field(default=False, description="torch.compile the backbones; changes no result")
 
     @field_validator("gpus_per_worker")
     @classmethod

@@ -2,10 +2,18 @@
 
 import math
 
+from ..base import Progress
+
 
 def linear(start: float, end: float, fraction: float) -> float:
     """Straight line from `start` to `end`, and constant after fraction 1."""
     return start + (end - start) * min(1.0, fraction)
+
+
+def warmed_up(start: float, end: float, epochs: float, progress: Progress) -> float:
+    """A line from `start` to `end` over the first `epochs`, and constant after them."""
+    steps = epochs * progress.steps_per_epoch
+    return linear(start, end, progress.step / steps if steps else 1.0)
 
 
 def cosine(start: float, end: float, fraction: float) -> float:
