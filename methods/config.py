@@ -186,6 +186,8 @@ class MethodConfig(Config):
     num_global_views: ClassVar[int | None] = 1
     """Global views of an image that the loss takes; None: two or more."""
     uses_local_views: ClassVar[bool] = False
+    one_global_size: ClassVar[bool] = False
+    """Whether all global views go through the network as one batch, and so must have one size."""
     trains: ClassVar[bool] = True
     """False for what is evaluated as it is initialised: the loop skips the training."""
     pretrain: ClassVar[PretrainConfig]
@@ -204,6 +206,9 @@ class MethodConfig(Config):
             raise ValueError(f"method '{self.name}' takes {count} of an image, but `views.global_views` has {found}")
         if self.views.local_views and not self.uses_local_views:
             raise ValueError(f"method '{self.name}' takes no `views.local_views`")
+        sizes = {(view.size, view.resolution if view.size is None else None) for view in self.views.global_views}
+        if self.one_global_size and len(sizes) > 1:
+            raise ValueError(f"method '{self.name}' needs one `size` or `resolution` for all of `views.global_views`")
         return self
 
 

@@ -26,6 +26,7 @@ class DINOv2Config(MethodConfig):
     needs_vit = True
     num_global_views = None
     uses_local_views = True
+    one_global_size = True
     pretrain = PretrainConfig(  # 4e-3 at batches of 1024, by the square root
         optimizer=OptimizerConfig(
             name="adamw", lr=2e-3, lr_scaling="sqrt", weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0

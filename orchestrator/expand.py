@@ -177,6 +177,10 @@ class _Row:
             if batch_size % parts:
                 self.blame(("pretrain", "accumulate"), f"got {parts}; must divide `batch_size`, which is {batch_size}")
                 return
+            if batch_size == parts:
+                text = f"got {parts}, which leaves one image to a part of the batch of {batch_size}; must leave two or more"
+                self.blame(("pretrain", "accumulate"), text)
+                return
             what = "part of a batch" if parts > 1 else "`pretrain.batch_size`"
             batches.append((f"{what} of method '{trial.method.name}'", batch_size // parts))
         if not self.stands_in("evaluate"):
