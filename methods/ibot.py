@@ -46,6 +46,9 @@ class IBOTConfig(MethodConfig):
     warmup_teacher_temperature: PositiveFloat = Field(default=0.04, description="at the first step")
     warmup_teacher_epochs: NonNegativeFloat = 30
     center_momentum: Probability = 0.9
+    patch_center: Literal["all", "masked"] = Field(
+        default="all", description="patches that the centre of patches is over; masked: Lightly's and DINOv2's code"
+    )
     momentum: Probability = Field(default=0.996, description="of the teacher at the first step")
     final_momentum: Probability = Field(default=1.0, description="of the teacher at the last step; a cosine goes there")
     views: ViewsConfig = dino_views(global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), local_count=10)
@@ -64,7 +67,9 @@ class IBOT(Method[IBOTConfig]):
             norm=False,
             unit_prototypes=config.norm_last_layer,
         )
-        self.networks = MaskedDistillation(encoder, head, config.output_dim, config.center_momentum)
+        self.networks = MaskedDistillation(
+            encoder, head, config.output_dim, config.center_momentum, center_all=config.patch_center == "all"
+        )
 
     @property
     def backbone(self) -> Encoder:
@@ -99,7 +104,8 @@ class Distilled(NamedTuple):
 class MaskedDistillation(nn.Module):
     """A student that sees masked images and small crops, and a teacher that sees whole ones, with one head for both losses.
 
-    With `batch_center`, centres are of the batch: a function of the teacher's scores (M, K) and its temperature.
+    The centre of patches is over the masked ones, or with `center_all` over all. With `batch_center`, centres are of the batch:
+    a function of the teacher's scores (M, K) and its temperature.
     """
 
     center: Tensor  # (1, K), of images
@@ -111,9 +117,12 @@ class MaskedDistillation(nn.Module):
         head: PrototypeHead,
         prototypes: int,
         center_momentum: float,
+        *,
+        center_all: bool = False,
         batch_center: Callable[[Tensor, float], Tensor] | None = None,
     ):
         super().__init__()
+        self.center_all = center_all
         self.batch_center = batch_center
         self.student = Projected(encoder, head)
         self.teacher = Teacher(self.student)
@@ -134,7 +143,9 @@ class MaskedDistillation(nn.Module):
         views, batch_size = images.shape[:2]
         chosen = masks.flatten()
         with torch.no_grad():
-            target = scored(self.teacher.module, images.flatten(0, 1), None, None, chosen)
+            seen = torch.ones_like(chosen) if self.center_all else chosen
+            target = scored(self.teacher.module, images.flatten(0, 1), None, None, seen)
+            patch_targets = target.patches[chosen] if self.center_all else target.patches  # (M, K)
         student = scored(self.student, images.flatten(0, 1), masks.flatten(0, 1), self.mask_token, chosen)
         small = [self.student(same) for same in by_size([view.image for view in batch.local_views])]
         scores = torch.cat([student.image, *small]).float().unflatten(0, (-1, batch_size))  # (V, B, K)
@@ -143,13 +154,13 @@ class MaskedDistillation(nn.Module):
         center, patch_center = self.center, self.patch_center
         if self.batch_center is not None:
             center = self.batch_center(targets.flatten(0, 1), teacher_temperature)
-            patch_center = self.batch_center(target.patches, teacher_temperature)
+            patch_center = self.batch_center(patch_targets, teacher_temperature)
         image_loss = dino_loss(scores, targets, center, *temperatures)
         patch_loss = masked_patch_loss(
-            student.patches, target.patches, patch_center, patch_weights(masks), *temperatures
+            student.patches, patch_targets, patch_center, patch_weights(masks), *temperatures
         )
         if self.batch_center is None:
-            self._move_centers(targets, target.patches, masks)
+            self._move_centers(targets, target.patches)
         return Distilled(image_loss, patch_loss, student.pooled.unflatten(0, (views, -1)))
 
     def freeze_prototypes(self) -> None:
@@ -158,11 +169,11 @@ class MaskedDistillation(nn.Module):
         self.student.head.gains.grad = None
 
     @torch.no_grad()
-    def _move_centers(self, targets: Tensor, patches: Tensor, masks: Tensor) -> None:
-        """c <- m c + (1 - m) mean of the teacher's scores of all ranks; of patches, over those that are masked."""
+    def _move_centers(self, targets: Tensor, patches: Tensor) -> None:
+        """c <- m c + (1 - m) mean of the teacher's scores of all ranks: targets (U, B, K), patches (M, K), M by rank."""
         momentum = self.center_momentum
         self.center.lerp_(mean_over_ranks(targets.mean(dim=(0, 1))).to(self.center.dtype), 1 - momentum)
-        count = mean_over_ranks(masks.sum().to(patches.dtype))
+        count = mean_over_ranks(patches.new_tensor(len(patches)))
         mean = mean_over_ranks(patches.sum(dim=0)) / count.clamp(min=1e-6)
         moved = self.patch_center.lerp(mean.to(self.center.dtype), 1 - momentum)
         self.patch_center.copy_(torch.where(count > 0, moved, self.patch_center))

@@ -68,16 +68,7 @@ class MoCo(Method[MoCoConfig]):
         directions = [(first, second), (second, first)] if self.config.symmetric else [(first, second)]
         queries = [F.normalize(self.student(query).float(), dim=1) for query, _ in directions]  # each (B, D)
         keys = [F.normalize(self._keys(key, progress).float(), dim=1) for _, key in directions]
-        losses: list[Tensor] = []
-        for query, key in zip(queries, keys, strict=True):
-            negatives = self.queue.rows.float().clone()  # the gradient needs them as they are now
-            losses.append(moco_loss(query, key, negatives, self.config.temperature))
-            if self.config.push_between:
-                self.queue.push(key)
-        if not self.config.push_between:
-            for key in keys:
-                self.queue.push(key)
-        return StepOutput(torch.stack(losses).mean(), {})
+        return StepOutput(queued_loss(queries, keys, self.queue, self.config.temperature, self.config.push_between), {})
 
     def _keys(self, image: Tensor, progress: Progress) -> Tensor:
         """The teacher's embeddings (B, D), without gradient."""
@@ -91,6 +82,22 @@ class MoCo(Method[MoCoConfig]):
 
     def after_optimizer_step(self, progress: Progress) -> None:
         self.teacher.update(self.student, self.config.momentum)
+
+
+def queued_loss(
+    queries: list[Tensor], keys: list[Tensor], queue: Queue, temperature: float, push_between: bool
+) -> Tensor:
+    """Mean of `moco_loss` over the directions; their keys enter the queue at the end, or each before the next direction."""
+    losses: list[Tensor] = []
+    for query, key in zip(queries, keys, strict=True):
+        negatives = queue.rows.float().clone()  # the gradient needs them as they are now
+        losses.append(moco_loss(query, key, negatives, temperature))
+        if push_between:
+            queue.push(key)
+    if not push_between:
+        for key in keys:
+            queue.push(key)
+    return torch.stack(losses).mean()
 
 
 def moco_loss(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:

@@ -72,7 +72,7 @@ def nearest_rows(z: Tensor, queue: Tensor) -> Tensor:
 
 
 def neighbour_contrast(neighbour: Tensor, prediction: Tensor, temperature: float) -> Tensor:
-    """Eq. 4, -log softmax of each neighbour's prediction among those of all ranks, and the same with the roles exchanged.
+    """Sec. 3.2: -log softmax of each neighbour's prediction among those of all ranks, and the same with the roles exchanged.
 
     neighbour, prediction: (B, D).
     """

@@ -62,13 +62,9 @@ class VICRegL(Method[VICRegLConfig]):
 
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
         features = [self.encoder.pooled_and_map(view.image) for view in batch.global_views]
-        pooled = [gather(self.projector(one).float()) for one, _ in features]  # each (W * B, D)
-        views = [self._local(one, view) for (_, one), view in zip(features, batch.global_views, strict=True)]
-        pairs = list(combinations(range(len(views)), 2))
-        whole = torch.stack([self._vicreg(pooled[u], pooled[v]) for u, v in pairs]).mean()
-        # each view is the first of a pair once, which makes a difference only where the numbers of matches differ
-        ordered = pairs if self.config.reverse_matches is None else list(permutations(range(len(views)), 2))
-        local = torch.stack([self._matched(views[u], views[v]) for u, v in ordered]).mean()
+        pooled = [self.projector(one).float() for one, _ in features]  # each (B, D)
+        places = [self._local(one, view) for (_, one), view in zip(features, batch.global_views, strict=True)]
+        whole, local = global_loss(pooled, self.config), local_loss(places, self.config)
         loss = self.config.alpha * whole + (1 - self.config.alpha) * local
         return StepOutput(loss, {"global": whole.detach(), "local": local.detach()})
 
@@ -77,21 +73,36 @@ class VICRegL(Method[VICRegLConfig]):
         z = self.local_projector(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
         return Local(z.float(), cell_centres(view.box, feature_map.shape[2], feature_map.shape[3]))
 
-    def _matched(self, a: Local, b: Local) -> Tensor:
-        """Loss over positions that are near in features, and over those that are near in the image, both ways."""
-        forward, backward = self.config.matches, self.config.reverse_matches or self.config.matches
-        terms: list[Tensor] = []
-        for near in ("features", "places"):
-            for one, other, count in ((a, b, forward), (b, a, backward)):
-                x, y = matched(one, other, near, count)  # each (B, M, D)
-                x, y = gather(x).transpose(0, 1), gather(y).transpose(0, 1)  # each (M, W * B, D)
-                terms.append(torch.stack([self._vicreg(p, q) for p, q in zip(x, y, strict=True)]).mean())
-        return torch.stack(terms).view(2, 2).mean(dim=1).sum()
 
-    def _vicreg(self, a: Tensor, b: Tensor) -> Tensor:
-        covariance = (covariance_term(a) + covariance_term(b)) / 2
-        spread = self.config.variance * variance_term(a, b) + self.config.covariance * covariance
-        return self.config.invariance * invariance_term(a, b) + spread
+def global_loss(pooled: list[Tensor], config: VICRegLConfig) -> Tensor:
+    """VICReg's loss, mean over the pairs of views; each (B, D)."""
+    everyone = [gather(one) for one in pooled]  # each (W * B, D)
+    return torch.stack([_vicreg(a, b, config) for a, b in combinations(everyone, 2)]).mean()
+
+
+def local_loss(views: list[Local], config: VICRegLConfig) -> Tensor:
+    """VICReg's loss over matched positions (sec. 3.2), mean over the pairs of views."""
+    # each view is the first of a pair once, which makes a difference only where the numbers of matches differ
+    pairs = combinations(views, 2) if config.reverse_matches is None else permutations(views, 2)
+    return torch.stack([matched_loss(a, b, config) for a, b in pairs]).mean()
+
+
+def matched_loss(a: Local, b: Local, config: VICRegLConfig) -> Tensor:
+    """Over positions that are near in features, and over those that are near in the image, both ways."""
+    forward, backward = config.matches, config.reverse_matches or config.matches
+    terms: list[Tensor] = []
+    for near in ("features", "places"):
+        for one, other, count in ((a, b, forward), (b, a, backward)):
+            x, y = matched(one, other, near, count)  # each (B, M, D)
+            x, y = gather(x).transpose(0, 1), gather(y).transpose(0, 1)  # each (M, W * B, D)
+            terms.append(torch.stack([_vicreg(p, q, config) for p, q in zip(x, y, strict=True)]).mean())
+    return torch.stack(terms).view(2, 2).mean(dim=1).sum()
+
+
+def _vicreg(a: Tensor, b: Tensor, config: VICRegLConfig) -> Tensor:
+    covariance = (covariance_term(a) + covariance_term(b)) / 2
+    spread = config.variance * variance_term(a, b) + config.covariance * covariance
+    return config.invariance * invariance_term(a, b) + spread
 
 
 def local_projector(dim: int, width: int, norm: str) -> nn.Sequential:

@@ -19,20 +19,27 @@ from ssl_sweep.methods.dinov2 import koleo_loss
 from ssl_sweep.methods.fastsiam import fastsiam_loss
 from ssl_sweep.methods.ibot import masked_patch_loss, patch_weights
 from ssl_sweep.methods.lejepa import sigreg
-from ssl_sweep.methods.moco import moco_loss
+from ssl_sweep.methods.mmcr import mmcr_loss
+from ssl_sweep.methods.moco import moco_loss, queued_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, mean_entropy_regularizer, sharpen
+from ssl_sweep.methods.nnclr import nearest_rows
 from ssl_sweep.methods.parts.collectives import gather, mean_over_ranks, rank, world_size
+from ssl_sweep.methods.parts.queue import Queue
 from ssl_sweep.methods.parts.sinkhorn import sinkhorn
 from ssl_sweep.methods.pmsn import power_law, prior_divergence
 from ssl_sweep.methods.simclr import nt_xent
 from ssl_sweep.methods.simsiam import simsiam_loss
+from ssl_sweep.methods.smog import assigned_groups, smog_loss, updated_groups
 from ssl_sweep.methods.swav import swav_loss
 from ssl_sweep.methods.tico import second_moment, tico_loss
 from ssl_sweep.methods.vicreg import covariance_term, invariance_term, variance_term
+from ssl_sweep.methods.vicregl import Local, VICRegLConfig, global_loss, local_loss
 from ssl_sweep.methods.wmse import whiten, wmse_loss
 from torch import Tensor
 
 theirs: Any = pytest.importorskip("lightly.loss", reason="needs the extra 'peers'")
+modules: Any = pytest.importorskip("lightly.models.modules")
+heads: Any = pytest.importorskip("lightly.models.modules.heads")
 pytestmark = pytest.mark.filterwarnings("ignore:To c:UserWarning")  # its own, of PMSN
 
 BATCH, DIM = 12, 16
@@ -94,6 +101,29 @@ def moco() -> Pair:
     return Pair(ours, loss(query, key), [query])
 
 
+def moco_symmetric() -> Pair:
+    """Both directions over one queue, where the keys of the first are negatives of the second."""
+    queries, keys = [rows(0, DIM), rows(1, DIM)], [rows(2, DIM).detach(), rows(3, DIM).detach()]
+    bank = F.normalize(same(4, 40, DIM), dim=1)
+    loss = theirs.NTXentLoss(0.2, memory_bank_size=(40, DIM), gather_distributed=distributed())
+    loss.memory_bank.bank = bank.clone()
+    loss.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.long)
+    other = 0.5 * (loss(queries[0], keys[0]) + loss(queries[1], keys[1]))
+    queue = Queue(40, DIM)
+    queue.rows.copy_(bank)
+    unit = [[F.normalize(one, dim=1) for one in both] for both in (queries, keys)]
+    return Pair(queued_loss(*unit, queue, 0.2, push_between=True), other, queries)
+
+
+def nnclr() -> Pair:
+    """Lightly's form of the loss, with neighbours that Lightly finds."""
+    z, predictions, bank = rows(0, DIM).detach(), rows(1, DIM), F.normalize(same(2, 40, DIM), dim=1)
+    memory = modules.NNMemoryBankModule(size=(40, DIM))
+    memory.bank, memory.bank_ptr = bank.clone(), torch.zeros(1, dtype=torch.long)
+    other = theirs.NTXentLoss(0.2, gather_distributed=distributed())(memory(z), predictions)
+    return Pair(nt_xent(nearest_rows(z, bank), predictions, 0.2), other, [predictions])
+
+
 def simsiam() -> Pair:
     p1, p2, z1, z2 = (rows(seed, DIM) for seed in range(4))
     cosine = theirs.NegativeCosineSimilarity()
@@ -119,6 +149,36 @@ def vicreg() -> Pair:
     x, y = gather(a), gather(b)
     ours = 25 * invariance_term(x, y) + 25 * variance_term(x, y) + covariance_term(x) + covariance_term(y)
     return Pair(ours, theirs.VICRegLoss(25, 25, 1, gather_distributed=distributed())(a, b), [a, b])
+
+
+def vicregl() -> Pair:
+    """With Lightly's numbers of matches, over maps of 3 x 3."""
+    pooled, maps = [rows(seed, DIM) for seed in (0, 1)], [rows(seed, 9, DIM) for seed in (2, 3)]
+    places = [rows(seed, 9, 2).detach() for seed in (4, 5)]
+    config = VICRegLConfig(matches=5, reverse_matches=2)
+    views = [Local(z, place) for z, place in zip(maps, places, strict=True)]
+    ours = 0.75 * global_loss(pooled, config) + 0.25 * local_loss(views, config)
+    features = [(z, one.unflatten(1, (3, 3))) for z, one in zip(pooled, maps, strict=True)]
+    grids = [place.unflatten(1, (3, 3)) for place in places]
+    loss = theirs.VICRegLLoss(num_matches=(5, 2), gather_distributed=distributed())
+    return Pair(ours, loss(features, grids).squeeze(), pooled + maps)
+
+
+def mmcr() -> Pair:
+    """Theirs takes embeddings that are normalised already."""
+    views = [rows(seed, DIM) for seed in range(4)]
+    z = [F.normalize(view, dim=1) for view in views]
+    online, momentum = torch.stack(z[:2], dim=1), torch.stack(z[2:], dim=1)  # (B, 2, D)
+    return Pair(mmcr_loss(torch.stack(views), 0.5), theirs.MMCRLoss(0.5)(online, momentum), views)
+
+
+def smog() -> Pair:
+    z, prediction, target, groups = rows(0, DIM), rows(1, DIM), rows(2, DIM).detach(), same(3, 5, DIM)
+    prototypes = heads.SMoGPrototypes(groups.clone(), beta=0.9)
+    moved = prototypes.get_updated_group_features(z)
+    other = F.cross_entropy(prototypes(prediction, moved, temperature=0.2), prototypes.assign_groups(target))
+    ours = smog_loss(prediction, assigned_groups(target, groups), updated_groups(z, groups, 0.9), 0.2)
+    return Pair(ours, other, [z, prediction])
 
 
 def tico() -> Pair:
@@ -200,11 +260,11 @@ def _siamese(regularizer: Callable[[Tensor], Tensor], loss: Any) -> Pair:
 
 
 FUNCTIONS = (
-    simclr, dcl, dclw, moco, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, tico, wmse,
-    ibot, koleo, lejepa, swav, msn, pmsn,
+    simclr, dcl, dclw, moco, moco_symmetric, nnclr, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, vicregl, tico,
+    wmse, mmcr, ibot, koleo, lejepa, swav, smog, msn, pmsn,
 )  # fmt: skip
 LOSSES = {function.__name__: function for function in FUNCTIONS}
-LOCAL_THERE = {"barlow_twins", "dclw", "koleo", "msn", "pmsn", "wmse"}
+LOCAL_THERE = {"barlow_twins", "dclw", "koleo", "mmcr", "msn", "pmsn", "smog", "wmse"}
 """What Lightly takes over one rank and we over all, as the papers' batches are; docs/methods.md."""
 
 

@@ -187,9 +187,6 @@ def test_rows_at_places() -> None:
     assert rows_at(rows, places).tolist() == [[[[4.0, 5.0], [0.0, 1.0]], [[8.0, 9.0], [8.0, 9.0]]]]
 
 
-# ---- mechanisms ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["simmim", "ibot", "dinov2", "ijepa", "msn", "pmsn"])
 def test_methods_that_need_a_vit_say_so(name: str) -> None:
     with pytest.raises(ValueError, match=f"method '{name}' needs a ViT"):
@@ -237,9 +234,22 @@ def test_dinov2_with_sinkhorn() -> None:
 
 
 def test_without_a_masked_image_the_patch_centre_stays() -> None:
-    method: Any = tiny_method("ibot", masked_images=0.0)
+    method: Any = tiny_method("ibot", masked_images=0.0, patch_center="masked")
     output = method(tiny_batch(method), progress(0))
     assert output.logs["patch_loss"] == 0 and not method.networks.patch_center.any()
+
+
+def test_ibots_patch_centre_is_over_all_patches() -> None:
+    method: Any = tiny_method("ibot")
+    batch = tiny_batch(method)
+    teacher = method.networks.teacher.module
+    with torch.no_grad():
+        tokens = torch.cat([teacher.encoder.tokens(view.image)[:, 1:] for view in batch.global_views])
+        mean = teacher.head(tokens.flatten(0, 1)).mean(dim=0)
+    masked = tiny_method("ibot", patch_center="masked")
+    assert method(batch, progress(0)).loss == masked(batch, progress(0)).loss  # the first step has no centre yet
+    torch.testing.assert_close(method.networks.patch_center[0], 0.1 * mean)
+    assert not torch.allclose(masked.networks.patch_center[0], 0.1 * mean)
 
 
 def test_lower_blocks_of_dinov2_learn_more_slowly() -> None:
