@@ -22,7 +22,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ from ssl_sweep.orchestrator.pretrain import new_encoder
 from ssl_sweep.orchestrator.problems import SpecError
 from ssl_sweep.orchestrator.run_trial import run_trial
 from ssl_sweep.orchestrator.runtime import Runtime, environment
-from ssl_sweep.orchestrator.spec import TrialSpec
+from ssl_sweep.orchestrator.spec import TrialSpec, data_root
 from ssl_sweep.orchestrator.store import Store
 from ssl_sweep.orchestrator.trial_store import TrialStore
 
@@ -57,20 +57,10 @@ class Result(NamedTuple):
     final_loss: float
 
 
-class Silent:
-    """Hears a trial's events and never stops it."""
-
-    def tell(self, event: dict[str, Any]) -> None:
-        pass
-
-    def stop_requested(self) -> bool:
-        return False
-
-
 def run_ours(trial: TrialSpec, prepared: Prepared) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         store = TrialStore(Store(folder), "trial")
-        run_trial(trial, store, prepared, Runtime(CPU), Silent())
+        run_trial(trial, store, prepared, Runtime(CPU))
         pretraining, evaluation = store.pretrained(), store.evaluation(knn_of(trial))
     assert pretraining is not None and evaluation is not None and pretraining.final_loss is not None
     rate, loss = pretraining.images_per_second, pretraining.final_loss
@@ -173,11 +163,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep", type=Path, help="a sweep file with these methods")
     parser.add_argument("--results", type=Path, required=True, help="a line of JSON for each training; appended to")
-    parser.add_argument("--prepared", type=Path, default=Path("data"), help="folder for the prepared data set")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="trainings at once, one thread each")
     arguments = parser.parse_args()
     trials = trials_of(arguments.sweep)
-    race(trials, prepare(trials[0].dataset, arguments.prepared), arguments.results, arguments.processes)
+    race(trials, prepare(trials[0].dataset, data_root()), arguments.results, arguments.processes)
     print(table(read(arguments.results)), end="\n\n")
     print(", ".join(f"{key} {value}" for key, value in environment().items()))
 

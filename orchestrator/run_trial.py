@@ -33,7 +33,9 @@ EVALUATE: dict[str, Callable[[Task, Any], Score]] = {
 }
 
 
-def run_trial(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, listener: Listener) -> None:
+def run_trial(
+    trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, listener: Listener | None = None
+) -> None:
     """Do what the store does not have yet of `trial`; every rank of a group calls it.
 
     Raises:
@@ -42,7 +44,7 @@ def run_trial(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime:
     """
     if runtime.is_first:
         folder.start(trial, prepared.fingerprint, environment())
-    events = EventLog(folder, runtime, listener)
+    events = EventLog(folder, runtime, listener or Listener())
     train, test = _image_sets(trial, prepared, runtime)
     encoder = _pretrained_encoder(trial, folder, train, test, runtime, events)
     task = Task(

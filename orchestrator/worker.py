@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from ..datasets.prepare import prepare
 from .board import Job, Status
-from .event_log import TrialFailed, TrialStopped
+from .event_log import Listener, TrialFailed, TrialStopped
 from .gang import GangConfig
 from .run_trial import run_trial
 from .runtime import Runtime
@@ -79,7 +79,7 @@ def _ask(board: Any, config: GangConfig) -> _Call:
     return _Call()
 
 
-class _BoardListener:
+class _BoardListener(Listener):
     """Passes a trial's events to the board, and its wish to stop back."""
 
     def __init__(self, board: Any, trial_id: str):
