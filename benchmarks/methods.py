@@ -70,13 +70,23 @@ def completed(path: Path) -> list[Done]:
 
 def table(done: list[Done]) -> str:
     """Markdown, a row a trial."""
-    chance = {row.trial.backbone.name: top1(row, "linear") for row in done if row.trial.method.name == "random"}
+    chance = {
+        row.trial.backbone.model_dump_json(): top1(row, "linear") for row in done if row.trial.method.name == "random"
+    }
     lines = [HEADER, "|---|---|" + "--:|" * (HEADER.count("|") - 3)]
     for row in done:
-        name, backbone = row.trial.method.name, row.trial.backbone.name
-        linear, base = top1(row, "linear"), chance.get(backbone)
+        name, backbone = row.trial.method.name, row.trial.backbone
+        linear, base = top1(row, "linear"), chance.get(backbone.model_dump_json())
         over = f"{linear - base:+.1f}" if linear is not None and base is not None and name != "random" else ""
-        cells = [name, backbone, figure(top1(row, "knn")), figure(linear), over, *costs(row)]
+        pooling = backbone.options.get("global_pool")
+        cells = [
+            name,
+            f"{backbone.name}, {pooling}" if pooling else backbone.name,
+            figure(top1(row, "knn")),
+            figure(linear),
+            over,
+            *costs(row),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
