@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightly_methods import LIGHTLY_METHODS, PIXELS, train
+from lightly_methods import BATCH_SIZE, LIGHTLY_METHODS, LR, PIXELS, WEIGHT_DECAY, train
 from PIL import Image
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
@@ -105,8 +105,12 @@ def trials_of(path: Path) -> list[TrialSpec]:
     for trial in trials:
         if trial.method.name not in LIGHTLY_METHODS:
             raise SystemExit(f"{path}: '{trial.method.name}' is not one of {', '.join(LIGHTLY_METHODS)}")
-        if trial.pretrain.batch_size != 128 or trial.image_size != PIXELS:
-            raise SystemExit(f"{path}: Lightly's settings are for batches of 128 and images of {PIXELS} pixels")
+        optimizer, schedule = trial.pretrain.optimizer, trial.pretrain.schedule
+        ours = (trial.image_size, trial.pretrain.batch_size, optimizer.name, optimizer.peak_lr(BATCH_SIZE))
+        ours += (optimizer.weight_decay, schedule.warmup_epochs, schedule.final_lr_factor, schedule.by)
+        theirs = (PIXELS, BATCH_SIZE, "adamw", LR, WEIGHT_DECAY, 1, 0, "step")
+        if ours != theirs:
+            raise SystemExit(f"{path}: {trial.method.name} has {ours}, but Lightly's side has {theirs}")
     return sorted(trials, key=lambda trial: trial.seed)
 
 
