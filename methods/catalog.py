@@ -2,12 +2,14 @@
 
 A method's file holds both, as a reader wants it, and opens with `import torch`, which takes seconds. To check a sweep
 file in a blink, `load_config_class` runs of that file only the configuration: the class that derives from
-`MethodConfig`, and the imports that are free of torch. Once the file itself has been imported, its own class is used.
+`MethodConfig`, or from another method's configuration, and the imports that are free of torch. Once the file itself has
+been imported, its own class is used.
 """
 
 import ast
 import importlib
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -47,17 +49,19 @@ def load_config_class(name: str) -> type[MethodConfig]:
     return next(
         member
         for member in vars(module).values()
-        if isinstance(member, type) and issubclass(member, MethodConfig) and member is not MethodConfig
+        if isinstance(member, type) and issubclass(member, MethodConfig) and member.__module__ == module_name
     )
 
 
 def _configuration_alone(name: str, module_name: str) -> ModuleType:
     path = Path(__file__).with_name(f"{name}.py")
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    tree.body = [node for node in tree.body if _is_light(node)]
     module = ModuleType(module_name)
     module.__package__ = __package__
     module.__file__ = str(path)
+    for method, config in _bases(tree):
+        setattr(module, config, load_config_class(method))
+    tree.body = [node for node in tree.body if _is_light(node)]
     exec(compile(tree, str(path), "exec"), vars(module))
     return module
 
@@ -66,3 +70,10 @@ def _is_light(node: ast.stmt) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.module in LIGHT_IMPORTS
     return isinstance(node, ast.ClassDef) and node.name.endswith("Config")
+
+
+def _bases(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Methods, and names of their configurations, that the file imports to derive its own from."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module not in LIGHT_IMPORTS:
+            yield from ((node.module, alias.name) for alias in node.names if alias.name.endswith("Config"))

@@ -71,7 +71,7 @@ class MSN(Method[MSNConfig]):
     def __init__(self, config: MSNConfig, encoder: Encoder, data: TrainingSet):
         super().__init__(config, encoder, data)
         if encoder.patch_size is None:
-            raise ValueError("method 'msn' needs a ViT: it encodes the visible patches alone")
+            raise ValueError(f"method '{config.name}' needs a ViT: it encodes the visible patches alone")
         head = siamese_head(encoder.dim, config.hidden_dim, config.output_dim)
         self.student = Projected(encoder, head)
         self.teacher = Teacher(self.student)
@@ -88,15 +88,22 @@ class MSN(Method[MSNConfig]):
         log_p = (cosines(z, self.prototypes) / config.temperature).log_softmax(dim=2)  # (A, B, K)
         target = cosines(self.teacher(batch.global_views[0].image), self.prototypes.detach())  # (B, K)
         target = sharpen(target / config.temperature, config.target_sharpening, config.sinkhorn_iterations)
-        prediction_loss, regularizer = anchor_loss(log_p, target), mean_entropy_regularizer(log_p)
-        loss = prediction_loss + config.regularizer_weight * regularizer
+        regularizer = self.regularizer(log_p)
+        loss = anchor_loss(log_p, target) + config.regularizer_weight * regularizer
         return StepOutput(loss, {"regularizer": regularizer.detach(), "momentum": self._momentum(progress)})
+
+    def regularizer(self, log_p: Tensor) -> Tensor:
+        """Of the anchors' log-probabilities (A, B, K)."""
+        return mean_entropy_regularizer(log_p)
 
     def after_optimizer_step(self, progress: Progress) -> None:
         self.teacher.update(self.student, self._momentum(progress))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        return groups_without_decay_of_prototypes(self)
+        """The default groups, but for `prototypes`: only their direction counts, so decay would just raise their rate."""
+        matrices, vectors = decay_groups((key, p) for key, p in self.named_parameters() if key != "prototypes")
+        vectors["params"] += [self.prototypes] if self.config.train_prototypes else []
+        return [matrices, vectors]
 
     def _momentum(self, progress: Progress) -> float:
         return linear(self.config.momentum, self.config.final_momentum, progress.fraction)
@@ -117,13 +124,6 @@ def initial_prototypes(count: int, dim: int, train: bool) -> nn.Parameter:
     """Prototypes (count, dim), uniform in a cube."""
     bound = dim**-0.5
     return nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound), requires_grad=train)
-
-
-def groups_without_decay_of_prototypes(method: nn.Module) -> list[dict[str, Any]]:
-    """The default groups, but for `prototypes`: only their direction counts, so decay would just raise their rate."""
-    matrices, vectors = decay_groups((key, p) for key, p in method.named_parameters() if key != "prototypes")
-    vectors["params"] += [p for key, p in method.named_parameters() if key == "prototypes" and p.requires_grad]
-    return [matrices, vectors]
 
 
 def masked_anchors(
