@@ -103,7 +103,8 @@ def mae_loss(prediction: Tensor, target: Tensor, masked: Tensor, norm_pix: bool)
     if norm_pix:
         var, mean = torch.var_mean(target, dim=2, keepdim=True)
         target = (target - mean) / (var + 1e-6).sqrt()
-    return F.mse_loss(prediction[masked].float(), target[masked])
+    error = (prediction.float() - target).square().mean(dim=2)  # (B, N)
+    return (error * masked).sum() / masked.sum()
 
 
 def patchify(image: Tensor, patch_size: int) -> Tensor:
