@@ -18,7 +18,7 @@ from ssl_sweep.methods.dino import dino_loss
 from ssl_sweep.methods.dinov2 import koleo_loss
 from ssl_sweep.methods.fastsiam import fastsiam_loss
 from ssl_sweep.methods.ibot import masked_patch_loss, patch_weights
-from ssl_sweep.methods.lejepa import sigreg
+from ssl_sweep.methods.lejepa import invariance_loss, sigreg
 from ssl_sweep.methods.mmcr import mmcr_loss
 from ssl_sweep.methods.moco import moco_loss, queued_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, mean_entropy_regularizer, sharpen
@@ -214,13 +214,15 @@ def koleo() -> Pair:
 
 
 def lejepa() -> Pair:
-    """The statistic alone: over the same random directions."""
-    z = rows(0, DIM)
+    """Over the same random directions."""
+    z = [rows(seed, DIM) for seed in range(4)]
+    whole = torch.stack(z)
     torch.manual_seed(7)
     directions = F.normalize(torch.randn(DIM, 64), dim=0)
+    ours = 0.05 * sigreg(whole, directions, 17, 3.0) + 0.95 * invariance_loss(whole, whole[:2])
     torch.manual_seed(7)
-    other = theirs.SIGReg(knots=17, t_max=3.0, num_vectors=64, gather_distributed=distributed())(z)
-    return Pair(sigreg(z[None], directions, 17, 3.0), other, [z])
+    loss = theirs.LeJEPALoss(0.05, gather_distributed=distributed(), sigreg_num_vectors=64)
+    return Pair(ours, loss(local_proj=whole[2:], global_proj=whole[:2]), z)
 
 
 def wmse() -> Pair:
@@ -237,6 +239,16 @@ def swav() -> Pair:
     loss = theirs.SwaVLoss(0.1, 3, 0.05, sinkhorn_gather_distributed=distributed())
     codes = torch.stack([sinkhorn(one.detach(), 0.05, 3) for one in scores[:2]])
     return Pair(swav_loss(torch.stack(scores), codes, 0.1), loss(scores[:2], scores[2:]).squeeze(), inputs)
+
+
+def swav_queue() -> Pair:
+    """Codes that earlier embeddings share in."""
+    inputs = [rows(seed, 20) for seed in range(2)]
+    scores, stored = [torch.tanh(one) for one in inputs], [torch.tanh(rows(seed, 20)).detach() for seed in (2, 3)]
+    loss = theirs.SwaVLoss(0.1, 3, 0.05, sinkhorn_gather_distributed=distributed())
+    both = [torch.cat([one.detach(), old]) for one, old in zip(scores, stored, strict=True)]
+    codes = torch.stack([sinkhorn(one, 0.05, 3)[: len(scores[0])] for one in both])
+    return Pair(swav_loss(torch.stack(scores), codes, 0.1), loss(scores, [], stored).squeeze(), inputs)
 
 
 def msn() -> Pair:
@@ -261,7 +273,7 @@ def _siamese(regularizer: Callable[[Tensor], Tensor], loss: Any) -> Pair:
 
 FUNCTIONS = (
     simclr, dcl, dclw, moco, moco_symmetric, nnclr, byol, simsiam, fastsiam, dino, barlow_twins, vicreg, vicregl, tico,
-    wmse, mmcr, ibot, koleo, lejepa, swav, smog, msn, pmsn,
+    wmse, mmcr, ibot, koleo, lejepa, swav, swav_queue, smog, msn, pmsn,
 )  # fmt: skip
 LOSSES = {function.__name__: function for function in FUNCTIONS}
 LOCAL_THERE = {"barlow_twins", "dclw", "koleo", "mmcr", "msn", "pmsn", "smog", "wmse"}
