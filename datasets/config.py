@@ -36,6 +36,9 @@ class DatasetConfig(Config):
     holdout: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the training set that tuning is scored on"
     )
+    damaged: Literal["fail", "skip"] = Field(
+        "fail", description="what becomes of images that cannot be read: an error that names them, or they are left out"
+    )
 
     @model_validator(mode="before")
     @classmethod

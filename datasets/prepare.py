@@ -24,7 +24,7 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
 
     `on_progress` is told images done and images in all. Everything is written to a temporary folder that is renamed at
     the end: a killed run leaves nothing that looks complete, and of two at the same time the first wins.
-    Raises DataError where the source is missing, lacks what it needs, or has damaged images.
+    Raises DataError where the source is missing, lacks what it needs, or has damaged images that may not be left out.
     """
     found = find_prepared(config, root)
     if found is not None:
@@ -55,8 +55,13 @@ def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callab
     train = _subset(train, config.train_images, "train_images")
     test = _subset(test, config.test_images, "test_images")
     n, total = len(train.labels), len(train.labels) + len(test.labels)
-    stored_train = write_split(train, scratch / "train.arrow", len(classes), lambda done: on_progress(done, total))
-    stored_test = write_split(test, scratch / "test.arrow", len(classes), lambda done: on_progress(n + done, total))
+    skip = config.damaged == "skip"
+    stored_train = write_split(
+        train, scratch / "train.arrow", len(classes), skip, lambda done: on_progress(done, total)
+    )
+    stored_test = write_split(
+        test, scratch / "test.arrow", len(classes), skip, lambda done: on_progress(n + done, total)
+    )
     shutil.rmtree(unpacked, ignore_errors=True)
     content = [classes, config.train_images, config.test_images, stored_train.digest, stored_test.digest]
     contents = Contents(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,8 @@ class SplitInfo(Config):
     height: int | None
     width: int | None
     class_counts: tuple[int, ...]
+    damaged: tuple[str, ...] = ()
+    """Images that are left out because they cannot be read, each with the reason."""
 
 
 class Contents(Config):
@@ -44,6 +47,11 @@ class Prepared(Contents):
     image_size: int
     holdout: float
 
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Images of both splits that are left out because they cannot be read, each with the reason."""
+        return self.train.damaged + self.test.damaged
+
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test
 
@@ -51,13 +59,33 @@ class Prepared(Contents):
         return self.folder / f"{split}.arrow"
 
 
+NAMED = 5
+"""How many damaged images an error names."""
+
+
+def refuse_damaged(damaged: Sequence[str], count: int) -> None:
+    """Raise DataError that names some of the `damaged` ones of `count` images, if there are any."""
+    if damaged:
+        some = "; ".join(damaged[:NAMED]) + ("; ..." if len(damaged) > NAMED else "")
+        raise DataError(
+            f"{len(damaged)} of {count} images cannot be read: {some} (with `damaged: skip` they are left out)"
+        )
+
+
 def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
-    """The prepared data set under `root`, or None. Raises DataError where the source itself does not exist."""
+    """The prepared data set under `root`, or None.
+
+    Raises DataError where the source itself does not exist, or where images were left out and the configuration does not
+    allow it.
+    """
     folder = prepared_folder(config, root)
     try:
         contents = Contents.model_validate_json((folder / "meta.json").read_text())
     except FileNotFoundError:
         return None
+    if config.damaged == "fail":
+        for split in (contents.train, contents.test):
+            refuse_damaged(split.damaged, split.count + len(split.damaged))
     return Prepared(
         **dict(contents),
         folder=folder,

@@ -8,33 +8,26 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from .decode import UNREADABLE, Pixels, decode, verify
-from .errors import DataError
-from .prepared import SplitInfo
+from .prepared import SplitInfo, refuse_damaged
 from .sources import Item, Rows
 
 T = TypeVar("T")
 
 
-class Digest(Protocol):
-    """What `hashlib` returns."""
-
-    def update(self, data: bytes, /) -> None: ...
-
+Labels = NDArray[np.int64]
 
 RAW_PIXELS = 192 * 192
 """Images of up to this many pixels are stored raw: larger ones take more room than their decoding is worth."""
-
-NAMED = 5
-"""How many damaged images an error names."""
 
 BATCH = 256
 
@@ -48,22 +41,32 @@ class Written(NamedTuple):
     digest: str  # hash of labels and images as they came: decoded pixels may differ between builds of libjpeg
 
 
-def write_split(rows: Rows, file: Path, num_classes: int, on_image: Callable[[int], None]) -> Written:
+def write_split(
+    rows: Rows, file: Path, num_classes: int, skip_damaged: bool, on_image: Callable[[int], None]
+) -> Written:
     """Decode, check and store all of `rows`; `on_image` is told how many are done.
 
-    Raises DataError that names the images that cannot be read.
+    Raises DataError that names the images that cannot be read, unless `skip_damaged`; and where no image can be read.
     """
-    digest = hashlib.sha256()
+    reading = _Reading(rows, on_image)
     encoding, size = "raw", None
     try:
-        size = _write_raw(_loaded(rows, _pixels, digest, on_image), rows.labels, file)
+        size, labels = _write_raw(reading.of(_pixels), file)
     except _SizesDifferError:
-        digest, encoding = hashlib.sha256(), "encoded"
-        _write_encoded(_loaded(rows, _checked, digest, on_image), rows.labels, file)
+        encoding = "encoded"
+        labels = _write_encoded(reading.of(_checked), file)
+    if not skip_damaged or len(reading.damaged) == len(rows.labels):
+        refuse_damaged(reading.damaged, len(rows.labels))
     height, width = size or (None, None)
-    counts = tuple(np.bincount(rows.labels, minlength=num_classes).tolist())
-    info = SplitInfo(count=len(rows.labels), encoding=encoding, height=height, width=width, class_counts=counts)
-    return Written(info, digest.hexdigest())
+    info = SplitInfo(
+        count=len(labels),
+        encoding=encoding,
+        height=height,
+        width=width,
+        class_counts=tuple(np.bincount(labels, minlength=num_classes).tolist()),
+        damaged=tuple(reading.damaged),
+    )
+    return Written(info, reading.digest())
 
 
 def read_split(file: Path) -> pa.Table:
@@ -82,35 +85,48 @@ def raw_pixels(table: pa.Table, height: int, width: int) -> Pixels:
     return np.frombuffer(column.buffers()[1], np.uint8).reshape(len(column), 3, height, width)
 
 
-def _loaded(rows: Rows, work: Callable[[Any], T], digest: Digest, on_image: Callable[[int], None]) -> Iterator[T]:
-    """What `work` makes of each image, in order, on all cores. Raises DataError after the last if any was unreadable."""
+class _Reading:
+    """One pass over a split, and what it found."""
 
-    def load(item: Item) -> tuple[bytes, T] | str:
-        try:
-            payload = item.load()
-            return bytes(payload), work(payload)
-        except UNREADABLE as error:
-            return f"{item.where} ({error})"
+    def __init__(self, rows: Rows, on_image: Callable[[int], None]):
+        self.rows, self.on_image = rows, on_image
+        self.damaged: list[str] = []
+        self._places: list[int] = []  # rows of the damaged ones
+        self._digest = hashlib.sha256()
 
-    digest.update(rows.labels.astype("<i8").tobytes())
-    damaged: list[str] = []
-    items = rows.read(np.arange(len(rows.labels)))
-    done = 0
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        while batch := list(islice(items, BATCH)):
-            for loaded in pool.map(load, batch):
-                done += 1
-                if isinstance(loaded, str):
-                    damaged.append(loaded)
-                    continue
-                payload, result = loaded
-                digest.update(len(payload).to_bytes(8, "little"))
-                digest.update(payload)
-                yield result
-            on_image(done)
-    if damaged:
-        some = "; ".join(damaged[:NAMED]) + ("; ..." if len(damaged) > NAMED else "")
-        raise DataError(f"{len(damaged)} of {len(rows.labels)} images cannot be read: {some}")
+    def of(self, work: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
+        """Label of each image that can be read and what `work` makes of it, in order, on all cores. Starts afresh."""
+        labels = self.rows.labels
+        self._digest, self.damaged, self._places = hashlib.sha256(labels.astype("<i8").tobytes()), [], []
+        items, done = self.rows.read(np.arange(len(labels))), 0
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            while batch := list(islice(items, BATCH)):
+                for loaded in pool.map(partial(_load, work), batch):
+                    if isinstance(loaded, str):
+                        self.damaged.append(loaded)
+                        self._places.append(done)
+                    else:
+                        payload, result = loaded
+                        self._digest.update(len(payload).to_bytes(8, "little"))
+                        self._digest.update(payload)
+                        yield int(labels[done]), result
+                    done += 1
+                self.on_image(done)
+
+    def digest(self) -> str:
+        """Hash of labels and images as they came, and of which are missing."""
+        if self._places:
+            self._digest.update(np.array(self._places, "<i8").tobytes())
+        return self._digest.hexdigest()
+
+
+def _load(work: Callable[[Any], T], item: Item) -> tuple[bytes, T] | str:
+    """The image as it came with what `work` makes of it; or, of one that cannot be read, its place and the reason."""
+    try:
+        payload = item.load()
+        return bytes(payload), work(payload)
+    except UNREADABLE as error:
+        return f"{item.where} ({error})"
 
 
 def _pixels(payload: bytes | Pixels) -> Pixels:
@@ -122,38 +138,43 @@ def _checked(payload: bytes) -> bytes:
     return payload
 
 
-def _write_raw(images: Iterator[Pixels], labels: NDArray[np.int64], file: Path) -> tuple[int, int]:
-    """Store pixels (H, W, 3) as rows of CHW bytes; returns H and W. Raises _SizesDifferError.
+def _write_raw(images: Iterator[tuple[int, Pixels]], file: Path) -> tuple[tuple[int, int] | None, Labels]:
+    """Store pixels (H, W, 3) as rows of CHW bytes; returns H and W, and the labels. Raises _SizesDifferError.
 
     The rows go to a plain file first and from its memory map into one record batch, so that no split need fit memory.
+    Nothing is stored of no image.
     """
     plain = file.with_suffix(".pixels")
-    size = None
+    size, labels = None, []
     with plain.open("wb") as out:
-        for image in images:
+        for label, image in images:
             height, width = image.shape[:2]
             if height * width > RAW_PIXELS or size not in (None, (height, width)):
                 raise _SizesDifferError
             size = (height, width)
+            labels.append(label)
             out.write(image.transpose(2, 0, 1).tobytes())
-    assert size is not None
-    kind = pa.binary(3 * size[0] * size[1])
-    with pa.memory_map(str(plain)) as pixels:
-        column = pa.Array.from_buffers(kind, len(labels), [None, pixels.read_buffer()])
-        batch = pa.record_batch({"image": column, "label": labels})
-        with pa.OSFile(str(file), "wb") as out, pa.ipc.new_file(out, batch.schema) as writer:
-            writer.write_batch(batch)
+    if size is not None:
+        kind = pa.binary(3 * size[0] * size[1])
+        with pa.memory_map(str(plain)) as pixels:
+            column = pa.Array.from_buffers(kind, len(labels), [None, pixels.read_buffer()])
+            batch = pa.record_batch({"image": column, "label": pa.array(labels, pa.int64())})
+            with pa.OSFile(str(file), "wb") as out, pa.ipc.new_file(out, batch.schema) as writer:
+                writer.write_batch(batch)
     plain.unlink()
-    return size
+    return size, np.array(labels, dtype=np.int64)
 
 
-def _write_encoded(images: Iterator[bytes], labels: NDArray[np.int64], file: Path) -> None:
+def _write_encoded(images: Iterator[tuple[int, bytes]], file: Path) -> Labels:
+    """Store the images as they came; returns the labels."""
     schema = pa.schema({"image": pa.large_binary(), "label": pa.int64()})
     file.with_suffix(".pixels").unlink()
+    every: list[int] = []
     with pa.OSFile(str(file), "wb") as out, pa.ipc.new_file(out, schema) as writer:
-        start = 0
         while batch := list(islice(images, BATCH)):
-            here = labels[start : start + len(batch)]
-            # images may be fewer than labels where some are damaged; `images` then ends in an error
-            writer.write_batch(pa.record_batch([pa.array(batch, pa.large_binary()), here[: len(batch)]], schema=schema))
-            start += len(batch)
+            labels, encoded = zip(*batch, strict=True)
+            every += labels
+            writer.write_batch(
+                pa.record_batch([pa.array(encoded, pa.large_binary()), pa.array(labels, pa.int64())], schema=schema)
+            )
+    return np.array(every, dtype=np.int64)

@@ -241,8 +241,9 @@ def datasets(as_json: bool) -> None:
 @main.command()
 @click.argument("dataset")
 @click.option("--path", help="Folder or file of the images.")
+@click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be read.")
 @guarded
-def prepare(dataset: str, path: str | None) -> None:
+def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
     """Prepare a data set: decode, check and store it, once.
 
     \b
@@ -263,11 +264,14 @@ def prepare(dataset: str, path: str | None) -> None:
         raise UserError(unknown("data set", dataset, DATASETS))
     whole = str(Path(path).expanduser().absolute()) if path else None
     try:
-        config = DatasetConfig.model_validate({"name": dataset, "path": whole})
+        damaged = "skip" if skip_damaged else "fail"
+        config = DatasetConfig.model_validate({"name": dataset, "path": whole, "damaged": damaged})
     except ValidationError as error:
         raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
-    with data_errors(), Display().preparing(dataset) as on_progress:
+    display = Display()
+    with data_errors(), display.preparing(dataset) as on_progress:
         prepared = run(config, data_root(), on_progress)
+    display.damaged(prepared)
     for split in ("train", "test"):
         info = prepared.split(split)
         click.echo(f"{split:<12} {info.count:,} images, {len(prepared.classes)} classes, {info.encoding}")

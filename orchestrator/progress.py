@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..datasets.prepared import Prepared
 from .plan import Planned
 from .spec import TrialSpec
 
@@ -111,6 +112,12 @@ class Display:
                 self.say(f"preparing {name}: {done:,} of {total:,} images")
 
         yield on_progress
+
+    def damaged(self, prepared: Prepared) -> None:
+        """Say what is left out of a data set, if anything is."""
+        if prepared.damaged:
+            count, where = len(prepared.damaged), prepared.folder / "meta.json"
+            self.say(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")
 
     @contextlib.contextmanager
     def live(self) -> Generator[None]:

@@ -84,6 +84,8 @@ class TrialResult(Record):
     dataset_fingerprint: str
     full_dataset: bool = True
     """Not a part of the data set (`train_images`, `test_images`): only then do published numbers compare."""
+    damaged_images: int = 0
+    """Images that are left out because they cannot be read."""
     image_size: int
     batch_size: int
     epochs: int

@@ -25,6 +25,7 @@ COLUMNS: dict[str, str] = {
     "dataset": "string",
     "dataset_fingerprint": "string",
     "full_dataset": "bool",
+    "damaged_images": "int64",
     "image_size": "int64",
     "batch_size": "int64",
     "epochs": "int64",

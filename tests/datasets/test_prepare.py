@@ -221,6 +221,39 @@ def test_damaged_images_are_named_and_counted(tmp_path, sizes):
     assert list((tmp_path / "store").iterdir()) == []
 
 
+@pytest.mark.parametrize("sizes", [((12, 10),), ((12, 10), (30, 20))])
+def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path, sizes):
+    whole, holed = (write_folder(tmp_path / name / "train", 10, sizes).parent for name in ("whole", "holed"))
+    for path in (whole, holed):
+        write_folder(path / "test", 4, sizes)
+    (holed / "train" / "red" / "4.png").write_bytes(b"not an image")
+    (holed / "test" / "blue" / "0.png").write_bytes(b"")
+    left = prepare(folder_config(holed, damaged="skip"), tmp_path / "store")
+    assert left.train.class_counts == (10, 10, 9) and left.test.class_counts == (3, 4, 4)
+    assert [message.split(" (")[0] for message in left.damaged] == [
+        str(holed / "train" / "red" / "4.png"),
+        str(holed / "test" / "blue" / "0.png"),
+    ]
+    images = ImageSet.open(left, "train")
+    every = ImageSet.open(prepare(folder_config(whole), tmp_path / "store"), "train")
+    kept = torch.tensor([i for i in range(30) if i != 24])
+    assert torch.equal(images.labels, every.labels[kept])
+    assert torch.equal(images.pixels(torch.arange(29)).pixels, every.pixels(kept).pixels)
+    with pytest.raises(DataError, match=r"1 of 30 images cannot be read: .*red/4\.png .*`damaged: skip`"):
+        find_prepared(folder_config(holed), tmp_path / "store")  # also where it has been prepared without them
+    same = prepare(folder_config(whole, damaged="skip"), tmp_path / "store")
+    assert not same.damaged and same.fingerprint != left.fingerprint
+    assert same.folder == find_prepared(folder_config(whole), tmp_path / "store").folder
+
+
+def test_a_set_without_a_readable_image_is_refused(tmp_path):
+    path = write_folder(tmp_path / "images", 2)
+    for file in path.rglob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="images cannot be read"):
+        prepare(folder_config(path, damaged="skip"), tmp_path / "store")
+
+
 def test_imagenet100_is_its_classes_of_imagenet(tmp_path):
     listed = (Path(__file__).parents[2] / "datasets" / "imagenet100_classes.txt").read_text().splitlines()[1:]
     assert len(set(listed)) == 100
