@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from .decode import UNREADABLE, Pixels, decode, verify
 from .prepared import SplitInfo, refuse_damaged
@@ -125,6 +126,8 @@ def _load(work: Callable[[Any], T], item: Item) -> tuple[bytes, T] | str:
     try:
         payload = item.load()
         return bytes(payload), work(payload)
+    except UnidentifiedImageError:  # its own words name an address in memory
+        return f"{item.where} (no image format that is known)"
     except UNREADABLE as error:
         return f"{item.where} ({error})"
 
