@@ -54,28 +54,31 @@ class LightlyMethod(nn.Module):
         raise NotImplementedError
 
 
-class SimCLR(LightlyMethod):
-    def __init__(self, backbone: nn.Module, dim: int):
-        super().__init__(backbone, dim)
-        self.head = heads.SimCLRProjectionHead(dim, 512, 128)
-        self.criterion = NTXentLoss()
+class JointEmbedding(LightlyMethod):
+    """One head, and a criterion over the embeddings of both views."""
+
+    head: nn.Module
+    criterion: nn.Module
 
     def forward(self, views: list[Tensor], epoch: int) -> Tensor:
         a, b = (self.head(self.backbone(view)) for view in views)
         return self.criterion(a, b)
 
 
-class BarlowTwins(LightlyMethod):
+class SimCLR(JointEmbedding):
+    def __init__(self, backbone: nn.Module, dim: int):
+        super().__init__(backbone, dim)
+        self.head = heads.SimCLRProjectionHead(dim, 512, 128)
+        self.criterion = NTXentLoss()
+
+
+class BarlowTwins(JointEmbedding):
     def __init__(self, backbone: nn.Module, dim: int):
         super().__init__(backbone, dim)
         self.head = heads.ProjectionHead(
             [(dim, 2048, nn.BatchNorm1d(2048), nn.ReLU(inplace=True)), (2048, 2048, None, None)]
         )
         self.criterion = BarlowTwinsLoss()
-
-    def forward(self, views: list[Tensor], epoch: int) -> Tensor:
-        a, b = (self.head(self.backbone(view)) for view in views)
-        return self.criterion(a, b)
 
 
 class MoCo(LightlyMethod):
