@@ -2,16 +2,17 @@
 
     python benchmarks/methods.py sweeps/cifar10-methods.yaml
 
-reads what `ssl-sweep submit` left in the file's storage. What is missing there is run first, one trial after another in a
-process of its own, on the GPU where there is one; that needs neither Ray nor MLflow, and gives the same trials.
+reads what `ssl-sweep submit` left in the file's storage. What is missing there is run first, one trial after another, on
+the GPU where there is one; that needs neither Ray nor MLflow, and gives the same trials.
 Times are of the fastest epoch: other work on the machine, and the first steps, make others slower.
 """
 
 import argparse
+import gc
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from ssl_sweep.datasets.prepare import prepare
@@ -36,16 +37,26 @@ class Done(NamedTuple):
     folder: TrialStore
 
 
-def run(trial_json: str, storage: str, prepared: Prepared) -> str | None:
+def run(trial_json: str, storage: str, prepared: Prepared, compiled: bool) -> str | None:
     """Run one trial; why it failed, if it did."""
     trial = TrialSpec.model_validate_json(trial_json)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = TrialStore(Store(storage), trial_id(trial, prepared.fingerprint))
     try:
-        run_trial(trial, folder, prepared, Runtime(device))
-    except TrialFailed as error:
+        run_trial(trial, folder, prepared, Runtime(device, compile=compiled))
+    except (TrialFailed, torch.OutOfMemoryError) as error:
         return f"{trial.method.name}: {error}"
     return None
+
+
+def run_apart(*arguments: Any) -> str | None:
+    """`run` where its peak of memory is its own: on a CPU that is a process's."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+        return run(*arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(run, *arguments).result()
 
 
 def completed(path: Path) -> list[Done]:
@@ -60,9 +71,7 @@ def completed(path: Path) -> list[Done]:
         prepared = prepare(trial.dataset, data_root())
         folder = TrialStore(Store(spec.storage), trial_id(trial, prepared.fingerprint))
         if folder.missing(trial):
-            # a process each: the peak of resident memory is of a process, and so is the GPU's cache
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                failure = pool.submit(run, trial.model_dump_json(), spec.storage, prepared).result()
+            failure = run_apart(trial.model_dump_json(), spec.storage, prepared, spec.resources.compile)
             print(failure or f"{trial.method.name}: done", flush=True)
         found.append(Done(trial, folder))
     return found

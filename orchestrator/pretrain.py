@@ -2,13 +2,13 @@
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,6 +23,7 @@ from . import checkpoint
 from .checkpoint import State
 from .event_log import EventLog, TrialFailed, TrialStopped
 from .monitor import Monitor
+from .pending_loss import PendingLoss
 from .records import EpochRecord, PretrainRecord
 from .runtime import Runtime, measured, memory_in_use
 from .spec import TrialSpec
@@ -71,6 +72,15 @@ def pretrain(
     return backbone
 
 
+class _Step(NamedTuple):
+    """A step whose loss is not known yet."""
+
+    number: int  # of steps before it
+    lr: float
+    seconds: float
+    loss: PendingLoss
+
+
 class _Run:
     def __init__(
         self,
@@ -88,12 +98,13 @@ class _Run:
         self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.info)
         if runtime.world_size > 1 and self.config.sync_batchnorm:
             convert_sync_batchnorm(self.method, runtime.device)
-        self.method.to(runtime.device).train()
+        runtime.place(self.method).train()
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
         self.final_loss: float | None = None
         self.state = State()
         self.parallel: DistributedDataParallel | None = None
+        self.untold: list[_Step] = []
 
     def train(self) -> State:
         if not self.total_steps:
@@ -118,14 +129,20 @@ class _Run:
         for batch in _closing(batches):
             progress = Progress(self.state.step, self.total_steps, self.steps_per_epoch, self.trial.seed)
             output, lr = self._step(forward, batch, progress)
-            loss = self._mean_loss(output.loss)
-            now = time.perf_counter()
-            self._count(loss, now - last)
-            self._log_step(progress, loss, lr, now - last)
-            if self.state.step % self.steps_per_epoch == 0:
+            loss = PendingLoss(output.loss, self.runtime.world_size)
+            self._tell_steps()
+            ends_epoch = (progress.step + 1) % self.steps_per_epoch == 0
+            if ends_epoch:
+                loss.wait()  # so that the epoch's time is all of its work
+            seconds = time.perf_counter() - last
+            self._count(seconds)
+            self.untold.append(_Step(progress.step, lr, seconds, loss))
+            if ends_epoch:
+                self._tell_steps()
                 self._end_epoch(lr, output)
             code = self.runtime.agree(self._request(saved))
             if code != CONTINUE and self.state.step < self.total_steps:
+                self._tell_steps()  # nothing that follows a loss that is not finite is worth keeping
                 self._save()
                 saved = time.monotonic()
                 if code == STOP:
@@ -164,7 +181,6 @@ class _Run:
                 (loss / len(parts)).backward()
             losses.append(loss.detach())
         output = StepOutput(torch.stack(losses).mean(), logs)
-        self._refuse_non_finite(output.loss)
         self.method.before_optimizer_step(progress)
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.method.parameters(), config.clip_norm)
@@ -176,39 +192,31 @@ class _Run:
         """Ranks exchange gradients once a step, in its last backward pass."""
         return contextlib.nullcontext() if now or self.parallel is None else self.parallel.no_sync()
 
-    def _refuse_non_finite(self, loss: Tensor) -> None:
-        finite = torch.isfinite(loss.detach()).float()
-        if self.runtime.world_size > 1:
-            dist.all_reduce(finite, dist.ReduceOp.MIN)
-        if not finite.item():
-            raise TrialFailed(f"the loss is not finite at step {self.state.step} (epoch {self._epoch() + 1})")
-
-    def _mean_loss(self, loss: Tensor) -> float:
-        mean = loss.detach().float()
-        if self.runtime.world_size > 1:
-            dist.all_reduce(mean)
-            mean /= self.runtime.world_size
-        return mean.item()
-
-    def _epoch(self) -> int:
-        return self.state.step // self.steps_per_epoch
-
-    def _count(self, loss: float, seconds: float) -> None:
+    def _count(self, seconds: float) -> None:
         self.state.step += 1
         self.state.seconds += seconds
-        self.state.epoch_loss += loss
         self.state.epoch_seconds += seconds
 
     # -- what is told --
 
-    def _log_step(self, progress: Progress, loss: float, lr: float, seconds: float) -> None:
+    def _tell_steps(self) -> None:
+        """Take in the losses of the steps before this one, which a GPU has finished long ago."""
         every = max(1, self.steps_per_epoch // STEP_EVENTS_PER_EPOCH)
-        if progress.step % every == 0:
-            rate = self.config.batch_size / seconds
-            self.events.tell("step", "pretrain", step=self.state.step, loss=loss, lr=lr, images_per_second=rate)
+        for step in self.untold:
+            loss = step.loss.wait()
+            if not math.isfinite(loss):
+                epoch = step.number // self.steps_per_epoch + 1
+                raise TrialFailed(f"the loss is not finite at step {step.number} (epoch {epoch})")
+            self.state.epoch_loss += loss
+            if step.number % every == 0:
+                rate = self.config.batch_size / step.seconds
+                self.events.tell(
+                    "step", "pretrain", step=step.number + 1, loss=loss, lr=step.lr, images_per_second=rate
+                )
+        self.untold.clear()
 
     def _end_epoch(self, lr: float, output: StepOutput) -> None:
-        state, epoch = self.state, self._epoch()
+        state, epoch = self.state, self.state.step // self.steps_per_epoch
         logs = {key: float(value) for key, value in output.logs.items()}
         logs |= self.monitor.look(self.method.backbone, epoch)
         self.final_loss = state.epoch_loss / self.steps_per_epoch

@@ -48,7 +48,7 @@ def run_trial(
     train, test = _image_sets(trial, prepared, runtime)
     encoder = _pretrained_encoder(trial, folder, train, test, runtime, events)
     task = Task(
-        encoder.to(runtime.device).eval(),
+        runtime.place(encoder).eval(),
         trial.backbone,
         train,
         test,

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from .records import Cost
 from .version import git_commit, package_version
 
 log = logging.getLogger(__name__)
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Runtime:
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    def place(self, module: ModuleT) -> ModuleT:
+        """`module` on the device; on a GPU the channels of its filters lie last, as its convolutions want them."""
+        if self.device.type == "cuda":
+            return module.to(self.device, memory_format=torch.channels_last)
+        return module.to(self.device)
 
     def agree(self, code: int) -> int:
         """Rank 0's `code`, on every rank."""
