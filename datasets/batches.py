@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ..methods.base import Batch
 from ..methods.config import ViewsConfig
+from ..methods.parts.device import to_device
+from .ahead import made_ahead
 from .errors import DataError
 from .image_set import ImageSet
 from .random_stream import permutation
@@ -63,14 +65,15 @@ def training_batches(
             whole = order[position * batch_size : (position + 1) * batch_size]
             yield epoch, whole.view(parts, world_size, -1)[:, rank].flatten()
 
-    return _batches(images, views, image_size, seed, rows())
+    batches = _batches(images, views, image_size, seed, rows())
+    return made_ahead(batches, images.device) if images.device.type == "cuda" else batches
 
 
 def _batches(
     images: ImageSet, views: ViewsConfig, image_size: int, seed: int, rows: Iterator[tuple[int, Tensor]]
 ) -> Generator[Batch, None, None]:
     for epoch, chosen, pixels in _fetched(images, rows):
-        labels = images.labels[chosen].to(images.device)
+        labels = to_device(images.labels[chosen], images.device)
         yield make_views(pixels, labels, views, image_size, seed=seed, epoch=epoch, samples=images.samples[chosen])
 
 

@@ -3,10 +3,18 @@
 Images are float32 (B, 3, H, W) in [0, 1]; parameters are (B,). Equal to torchvision's functions on float tensors.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+@cache
+def constants(device: torch.device, *channels: tuple[float, float, float]) -> tuple[Tensor, ...]:
+    """For each, a number a channel (3, 1, 1), on the device; kept, since to copy a number there is to wait for it."""
+    return tuple(torch.tensor(values, device=device)[:, None, None] for values in channels)
 
 
 def gray(images: Tensor) -> Tensor:
@@ -41,7 +49,7 @@ def hue(images: Tensor, turns: Tensor) -> Tensor:
     angle = torch.sub(value, least, alpha=2).add_(green).add_(blue).sub_(red)
     angle /= chroma.clamp(min=1e-8).mul_(6)  # gray pixels have no hue: any will do, as their chroma is 0
     angle = torch.copysign(angle, green - blue).add_(turns[:, None, None])
-    opposite = torch.tensor([3, 5, 1], device=images.device).div(6)[:, None, None]
+    (opposite,) = constants(images.device, (3 / 6, 5 / 6, 1 / 6))
     distance = angle[:, None] - opposite  # (B, 3, H, W), in turns
     distance.sub_(distance.round()).abs_()
     share = torch.rsub(distance, 2, alpha=6).clamp_(0, 1)

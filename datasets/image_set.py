@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..methods.base import TrainingSet
+from ..methods.parts.device import to_device
 from .decode import Pixels, decode
-from .device import to_device
 from .errors import DataError
 from .prepared import Prepared, Split
 from .store import labels_of, raw_pixels, read_split
@@ -96,7 +96,7 @@ class ImageSet:
         """The images of `rows` (B,), counted within this set, on the device."""
         samples = self.samples[rows.cpu()]
         if self._raw is not None:
-            pixels = self._raw[samples.to(self._raw.device)]
+            pixels = self._raw[to_device(samples, self._raw.device)]
             sizes = torch.tensor(self._raw.shape[-2:]).expand(len(samples), 2)
             return Images(to_device(pixels, self.device), sizes)
         assert self._threads is not None

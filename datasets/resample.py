@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .device import to_device
+from ..methods.parts.device import to_device
 
 Filter = Literal["bilinear", "bicubic"]
 Boxes = NDArray[np.float32]

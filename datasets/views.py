@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..methods.base import Batch, View
 from ..methods.config import ViewConfig, ViewsConfig
+from ..methods.parts.device import to_device
 from . import color
-from .device import to_device
 from .random_stream import uniforms
 from .resample import resample
 from .view_parameters import CONTRAST, HUE, SATURATION, SLOTS, ViewParameters, view_parameters
@@ -51,7 +51,7 @@ def make_views(
                 parameters = view_parameters(view, images.sizes.numpy(), uniform)
                 made[-1].append(make_view(images, view, view.pixels(image_size), parameters))
                 index += 1
-    return Batch(made[0], made[1], labels, samples.to(labels.device))
+    return Batch(made[0], made[1], labels, to_device(samples, labels.device))
 
 
 def make_view(images: Images, view: ViewConfig, size: int, parameters: ViewParameters) -> View:
@@ -145,6 +145,5 @@ def _apply(images: Tensor, mask: NDArray[np.bool_], operation: Callable[[Tensor]
 
 
 def _normalise(images: Tensor, out: Tensor) -> None:
-    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(STD, device=images.device)[:, None, None]
+    mean, std = color.constants(images.device, MEAN, STD)
     torch.sub(images, mean, out=out).div_(std)

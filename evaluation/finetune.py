@@ -14,8 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torchvision.transforms import v2
 
 from ..datasets.batches import evaluation_shards
+from ..datasets.color import constants
 from ..datasets.views import MEAN, STD, evaluation_view
 from ..methods.encoder import Encoder, build_encoder
+from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
 from .classifier import crop_and_flip, labelled_batches, linear_head, plan, rate_factor, seed_step
 from .config import FinetuneConfig
@@ -118,7 +120,7 @@ class _Augmentation:
         return F.cross_entropy(logits.float(), target, label_smoothing=self.smoothing)
 
     def _randaugment(self, images: Tensor) -> Tensor:
-        mean, std = images.new_tensor(MEAN).view(3, 1, 1), images.new_tensor(STD).view(3, 1, 1)
+        mean, std = constants(images.device, MEAN, STD)
         pixels = ((images * std + mean) * 255).round().to(torch.uint8)  # exact: a crop has whole grey levels
         assert self.randaugment is not None
         drawn = torch.stack([self.randaugment(image) for image in pixels])
@@ -133,6 +135,6 @@ def _score(model: Classifier, task: Task) -> Counts:
         view = evaluation_view(task.test.pixels(rows), task.image_size)
         with task.autocast():
             logits = model(view)
-        hits += count(logits.float(), task.test.labels[rows].to(task.device))
+        hits += count(logits.float(), to_device(task.test.labels[rows], task.device))
     model.train()
     return total(hits)

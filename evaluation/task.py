@@ -61,7 +61,7 @@ def count(scores: Tensor, labels: Tensor) -> Tensor:
     """Hits (3,) of class scores (B, C) against labels (B,): in the first place, in the first five, and B."""
     first = scores.topk(min(5, scores.shape[1]), dim=1).indices
     hits = first == labels[:, None]
-    return torch.stack([hits[:, 0].sum(), hits.sum(), torch.tensor(len(labels), device=labels.device)])
+    return torch.stack([hits[:, 0].sum(), hits.sum(), hits.new_full((), len(labels), dtype=torch.long)])
 
 
 def total(hits: Tensor) -> Counts:

@@ -97,7 +97,7 @@ class DeepClusterV2(Method[DeepClusterV2Config]):
     def _cluster(self, progress: Progress) -> None:
         """Cluster the memory; the clusterings take the embeddings of the two crops by turns."""
         seen = self.seen.nonzero().squeeze(1)  # (n,)
-        generator = step_generator(progress, seen.device)
+        generator = step_generator(progress)
         for i in range(self.config.num_clusterings):
             rows = self.memory[seen, i % 2].float()  # (n, D)
             centroids = spherical_kmeans(rows, self.config.num_prototypes, self.config.kmeans_iterations, generator)

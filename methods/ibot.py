@@ -12,6 +12,7 @@ from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, 
 from .dino import by_size, dino_loss
 from .encoder import Encoder
 from .parts.collectives import mean_over_ranks
+from .parts.device import to_device
 from .parts.heads import Projected, PrototypeHead
 from .parts.masks import block_patches
 from .parts.schedules import cosine, warmed_up
@@ -132,21 +133,22 @@ class MaskedDistillation(nn.Module):
         self.register_buffer("patch_center", torch.zeros(1, prototypes))
 
     def masks(self, batch: Batch, share: float, ratios: tuple[float, float], progress: Progress) -> Tensor:
-        """Masks (U, B, N) for the global views of a batch."""
+        """Masks (U, B, N) for the global views of a batch, on the CPU."""
         image = batch.global_views[0].image
         grid = self.student.encoder.grid(*image.shape[-2:])
-        return block_patches(len(image), len(batch.global_views), grid, share, ratios, progress, image.device)
+        return block_patches(len(image), len(batch.global_views), grid, share, ratios, progress)
 
     def forward(self, batch: Batch, masks: Tensor, student_temperature: float, teacher_temperature: float) -> Distilled:
         """Both losses, with the centres of the steps before; then the centres move."""
         images = torch.stack([view.image for view in batch.global_views])  # (U, B, 3, H, W)
         views, batch_size = images.shape[:2]
-        chosen = masks.flatten()
+        chosen = to_device(masks.flatten().nonzero().squeeze(1), images.device)  # (M,)
         with torch.no_grad():
-            seen = torch.ones_like(chosen) if self.center_all else chosen
+            seen = None if self.center_all else chosen
             target = scored(self.teacher.module, images.flatten(0, 1), None, None, seen)
             patch_targets = target.patches[chosen] if self.center_all else target.patches  # (M, K)
-        student = scored(self.student, images.flatten(0, 1), masks.flatten(0, 1), self.mask_token, chosen)
+        hidden = to_device(masks.flatten(0, 1), images.device)
+        student = scored(self.student, images.flatten(0, 1), hidden, self.mask_token, chosen)
         small = [self.student(same) for same in by_size([view.image for view in batch.local_views])]
         scores = torch.cat([student.image, *small]).float().unflatten(0, (-1, batch_size))  # (V, B, K)
         targets = target.image.float().unflatten(0, (views, -1))  # (U, B, K)
@@ -157,7 +159,7 @@ class MaskedDistillation(nn.Module):
             patch_center = self.batch_center(patch_targets, teacher_temperature)
         image_loss = dino_loss(scores, targets, center, *temperatures)
         patch_loss = masked_patch_loss(
-            student.patches, patch_targets, patch_center, patch_weights(masks), *temperatures
+            student.patches, patch_targets, patch_center, to_device(patch_weights(masks), images.device), *temperatures
         )
         if self.batch_center is None:
             self._move_centers(targets, target.patches)
@@ -185,11 +187,15 @@ class Scored(NamedTuple):
     patches: Tensor  # (M, K), of the chosen patches
 
 
-def scored(network: Any, images: Tensor, mask: Tensor | None, mask_token: Tensor | None, chosen: Tensor) -> Scored:
-    """Scores of images (n, 3, H, W) and of their `chosen` patches (n * N,), with patches under `mask` (n, N) hidden."""
+def scored(
+    network: Any, images: Tensor, mask: Tensor | None, mask_token: Tensor | None, chosen: Tensor | None
+) -> Scored:
+    """Scores of images (n, 3, H, W) and of their patches, or those `chosen` (M,) of n * N; those under `mask` (n, N) hidden."""
     encoder: Encoder = network.encoder
     tokens = encoder.tokens(images, mask=mask, mask_token=mask_token)  # (n, prefix + N, D)
-    patches = tokens[:, encoder.num_prefix_tokens :].flatten(0, 1)[chosen]  # (M, D)
+    patches = tokens[:, encoder.num_prefix_tokens :].flatten(0, 1)  # (n * N, D)
+    if chosen is not None:
+        patches = patches.index_select(0, chosen)
     pooled = encoder.model.forward_head(tokens)  # (n, D), as evaluation pools it
     scores = network.head(torch.cat([pooled, patches]))
     return Scored(pooled, scores[: len(images)], scores[len(images) :].float())

@@ -21,6 +21,7 @@ from .config import (
 from .dino import by_size
 from .encoder import Encoder
 from .parts.collectives import mean_over_ranks, world_size
+from .parts.device import to_device
 from .parts.heads import Projected, mlp
 from .parts.masks import step_generator
 from .view_presets import BYOL_JITTER
@@ -94,8 +95,8 @@ class LeJEPA(Method[LeJEPAConfig]):
         z = self.model.head(features).float().unflatten(0, (len(crops), -1))  # (V, B, D)
         large, small = z[: len(batch.global_views)], z[len(batch.global_views) :]
         chosen = small if config.over == "local" and batch.local_views else z
-        drawn = torch.randn(
-            config.output_dim, config.directions, generator=step_generator(progress, z.device), device=z.device
+        drawn = to_device(
+            torch.randn(config.output_dim, config.directions, generator=step_generator(progress)), z.device
         )
         invariance = invariance_loss(chosen, large)
         gaussian = sigreg(chosen, F.normalize(drawn, dim=0), config.knots, config.largest_knot)
@@ -116,7 +117,8 @@ def sigreg(z: Tensor, directions: Tensor, knots: int, largest_knot: float) -> Te
     """
     t = torch.linspace(0, largest_knot, knots, device=z.device)  # (K,)
     weights = torch.full_like(t, 2 * largest_knot / (knots - 1))  # twice: the integrand is even
-    weights[[0, -1]] /= 2
+    weights[0] /= 2
+    weights[-1] /= 2
     gaussian = (-t.square() / 2).exp()
     statistics: list[Tensor] = []
     for view in z:

@@ -11,6 +11,7 @@ from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, Probability, ViewsConfig
 from .encoder import Encoder
 from .parts.collectives import gather, own_rows
+from .parts.device import to_device
 from .parts.heads import Projected, mlp
 from .parts.masks import step_generator
 from .parts.queue import Queue
@@ -75,8 +76,7 @@ class MoCo(Method[MoCoConfig]):
         if not self.config.shuffle_keys:
             return self.teacher(image)
         everyone = gather(image.contiguous())  # (W * B, 3, H, W)
-        generator = step_generator(progress, image.device)
-        order = torch.randperm(len(everyone), generator=generator, device=image.device)
+        order = to_device(torch.randperm(len(everyone), generator=step_generator(progress)), image.device)
         shuffled = gather(self.teacher(own_rows(everyone[order])))  # (W * B, D)
         return own_rows(shuffled[order.argsort()])
 

@@ -86,7 +86,7 @@ class SMoG(Method[SMoGConfig]):
         reset = (progress.step + 1) % self.config.reset_every == 0
         self.teacher.update(self.student, 0.0 if reset else self.config.momentum)
         if reset:
-            rows, generator = self.queue.rows, step_generator(progress, self.queue.rows.device)
+            rows, generator = self.queue.rows, step_generator(progress)
             self.groups.copy_(spherical_kmeans(rows, self.config.num_groups, self.config.kmeans_iterations, generator))
 
 

@@ -11,6 +11,7 @@ from .base import Batch, Method, Progress, StepOutput, TrainingSet
 from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewConfig, ViewsConfig
 from .encoder import Encoder
 from .parts.collectives import gather
+from .parts.device import to_device
 from .parts.heads import Projected, mlp
 from .parts.masks import step_generator
 from .view_presets import MOCO_JITTER
@@ -70,11 +71,11 @@ class WMSE(Method[WMSEConfig]):
             raise ValueError(
                 f"{z.shape[1]} images cannot be whitened in {config.output_dim} features; set some `shrinkage`"
             )
-        generator = step_generator(progress, z.device)
+        generator = step_generator(progress)
         losses: list[Tensor] = []
         for _ in range(config.whitening_iterations):
             # every rank whitens all groups, which it draws alike
-            order = torch.randperm(z.shape[1], generator=generator, device=z.device)
+            order = to_device(torch.randperm(z.shape[1], generator=generator), z.device)
             groups = z[:, order].split(config.whitening_size, dim=1)
             whole = [group for group in groups if group.shape[1] == groups[0].shape[1]]
             losses += [wmse_loss(torch.stack([whiten(view, config.shrinkage) for view in group])) for group in whole]
@@ -87,7 +88,9 @@ def whiten(z: Tensor, shrinkage: float) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
         covariance = centred.T @ centred / (len(z) - 1)
         identity = torch.eye(z.shape[1], device=z.device, dtype=z.dtype)
-        factor = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * identity)
+        # without the check, which would make a GPU wait: what has no factor gets a loss that is not finite
+        factor, failed = torch.linalg.cholesky_ex((1 - shrinkage) * covariance + shrinkage * identity)
+        factor = torch.where(failed > 0, torch.nan, factor)
         return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
 
 

@@ -41,7 +41,7 @@ class Runtime:
     def place(self, module: ModuleT) -> ModuleT:
         """`module` on the device; on a GPU the channels of its filters lie last, as its convolutions want them."""
         if self.device.type == "cuda":
-            return module.to(self.device, memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return module.to(self.device)
 
     def agree(self, code: int) -> int:

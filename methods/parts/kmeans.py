@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .collectives import world_size
+from .device import to_device
 
 CHUNK = 1 << 14
 """Rows whose similarities are held at once."""
@@ -24,8 +25,8 @@ def spherical_kmeans(rows: Tensor, clusters: int, iterations: int, generator: to
     if len(rows) < clusters:
         raise ValueError(f"k-means needs a row for each of the {clusters} clusters, but got {len(rows)}")
     rows = F.normalize(rows.float(), dim=1)
-    picked = torch.randperm(len(rows), generator=generator, device=generator.device)[:clusters]
-    centroids = rows[picked.to(rows.device)]
+    picked = torch.randperm(len(rows), generator=generator)[:clusters]
+    centroids = rows[to_device(picked, rows.device)]
     for _ in range(iterations):
         sums = torch.zeros_like(centroids)
         for chunk in rows.split(CHUNK):

@@ -1,7 +1,6 @@
-"""Random draws of methods: on the device, and the same whatever the number of ranks."""
+"""Random draws of methods: the same on every device, whatever the number of ranks."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from ..base import Progress
 from .collectives import own_rows, world_size
+from .device import to_device
 
 
 class PatchMask(NamedTuple):
@@ -16,11 +16,14 @@ class PatchMask(NamedTuple):
     masked: Tensor  # (B, N), bool
 
 
-def step_generator(progress: Progress, device: torch.device) -> torch.Generator:
-    """A generator that depends on the seed, the step and the part of its batch, so a resume repeats its draws."""
+def step_generator(progress: Progress) -> torch.Generator:
+    """A generator that depends on the seed, the step and the part of its batch, so a resume repeats its draws.
+
+    It draws on the CPU: no two kinds of device draw alike.
+    """
     # golden-ratio strides keep neighbouring seeds, and the parts of neighbouring steps, apart
     key = (progress.seed * 0x9E3779B97F4A7C15 + progress.part * 0xC2B2AE3D27D4EB4F + progress.step) % 2**63
-    return torch.Generator(device).manual_seed(key)
+    return torch.Generator().manual_seed(key)
 
 
 def random_patches(
@@ -34,7 +37,7 @@ def random_patches(
         )
     # drawn for the global batch: rank r of W sees the rows that one process with all images would give them
     shape = (world_size() * batch_size, num_patches)
-    noise = own_rows(torch.rand(shape, generator=step_generator(progress, device), device=device))
+    noise = to_device(own_rows(torch.rand(shape, generator=step_generator(progress))), device)
     keep = noise.argsort(dim=1)[:, :visible]  # (B, K)
     masked = torch.ones_like(noise, dtype=torch.bool).scatter_(1, keep, False)
     return PatchMask(keep, masked)
@@ -62,46 +65,53 @@ def block_patches(
     share: float,
     ratios: tuple[float, float],
     progress: Progress,
-    device: torch.device,
 ) -> Tensor:
     """Block-wise masks (V, B, N) as iBOT's (arXiv:2111.07832, app. E): of a `share` of all images, the others are whole.
 
     The masked images have shares of patches from equal strata of `ratios`, in random order, filled block by block as far as
-    blocks fit. Drawn for the images of all ranks and views together.
+    blocks fit. Drawn for the images of all ranks and views together, and left on the CPU, where they are counted without
+    waiting.
     """
     count = world_size() * batch_size * views
-    generator = step_generator(progress, device)
-
-    def uniform() -> Tensor:
-        return torch.rand(count, generator=generator, device=device)
-
+    generator = step_generator(progress)
     masked_images = int(count * share)
-    strata = (torch.arange(count, device=device) + uniform()) / max(1, masked_images)
+    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(1, masked_images)
     wanted = ratios[0] + (ratios[1] - ratios[0]) * strata
-    wanted = torch.where(torch.arange(count, device=device) < masked_images, wanted, 0.0)
-    budget = (wanted * grid[0] * grid[1]).round()[uniform().argsort()]  # patches, (count,)
-    mask = _filled(budget, grid, uniform)
-    return own_rows(mask.view(-1, views, grid[0] * grid[1])).transpose(0, 1)
+    wanted = torch.where(torch.arange(count) < masked_images, wanted, 0.0)
+    order = torch.rand(count, generator=generator).argsort()
+    budget = own_rows((wanted * grid[0] * grid[1]).round()[order])  # patches, (B * V,)
+    draws = own_rows(torch.rand(BLOCK_TRIES, 4, count, generator=generator).permute(2, 0, 1))  # (B * V, tries, 4)
+    mask = torch.zeros(len(budget), grid[0] * grid[1], dtype=torch.bool)
+    partly = budget.nonzero().squeeze(1)
+    mask[partly] = _filled(budget[partly], grid, draws[partly])
+    return mask.view(batch_size, views, -1).transpose(0, 1)
 
 
-def _filled(budget: Tensor, grid: tuple[int, int], uniform: Callable[[], Tensor]) -> Tensor:
-    """Masks (n, N) with blocks of random area, shape and place, none of which exceeds what is left of the budget (n,)."""
-    device = budget.device
-    y, x = torch.arange(grid[0], device=device), torch.arange(grid[1], device=device)
-    mask = torch.zeros(len(budget), *grid, dtype=torch.bool, device=device)
+def _filled(budget: Tensor, grid: tuple[int, int], draws: Tensor) -> Tensor:
+    """Masks (n, N) with blocks of random area, shape and place, none of which exceeds what is left of the budget (n,).
+
+    draws: (n, tries, 4), uniform: area, shape, row and column of each try.
+    """
+    y, x = torch.arange(grid[0]), torch.arange(grid[1])
+    mask = torch.zeros(len(budget), *grid, dtype=torch.bool)
+    filled = torch.zeros_like(budget)
     least = max(1, (min(grid) // 3) ** 2)  # 16 patches of 14 x 14
-    for _ in range(BLOCK_TRIES):
-        left = budget - mask.sum(dim=(1, 2))
-        area = least + (left - least).clamp(min=0) * uniform()
-        aspect = (math.log(BLOCK_ASPECT) * (2 * uniform() - 1)).exp()
+    for uniform in draws.unbind(1):
+        area = least + (budget - filled - least).clamp(min=0) * uniform[:, 0]
+        aspect = (math.log(BLOCK_ASPECT) * (2 * uniform[:, 1] - 1)).exp()
         height = (area * aspect).sqrt().round().clamp(1, grid[0])
         width = (area / aspect).sqrt().round().clamp(1, grid[1])
-        top, start = ((uniform() * (side - size + 1)).floor() for side, size in zip(grid, (height, width), strict=True))
+        top, start = (
+            (u * (side - size + 1)).floor()
+            for u, side, size in zip(uniform[:, 2:].T, grid, (height, width), strict=True)
+        )
         rows = (y >= top[:, None]) & (y < (top + height)[:, None])  # (n, rows)
         columns = (x >= start[:, None]) & (x < (start + width)[:, None])  # (n, columns)
         grown = mask | (rows[:, :, None] & columns[:, None])
-        fits = grown.sum(dim=(1, 2)) <= budget
+        covered = grown.sum(dim=(1, 2))
+        fits = covered <= budget
         mask = torch.where(fits[:, None, None], grown, mask)
+        filled = torch.where(fits, covered, filled)
     return mask.flatten(1)
 
 
@@ -125,8 +135,7 @@ def context_and_targets(
     Sizes are drawn for a step, places for each image. Contexts are cut to the shortest of all ranks, so that they make a
     batch. Drawn on the CPU, where their lengths are known without waiting.
     """
-    cpu = torch.device("cpu")
-    generator = step_generator(progress, cpu)
+    generator = step_generator(progress)
     count = world_size() * batch_size
 
     def uniform(*shape: int) -> Tensor:
@@ -160,4 +169,5 @@ def context_and_targets(
         dim=1, descending=True
     )  # seen ones first, shuffled
     context = order[:, :shortest].sort(dim=1).values
-    return ContextAndTargets(own_rows(context).to(device), own_rows(blocks.transpose(0, 1)).transpose(0, 1).to(device))
+    own_blocks = own_rows(blocks.transpose(0, 1)).transpose(0, 1)
+    return ContextAndTargets(to_device(own_rows(context), device), to_device(own_blocks, device))

@@ -260,7 +260,7 @@ def test_pmsn_with_a_uniform_prior_is_msn() -> None:
 
 def test_msn_draws_new_patches_for_each_view_and_image() -> None:
     def draw(step: int) -> Tensor:
-        return kept_patches(3, 2, 16, 0.15, step_generator(Progress(step, 10, 5), CPU))
+        return kept_patches(3, 2, 16, 0.15, step_generator(Progress(step, 10, 5)), CPU)
 
     keep = draw(0)
     assert keep.shape == (6, 13)  # 16 x 0.85 = 13.6
@@ -268,7 +268,7 @@ def test_msn_draws_new_patches_for_each_view_and_image() -> None:
     assert len({tuple(sorted(one.tolist())) for one in keep}) == 6
     assert torch.equal(keep, draw(0)) and not torch.equal(keep, draw(1))
     with pytest.raises(ValueError, match="leaves none of 4"):
-        kept_patches(1, 1, 4, 0.9, step_generator(progress(0), CPU))
+        kept_patches(1, 1, 4, 0.9, step_generator(progress(0)), CPU)
 
 
 @pytest.mark.parametrize(("mask_local_views", "lengths"), [(False, [13]), (True, [13, 7])])

@@ -1,16 +1,22 @@
 """On a GPU: the same losses and views as on a CPU, and a step that never makes the CPU wait."""
 
 import copy
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ssl_sweep.datasets import DatasetConfig
+from ssl_sweep.datasets.batches import training_batches
+from ssl_sweep.datasets.image_set import ImageSet
+from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.random_stream import uniforms
 from ssl_sweep.datasets.view_parameters import SLOTS, view_parameters
 from ssl_sweep.datasets.views import Images, evaluation_view, make_view
 from ssl_sweep.methods.base import Batch, Method, View
-from ssl_sweep.methods.config import BackboneConfig, GaussianBlur, OptimizerConfig, Solarize, ViewConfig
+from ssl_sweep.methods.config import BackboneConfig, GaussianBlur, OptimizerConfig, Solarize, ViewConfig, ViewsConfig
 from ssl_sweep.methods.optimizer import build_optimizer
 from ssl_sweep.orchestrator.pending_loss import PendingLoss
 from ssl_sweep.orchestrator.runtime import Runtime
@@ -18,6 +24,10 @@ from tiny import FITTING, IDS, progress, tiny_batch, tiny_method
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
+WAITING = {
+    "deepclusterv2": "clusters its memory anew after each epoch",
+    "mmcr": "singular values: the library looks whether they converged",
+}
 CUDA = Runtime(torch.device("cuda"))
 every_method = pytest.mark.parametrize(("name", "backbone"), FITTING, ids=IDS)
 
@@ -58,8 +68,8 @@ def test_loss_and_gradients_are_those_of_a_cpu(name: str, backbone: BackboneConf
 
 @every_method
 def test_a_step_makes_nobody_wait(name: str, backbone: BackboneConfig) -> None:
-    if name == "deepclusterv2":
-        pytest.skip("clusters anew at the start of an epoch")
+    if name in WAITING:
+        pytest.skip(WAITING[name])
     method = CUDA.place(tiny_method(name, backbone)).train()
     optimizer = build_optimizer(method, OptimizerConfig(name="lars"), 4)
     batches = [on_gpu(tiny_batch(method, seed=step)) for step in range(2)]
@@ -103,3 +113,21 @@ def test_views_are_those_of_a_cpu(size: int, interpolation: str) -> None:
     assert far.double().mean() < 1e-4
     near = (evaluation_view(there, size // 2).cpu() - evaluation_view(here, size // 2)).abs()
     assert near.max() < 1e-4
+
+
+def test_batches_made_ahead_are_those_of_a_cpu_and_end_when_closed(tmp_path: Path) -> None:
+    prepared = prepare(DatasetConfig(name="digits"), tmp_path)
+    views = ViewsConfig(global_views=(ViewConfig(count=2),))
+
+    def batches(device: str) -> Generator[Batch, None, None]:
+        images = ImageSet.open(prepared, "train", device=device)
+        return training_batches(images, views, 32, seed=1, batch_size=64, start_step=3, total_steps=40)
+
+    there, here = batches("cuda"), batches("cpu")
+    for _ in range(25):  # into the second epoch
+        found, expected = next(there), next(here)
+        assert torch.equal(found.samples.cpu(), expected.samples) and torch.equal(found.labels.cpu(), expected.labels)
+        for view, other in zip(found.global_views, expected.global_views, strict=True):
+            assert ((view.image.cpu() - other.image).abs() > 0.02).double().mean() < 1e-3
+    there.close()
+    assert next(there, None) is None

@@ -130,7 +130,7 @@ def test_squares_of_patches() -> None:
 
 
 def test_blocks() -> None:
-    masks = block_patches(16, 2, GRID, 0.5, (0.1, 0.5), NOW, CPU)
+    masks = block_patches(16, 2, GRID, 0.5, (0.1, 0.5), NOW)
     assert masks.shape == (2, 16, 196)
     counts = masks.sum(dim=2).flatten()
     assert (counts > 0).sum().item() == 16  # half of 32 images
@@ -145,7 +145,7 @@ def test_blocks() -> None:
 
 def test_blocks_depend_on_seed_and_step_alone() -> None:
     def draw(step: int, seed: int) -> Tensor:
-        return block_patches(4, 2, GRID, 0.5, (0.1, 0.5), Progress(step, 10, 5, seed), CPU)
+        return block_patches(4, 2, GRID, 0.5, (0.1, 0.5), Progress(step, 10, 5, seed))
 
     assert torch.equal(draw(1, 0), draw(1, 0))
     assert not torch.equal(draw(1, 0), draw(2, 0)) and not torch.equal(draw(1, 0), draw(1, 1))
@@ -170,7 +170,7 @@ def test_contexts_see_nothing_of_the_targets() -> None:
 
 
 def drawn(batch_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    blocks = block_patches(batch_size, 2, GRID, 0.5, (0.1, 0.5), NOW, CPU)
+    blocks = block_patches(batch_size, 2, GRID, 0.5, (0.1, 0.5), NOW)
     return blocks, unit_patches(batch_size, GRID, 2, 0.6, NOW, CPU), *jepa_masks(batch_size)
 
 

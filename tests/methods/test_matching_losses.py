@@ -130,7 +130,7 @@ def test_wmse_whitens_whole_groups_of_images_drawn_anew_at_each_step() -> None:
     batch = tiny_batch(method, batch_size=10)
     losses = [method(batch, progress(step)).loss.item() for step in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
-    order = torch.randperm(10, generator=step_generator(progress(1), torch.device("cpu")))
+    order = torch.randperm(10, generator=step_generator(progress(1)))
     z = [method.model(view.image).detach() for view in batch.global_views]
     groups = [order[:4], order[4:8]]  # the last two images make no group of four
     expected = [wmse_loss(torch.stack([whiten(view[group], 0.0) for view in z])) for group in groups]
