@@ -46,26 +46,31 @@ def make_views(
     for group in (views.global_views, views.local_views):
         made.append([])
         for view in group:
-            for _ in range(view.count):
-                uniform = uniforms(seed, epoch, samples.cpu().numpy(), index, SLOTS)
-                parameters = view_parameters(view, images.sizes.numpy(), uniform)
-                made[-1].append(make_view(images, view, view.pixels(image_size), parameters))
-                index += 1
+            numbers = range(index, index + view.count)
+            uniform = np.concatenate([uniforms(seed, epoch, samples.cpu().numpy(), n, SLOTS) for n in numbers])
+            parameters = view_parameters(view, np.tile(images.sizes.numpy(), (view.count, 1)), uniform)
+            together = make_view(images, view, view.pixels(image_size), parameters)
+            made[-1] += map(View, *(field.chunk(view.count) for field in together))
+            index += view.count
     return Batch(made[0], made[1], labels, to_device(samples, labels.device))
 
 
 def make_view(images: Images, view: ViewConfig, size: int, parameters: ViewParameters) -> View:
-    """One view of each image: crop, flip, jitter, gray, blur and solarize in the order of `view`, normalise."""
+    """A view of each image, or several: crop, flip, jitter, gray, blur and solarize in the order of `view`, normalise.
+
+    With parameters for V times the B images, all first views come first: (V * B, 3, size, size).
+    """
     device = images.pixels.device
     crop = parameters.crop.astype(np.float32)
     flipped = np.where(parameters.flip[:, None], crop[:, [2, 1, 0, 3]], crop)
     out = torch.empty(len(crop), 3, size, size, device=device)
+    count = len(crop) // len(images.pixels)
     with _full_precision(device):
-        for rows in _chunks(images, size):
-            image = resample(images.pixels[rows], flipped[rows], crop[rows], size, view.interpolation).div_(255)
+        for rows, pixels in _chunks(images, count, size):
+            image = resample(pixels, flipped[rows], crop[rows], size, view.interpolation).div_(255)
             _color(image, view, parameters.rows(rows))
             _normalise(image, out[rows])
-    height, width = images.sizes.numpy().T
+    height, width = np.tile(images.sizes.numpy(), (count, 1)).T
     box = flipped / np.stack([width, height, width, height], axis=1).astype(np.float32)
     return View(out, to_device(box, device))
 
@@ -85,8 +90,8 @@ def evaluation_view(images: Images, image_size: int) -> Tensor:
     bounds = np.concatenate([np.zeros_like(size), size], axis=1)[:, [1, 0, 3, 2]].astype(np.float32)
     out = torch.empty(len(size), 3, image_size, image_size, device=images.pixels.device)
     with _full_precision(images.pixels.device):
-        for rows in _chunks(images, image_size):
-            image = resample(images.pixels[rows], crops[rows], bounds[rows], image_size, "bilinear")
+        for rows, pixels in _chunks(images, 1, image_size):
+            image = resample(pixels, crops[rows], bounds[rows], image_size, "bilinear")
             _normalise(image.div_(255), out[rows])
     return out
 
@@ -96,12 +101,18 @@ def _full_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
 
 
-def _chunks(images: Images, size: int) -> Iterator[slice]:
-    """Rows to work on together, so that what lies between two steps stays small."""
+def _chunks(images: Images, count: int, size: int) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of `count` views of each image, and their pixels, to work on together: what lies between steps stays small."""
     b, _, height, width = images.pixels.shape
     numbers = CPU_CHUNK if images.pixels.device.type == "cpu" else CUDA_CHUNK
     step = max(1, numbers // (3 * max(height * width, size * size)))
-    return (slice(start, start + step) for start in range(0, b, step))
+    if count * b <= step:
+        yield slice(0, count * b), images.pixels if count == 1 else images.pixels.repeat(count, 1, 1, 1)
+        return
+    for first in range(0, count * b, b):
+        for start in range(0, b, step):
+            stop = min(start + step, b)
+            yield slice(first + start, first + stop), images.pixels[start:stop]
 
 
 def _color(images: Tensor, view: ViewConfig, parameters: ViewParameters) -> None:

@@ -12,6 +12,11 @@ from .task import Task
 BATCH = 512
 
 
+def batch_size(task: Task) -> int:
+    """Images of an evaluation without gradients: many enough that a GPU's time is not the CPU's of handing them out."""
+    return BATCH if task.device.type == "cpu" else BATCH * min(8, max(1, (224 // task.image_size) ** 2))
+
+
 @torch.no_grad()
 def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Features (n, D) in float32 and labels (n,) of this rank's share: every W-th of the `chosen` rows (N,), or of all."""
@@ -19,7 +24,7 @@ def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> 
     features: list[Tensor] = []
     rows: list[Tensor] = []
     count = len(images) if chosen is None else len(chosen)
-    for chunk in evaluation_shards(count, BATCH, task.rank, task.world_size):
+    for chunk in evaluation_shards(count, batch_size(task), task.rank, task.world_size):
         chunk = chunk if chosen is None else chosen[chunk]
         view = evaluation_view(images.pixels(chunk), task.image_size)
         with task.autocast():

@@ -21,7 +21,7 @@ from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
 from .classifier import crop_and_flip, labelled_batches, linear_head, plan, rate_factor, seed_step
 from .config import FinetuneConfig
-from .features import BATCH
+from .features import batch_size
 from .task import Counts, Score, Task, count, total
 
 
@@ -131,7 +131,7 @@ class _Augmentation:
 def _score(model: Classifier, task: Task) -> Counts:
     model.eval()
     hits = torch.zeros(3, dtype=torch.long, device=str(task.device))
-    for rows in evaluation_shards(len(task.test), BATCH, task.rank, task.world_size):
+    for rows in evaluation_shards(len(task.test), batch_size(task), task.rank, task.world_size):
         view = evaluation_view(task.test.pixels(rows), task.image_size)
         with task.autocast():
             logits = model(view)

@@ -175,7 +175,7 @@ class MaskedDistillation(nn.Module):
         """c <- m c + (1 - m) mean of the teacher's scores of all ranks: targets (U, B, K), patches (M, K), M by rank."""
         momentum = self.center_momentum
         self.center.lerp_(mean_over_ranks(targets.mean(dim=(0, 1))).to(self.center.dtype), 1 - momentum)
-        count = mean_over_ranks(patches.new_tensor(len(patches)))
+        count = mean_over_ranks(patches.new_full((), len(patches)))
         mean = mean_over_ranks(patches.sum(dim=0)) / count.clamp(min=1e-6)
         moved = self.patch_center.lerp(mean.to(self.center.dtype), 1 - momentum)
         self.patch_center.copy_(torch.where(count > 0, moved, self.patch_center))
