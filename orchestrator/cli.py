@@ -1,45 +1,18 @@
 """The command line: ``ssl-sweep``. Heavy imports (torch, Ray, MLflow) happen inside the commands that need them."""
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from .problems import SpecError, UserError, unknown
+from .command_parts import JSON, guarded, print_rows
+from .data_commands import datasets, prepare
 
-F = TypeVar("F", bound=Callable[..., Any])
-BAD_INPUT, STOPPED = 2, 130
+STOPPED = 130
 
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def guarded(command: F) -> F:
-    """Show what the user can mend as a message, with exit status 2 and no traceback."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except SpecError as error:
-            if kwargs.get("as_json"):
-                problems = [
-                    {"file": p.file, "line": p.position[0], "column": p.position[1], "message": p.message}
-                    for p in error.problems
-                ]
-                click.echo(json.dumps({"valid": False, "errors": problems}, indent=2))
-            else:
-                click.echo(str(error), err=True)
-            sys.exit(BAD_INPUT)
-        except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(BAD_INPUT)
-
-    return run  # type: ignore[return-value]  # the same signature
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -225,67 +198,11 @@ def methods(as_json: bool, markdown: bool) -> None:
         return
     rows = method_rows()
     shown = ("name", "title", "family", "needs", "paper")
-    _print_rows(rows if as_json else [{key: row[key] for key in shown} for row in rows], as_json)
+    print_rows(rows if as_json else [{key: row[key] for key in shown} for row in rows], as_json)
 
 
-@main.command()
-@JSON
-@guarded
-def datasets(as_json: bool) -> None:
-    """List the data sets and what each needs."""
-    from ..datasets import DATASETS
-
-    _print_rows([{"name": name, "description": text} for name, text in DATASETS.items()], as_json)
-
-
-@main.command()
-@click.argument("dataset")
-@click.option("--path", help="Folder or file of the images.")
-@click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be read.")
-@guarded
-def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
-    """Prepare a data set: decode, check and store it, once.
-
-    \b
-    Examples:
-      ssl-sweep prepare cifar10 --path ~/data/cifar10
-      ssl-sweep prepare folder --path ~/my-images
-    """
-    from pydantic import ValidationError
-
-    from ..datasets import DATASETS
-    from ..datasets.config import DatasetConfig
-    from ..datasets.prepare import prepare as run
-    from .plan import data_errors
-    from .progress import Display
-    from .spec import data_root
-
-    if dataset not in DATASETS:
-        raise UserError(unknown("data set", dataset, DATASETS))
-    whole = str(Path(path).expanduser().absolute()) if path else None
-    try:
-        damaged = "skip" if skip_damaged else "fail"
-        config = DatasetConfig.model_validate({"name": dataset, "path": whole, "damaged": damaged})
-    except ValidationError as error:
-        raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
-    display = Display()
-    with data_errors(), display.preparing(dataset) as on_progress:
-        prepared = run(config, data_root(), on_progress)
-    display.damaged(prepared)
-    for split in ("train", "test"):
-        info = prepared.split(split)
-        click.echo(f"{split:<12} {info.count:,} images, {len(prepared.classes)} classes, {info.encoding}")
-    click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
-
-
-def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    widths = {key: max(len(str(row[key])) for row in [*rows, {key: key}]) for key in rows[0]}
-    for row in rows:
-        click.echo("  ".join(str(value).ljust(widths[key]) for key, value in row.items()).rstrip())
-
+main.add_command(datasets)
+main.add_command(prepare)
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..datasets.batches import steps_per_epoch, training_batches
 from ..datasets.image_set import ImageSet
+from ..datasets.picture import views_picture
 from ..methods.base import Batch, Method, Progress, StepOutput, View
 from ..methods.catalog import build_method
 from ..methods.encoder import Encoder, build_encoder, export
@@ -111,6 +112,9 @@ class _Run:
             return self.state
         self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size)
         self._resume()
+        if self.state.step == 0 and self.runtime.is_first:
+            views = self.trial.method.views
+            self.folder.keep_picture(views_picture(self.train_set, views, self.trial.image_size, seed=self.trial.seed))
         forward = self._forward()
         batches = training_batches(
             self.train_set,

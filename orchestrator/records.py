@@ -109,6 +109,8 @@ class TrialResult(Record):
     evaluations: tuple[EvaluationRecord, ...] = ()
     environment: dict[str, str] = {}
     """Versions, hardware, git commit."""
+    views: bytes | None = None
+    """PNG of a few images and their views; of repeats, the first alone has it."""
 
 
 class SweepResult(Record):

@@ -15,12 +15,18 @@ from .version import package_version
 
 def collect(spec: SweepSpec, planned: list[Planned], command: str) -> SweepResult:
     """Everything that the store knows of the sweep's trials."""
+    trials = [trial_result(item) for item in planned]
+    pictured: set[str] = set()
+    for i, item in enumerate(planned):
+        if trials[i].setting not in pictured and (picture := item.folder.picture()):
+            pictured.add(trials[i].setting)
+            trials[i] = trials[i].model_copy(update={"views": picture})
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=package_version(),
         command=command,
-        trials=tuple(trial_result(item) for item in planned),
+        trials=tuple(trials),
         search_metric=spec.search.metric if spec.search else "knn/top1",
     )
 

@@ -251,7 +251,7 @@ class Tracker:
             if content:
                 data = projection.dataset_input(trial, content["dataset_fingerprint"])
                 self.client.log_inputs(run_id, datasets=[data])
-            for name in ("trial.json", "log.txt", "backbone.safetensors"):
+            for name in ("trial.json", "log.txt", "views.png", "backbone.safetensors"):
                 self._artifact(run_id, folder.name(name), name)
             # Set last: a run that a crash cuts short before this is synced again.
             self.client.set_tag(run_id, "ssl_sweep.synced", done)

@@ -79,6 +79,13 @@ class TrialStore:
         self.store.write_record(self.name("pretrain.json"), record)
         self.store.delete(self.name("checkpoints/last.pt"))
 
+    def keep_picture(self, png: bytes) -> None:
+        """Of the first images and their views."""
+        self.store.write(self.name("views.png"), png)
+
+    def picture(self) -> bytes | None:
+        return self.store.read(self.name("views.png"))
+
     def finish_evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig, record: EvaluationRecord) -> None:
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 

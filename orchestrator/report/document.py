@@ -1,5 +1,6 @@
 """What the report says and in which order; Markdown and HTML are two ways to set it."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,20 @@ OTHER_REMARK = (
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Some images and the views that a setting makes of them."""
+
+    title: str
+    file: str
+    png: bytes
+
+    @property
+    def address(self) -> str:
+        """The picture itself, as an address that loads nothing."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+@dataclass(frozen=True)
 class DataSection:
     """One data set: the main table, what was published, the plots."""
 
@@ -39,6 +54,7 @@ class DataSection:
     notes: tuple[str, ...]
     other: Table
     plots: tuple[Plot, ...]
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             tuple(matched_notes(data)),
             other_settings(data),
             draw_plots(data, methods, f"d{index}-"),
+            _pictures(data, f"d{index}-"),
         )
         for index, data in enumerate(tables, start=1)
     )
@@ -84,6 +101,12 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         cost_table(result),
         environment_table(result),
     )
+
+
+def _pictures(data: DataTable, prefix: str) -> tuple[Picture, ...]:
+    found = [next((trial.views for trial in setting.trials if trial.views), None) for setting in data.settings]
+    shown = [(label, png) for label, png in zip(labels(data.settings), found, strict=True) if png]
+    return tuple(Picture(label, f"views/{prefix}{i}.png", png) for i, (label, png) in enumerate(shown, start=1))
 
 
 def _summary(result: SweepResult, tables: Sequence[DataTable]) -> str:

@@ -37,6 +37,10 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             yield f"### {escape(plot.title)}"
             yield f"![{escape(plot.description)}]({path})" if path else escape(plot.missing)
             yield escape(plot.caption)
+        if section.pictures:
+            yield "### Images and their views"
+        for picture in section.pictures:
+            yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
     if document.unfinished.rows:
         yield "## Trials without a result"
         yield _table(document.unfinished)

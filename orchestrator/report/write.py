@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..records import SweepResult
@@ -38,10 +39,16 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
     paths = {name: f"plots/{name}.svg" for name in plots}
     table = tidy_table(result)
 
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    pictures = {picture.file: picture.png for section in document.data for picture in section.pictures}
+
+    for name in ("plots", "views"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     for name, plot in plots.items():
         _replace(folder / paths[name], _text(standalone(plot)))
-    for stale in set((folder / "plots").glob("*.svg")) - {folder / path for path in paths.values()}:
+    for name, png in pictures.items():
+        _replace(folder / name, partial(Path.write_bytes, data=png))
+    kept = {folder / path for path in (*paths.values(), *pictures)}
+    for stale in {*(folder / "plots").glob("*.svg"), *(folder / "views").glob("*.png")} - kept:
         stale.unlink()
     files = ReportFiles(
         folder / "report.html",

@@ -1,0 +1,109 @@
+"""The commands about data: what there is, a picture of it, and its preparation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .command_parts import JSON, guarded, print_rows
+from .problems import UserError, unknown
+
+if TYPE_CHECKING:
+    from ..datasets.config import DatasetConfig
+    from ..datasets.prepared import Prepared
+
+PATH = click.option("--path", help="Folder or file of the images.")
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@PATH
+@click.option("--method", default="simclr", show_default=True, help="Whose views to show.")
+@click.option("--recipe", type=click.Choice(["paper", "lightly"]), default="paper", show_default=True)
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels; unset: the data set's usual size.")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default="views.png", show_default=True, help="The PNG to write."
+)
+@JSON
+@guarded
+def datasets(
+    dataset: str | None,
+    path: str | None,
+    method: str,
+    recipe: str,
+    image_size: int | None,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """List the data sets and what each needs, or draw some images of one and the views that a method makes of them.
+
+    \b
+    Examples:
+      ssl-sweep datasets
+      ssl-sweep datasets cifar10 --path ~/data/cifar10 --method dino -o dino.png
+    """
+    from ..datasets import DATASETS
+
+    if dataset is None:
+        print_rows([{"name": name, "description": text} for name, text in DATASETS.items()], as_json)
+        return
+    from .look import look
+
+    config = _config(dataset, path, image_size=image_size)
+    content = look(config, _prepared(config), method, recipe, seed)
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    click.echo(f"views of {method} ({recipe} recipe)  {out}")
+
+
+@click.command()
+@click.argument("dataset")
+@PATH
+@click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be read.")
+@guarded
+def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
+    """Prepare a data set: decode, check and store it, once.
+
+    \b
+    Examples:
+      ssl-sweep prepare cifar10 --path ~/data/cifar10
+      ssl-sweep prepare folder --path ~/my-images
+    """
+    prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
+    for split in ("train", "test"):
+        info = prepared.split(split)
+        click.echo(f"{split:<12} {info.count:,} images, {len(prepared.classes)} classes, {info.encoding}")
+    click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
+
+
+def _config(dataset: str, path: str | None, **settings: Any) -> "DatasetConfig":
+    from pydantic import ValidationError
+
+    from ..datasets import DATASETS
+    from ..datasets.config import DatasetConfig
+
+    if dataset not in DATASETS:
+        raise UserError(unknown("data set", dataset, DATASETS))
+    whole = str(Path(path).expanduser().absolute()) if path else None
+    try:
+        return DatasetConfig.model_validate({"name": dataset, "path": whole, **settings})
+    except ValidationError as error:
+        raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
+
+def _prepared(config: "DatasetConfig") -> "Prepared":
+    """The data set, prepared now if it was not; what is left out of it is said."""
+    from ..datasets.prepare import prepare as run
+    from .plan import data_errors
+    from .progress import Display
+    from .spec import data_root
+
+    display = Display()
+    with data_errors(), display.preparing(config.name) as on_progress:
+        prepared = run(config, data_root(), on_progress)
+    display.damaged(prepared)
+    return prepared
