@@ -14,6 +14,7 @@ DATASETS = {
     "imagenet1k": "1.3 million images of 1,000 classes; a folder with train/ and val/, a folder for each class in them",
     "folder": "images in class folders, under train/ and val/ or test/ where there are such",
     "parquet": "Parquet files with columns `image` or `img`, and `label`, as on the Hugging Face hub",
+    "torchvision": "a class of torchvision.datasets, as `torchvision.CIFAR100`; its files, or downloaded",
 }
 """Every data set by name, with one line about it."""
 

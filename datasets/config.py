@@ -1,12 +1,16 @@
 """What a sweep file may say about its images. Free of torch."""
 
+import difflib
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from ..methods.config import Config
+from .torchvision_classes import TORCHVISION
 
-DatasetName = Literal["digits", "cifar10", "imagenette", "imagenet100", "imagenet1k", "folder", "parquet"]
+DatasetName = Literal[
+    "digits", "cifar10", "imagenette", "imagenet100", "imagenet1k", "folder", "parquet", "torchvision"
+]
 NEED_A_PATH = ("imagenet100", "imagenet1k", "folder", "parquet")
 
 USUAL_IMAGE_SIZE: dict[DatasetName, int] = {
@@ -17,8 +21,9 @@ USUAL_IMAGE_SIZE: dict[DatasetName, int] = {
     "imagenet1k": 224,
     "folder": 224,
     "parquet": 224,
+    "torchvision": 224,
 }
-"""Pixels at which a data set's images are used, where the sweep does not say."""
+"""Pixels at which a data set's images are used, where the sweep does not say; torchvision's classes have sizes of their own."""
 
 
 class DatasetConfig(Config):
@@ -27,6 +32,9 @@ class DatasetConfig(Config):
     name: DatasetName
     path: str | None = Field(
         None, validate_default=True, description="folder or file of the images; relative to the current folder"
+    )
+    class_name: str | None = Field(
+        None, validate_default=True, description="for `torchvision`: the class, as CIFAR100 or Flowers102"
     )
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
     train_images: PositiveInt | None = Field(
@@ -45,6 +53,8 @@ class DatasetConfig(Config):
     def name_alone(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
+        if value.startswith("torchvision."):
+            return {"name": "torchvision", "class_name": value.rsplit(".", 1)[1]}
         if value.endswith(".parquet"):
             return {"name": "parquet", "path": value}
         return {"name": "folder", "path": value} if "/" in value else {"name": value}
@@ -56,7 +66,26 @@ class DatasetConfig(Config):
             raise ValueError(f"data set '{info.data['name']}' needs a `path`")
         return path
 
+    @field_validator("class_name")
+    @classmethod
+    def class_is_known(cls, class_name: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("name") != "torchvision":
+            if class_name is not None:
+                raise ValueError("`class_name` is for the data set 'torchvision' alone")
+        elif class_name not in TORCHVISION:
+            given = "needs a `class_name`" if class_name is None else f"has no class '{class_name}' here"
+            near = difflib.get_close_matches(class_name or "", TORCHVISION, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"data set 'torchvision' {given}{hint} (allowed: {', '.join(TORCHVISION)})")
+        return class_name
+
+    @property
+    def title(self) -> str:
+        """The name in tables: torchvision's classes by their own."""
+        return self.class_name or self.name
+
     @property
     def usual_size(self) -> int:
         """Pixels at which the images are used."""
-        return self.image_size or USUAL_IMAGE_SIZE[self.name]
+        usual = TORCHVISION[self.class_name].size if self.class_name else USUAL_IMAGE_SIZE[self.name]
+        return self.image_size or usual

@@ -15,6 +15,7 @@ from .prepared import Contents, Prepared, find_prepared, prepared_folder, source
 from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
 from .store import write_split
 from .stratify import stratified_rows
+from .torchvision_source import torchvision_dataset
 
 SUBSET_SALT = 2
 
@@ -81,6 +82,8 @@ def _open(config: DatasetConfig, root: Path, scratch: Path) -> Source:
         return digits()
     if config.name == "cifar10":
         return _cifar10(path or _download_cifar10(root))
+    if config.class_name is not None:
+        return torchvision_dataset(config.class_name, path, root / "downloads")
     if config.name == "imagenette":
         return imagenette(path or _download_imagenette(root), scratch)
     assert path is not None  # DatasetConfig requires it

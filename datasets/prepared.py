@@ -98,7 +98,7 @@ def prepared_folder(config: DatasetConfig, root: Path) -> Path:
     """Where `config` is prepared to: one folder for each source, state of the source, and subset."""
     path = source_path(config)
     key = [LAYOUT, str(path), _state(path, root.resolve()), config.train_images, config.test_images]
-    return root.resolve() / f"{config.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    return root.resolve() / f"{config.title}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
 def source_path(config: DatasetConfig) -> Path | None:

@@ -5,6 +5,7 @@ any other as the encoded images.
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from .decode import UNREADABLE, Pixels, decode, verify
 from .prepared import SplitInfo, refuse_damaged
@@ -136,9 +137,13 @@ def _pixels(payload: bytes | Pixels) -> Pixels:
     return decode(payload) if isinstance(payload, bytes) else payload
 
 
-def _checked(payload: bytes) -> bytes:
-    verify(payload)
-    return payload
+def _checked(payload: bytes | Pixels) -> bytes:
+    if isinstance(payload, bytes):
+        verify(payload)
+        return payload
+    png = io.BytesIO()
+    Image.fromarray(payload).save(png, "PNG")
+    return png.getvalue()
 
 
 def _write_raw(images: Iterator[tuple[int, Pixels]], file: Path) -> tuple[tuple[int, int] | None, Labels]:

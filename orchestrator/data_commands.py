@@ -72,6 +72,7 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
     Examples:
       ssl-sweep prepare cifar10 --path ~/data/cifar10
       ssl-sweep prepare folder --path ~/my-images
+      ssl-sweep prepare torchvision.CIFAR100
     """
     prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
     for split in ("train", "test"):
@@ -86,11 +87,12 @@ def _config(dataset: str, path: str | None, **settings: Any) -> "DatasetConfig":
     from ..datasets import DATASETS
     from ..datasets.config import DatasetConfig
 
-    if dataset not in DATASETS:
+    name, _, class_name = dataset.partition(".")
+    if name not in DATASETS:
         raise UserError(unknown("data set", dataset, DATASETS))
     whole = str(Path(path).expanduser().absolute()) if path else None
     try:
-        return DatasetConfig.model_validate({"name": dataset, "path": whole, **settings})
+        return DatasetConfig.model_validate({"name": name, "path": whole, "class_name": class_name or None, **settings})
     except ValidationError as error:
         raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
 
@@ -103,7 +105,7 @@ def _prepared(config: "DatasetConfig") -> "Prepared":
     from .spec import data_root
 
     display = Display()
-    with data_errors(), display.preparing(config.name) as on_progress:
+    with data_errors(), display.preparing(config.title) as on_progress:
         prepared = run(config, data_root(), on_progress)
     display.damaged(prepared)
     return prepared

@@ -33,7 +33,7 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     parts = (
         trial.method.name,
         trial.backbone.name,
-        trial.dataset.name,
+        trial.dataset.title,
         f"b{trial.pretrain.batch_size}",
         f"e{trial.pretrain.epochs}",
         f"s{trial.seed}",

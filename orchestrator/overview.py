@@ -32,7 +32,7 @@ def plan_rows(path: Path) -> list[dict[str, Any]]:
 
 def _plan_row(trial: TrialSpec, planned: Planned | None, spec: SweepSpec) -> dict[str, Any]:
     everything = ["pretrain", *(config.name for config in trial.evaluate)]
-    prepare = f"prepare {trial.dataset.name}"
+    prepare = f"prepare {trial.dataset.title}"
     return {
         "trial": planned.trial_id if planned else f"{trial.method.name} seed {trial.seed}",
         "missing": planned.missing() if planned else [prepare, *everything],
@@ -102,7 +102,7 @@ def planned_trials(path: Path) -> tuple[Store, SweepSpec, list[Planned]]:
     if spec.search is not None and listed is not None:
         trials = [TrialSpec.model_validate(item["trial"]) for item in listed]
         datasets |= prepared_datasets(trials, data_root())
-    absent = {trial.dataset.name for trial in trials if trial.dataset not in datasets}
+    absent = {trial.dataset.title for trial in trials if trial.dataset not in datasets}
     if absent:
         raise UserError(
             f"data set '{absent.pop()}' is not prepared here, so nothing has run; start with: ssl-sweep submit {path}"

@@ -90,12 +90,12 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
         images -= round(images * trial.dataset.holdout)
     if trial.pretrain.batch_size > images:
         raise UserError(
-            f"pretrain.batch_size: got {trial.pretrain.batch_size}; data set '{trial.dataset.name}' has {images} training images"
+            f"pretrain.batch_size: got {trial.pretrain.batch_size}; data set '{trial.dataset.title}' has {images} training images"
         )
     for config in trial.evaluate:
         if isinstance(config, KnnConfig) and config.k > images:
             raise UserError(
-                f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.name}' {images} training images"
+                f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.title}' {images} training images"
             )
     if any(split.count == 0 for split in (prepared.train, prepared.test)):
-        raise UserError(f"data set '{trial.dataset.name}' has no test images")
+        raise UserError(f"data set '{trial.dataset.title}' has no test images")

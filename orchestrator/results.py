@@ -45,7 +45,7 @@ def trial_result(item: Planned) -> TrialResult:
         method=trial.method.name,
         title=trial.method.title,
         backbone=trial.backbone.name,
-        dataset=dataset.name,
+        dataset=dataset.title,
         dataset_fingerprint=item.prepared.fingerprint,
         full_dataset=dataset.train_images is None and dataset.test_images is None and not item.prepared.damaged,
         damaged_images=len(item.prepared.damaged),

@@ -112,7 +112,7 @@ def _carry(job: Job, board: Any, store: Store, config: GangConfig, runtime: Runt
         try:
             prepared = prepare(trial.dataset, Path(config.data_root))
             if prepared.fingerprint != job.fingerprint:
-                raise TrialFailed(f"the images of '{trial.dataset.name}' on this node are not those of the sweep")
+                raise TrialFailed(f"the images of '{trial.dataset.title}' on this node are not those of the sweep")
             run_trial(trial, folder, prepared, runtime, _BoardListener(board, job.trial_id))
         except TrialStopped as stop:
             status, reason = "stopped", str(stop)
