@@ -2,14 +2,12 @@
 
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import DataError
-from .sources import Item, Rows, Source, split_off_test
+from .sources import Rows, Source, split_off_test
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"))
 TEST_FOLDERS = ("test", "val", "validation")
@@ -35,16 +33,16 @@ def class_folders(path: Path, only: frozenset[str] | None = None) -> Source:
     where no images are found, or where the test part has a class that the training part lacks.
     """
     if not (path / "train").is_dir():
-        classes = _class_names(path, only)
-        return split_off_test(classes, _rows(path, classes))
-    classes = _class_names(path / "train", only)
-    train = _rows(path / "train", classes)
+        classes = class_names(path, only)
+        return split_off_test(classes, file_rows(path, classes))
+    classes = class_names(path / "train", only)
+    train = file_rows(path / "train", classes)
     for name in TEST_FOLDERS:
         if (path / name).is_dir() and any(entry.is_dir() for entry in (path / name).iterdir()):
-            unknown = sorted(set(_class_names(path / name, only)) - set(classes))
+            unknown = sorted(set(class_names(path / name, only)) - set(classes))
             if unknown:
                 raise DataError(f"{path / name} has the class '{unknown[0]}', which {path / 'train'} lacks")
-            return Source(classes, train, _rows(path / name, classes))
+            return Source(classes, train, file_rows(path / name, classes))
     return split_off_test(classes, train)
 
 
@@ -60,18 +58,8 @@ def imagenette(path: Path, scratch: Path) -> Source:
     return source._replace(classes=tuple(IMAGENETTE_CLASSES.get(name, name) for name in source.classes))
 
 
-def imagenet100(path: Path) -> Source:
-    """The hundred classes out of ImageNet's folder. Raises DataError where one of them is missing."""
-    lines = (Path(__file__).parent / "imagenet100_classes.txt").read_text().splitlines()
-    wanted = frozenset(line for line in lines if not line.startswith("#"))
-    source = class_folders(path, wanted)
-    missing = sorted(wanted - set(source.classes))
-    if missing:
-        raise DataError(f"{path} lacks {len(missing)} of the 100 classes of ImageNet-100, as {missing[0]}")
-    return source
-
-
-def _class_names(path: Path, only: frozenset[str] | None) -> tuple[str, ...]:
+def class_names(path: Path, only: frozenset[str] | None) -> tuple[str, ...]:
+    """Of the class folders in `path`, those of `only` alone if it is given. Raises DataError where there are none."""
     folders = [entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     names = tuple(sorted(name for name in folders if only is None or name in only))
     if not names:
@@ -79,23 +67,23 @@ def _class_names(path: Path, only: frozenset[str] | None) -> tuple[str, ...]:
     return names
 
 
-def _rows(path: Path, classes: tuple[str, ...]) -> Rows:
+def file_rows(path: Path, classes: tuple[str, ...]) -> Rows:
     """All images below the class folders, by class and then by path: the same order on every file system."""
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        walked = (Path(folder, file) for folder, _, names in os.walk(path / name, followlinks=True) for file in names)
-        found = sorted((file for file in walked if file.suffix.lower() in EXTENSIONS), key=lambda file: file.as_posix())
+        found = image_files(path / name)
         files += found
         labels += [label] * len(found)
     if not files:
         raise DataError(f"{path} holds no images; files may end in {', '.join(sorted(EXTENSIONS))}")
+    return Rows.of_files(files, np.array(labels, dtype=np.int64))
 
-    def read(rows: NDArray[np.int64]) -> Iterator[Item]:
-        for row in rows.tolist():
-            yield Item(str(files[row]), files[row].read_bytes)
 
-    return Rows(np.array(labels, dtype=np.int64), read)
+def image_files(path: Path) -> list[Path]:
+    """Files below `path` that are images by their names, in order."""
+    walked = (Path(folder, file) for folder, _, names in os.walk(path, followlinks=True) for file in names)
+    return sorted((file for file in walked if file.suffix.lower() in EXTENSIONS), key=lambda file: file.as_posix())
 
 
 def _unpack(archive: Path, scratch: Path) -> None:

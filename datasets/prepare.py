@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .config import DatasetConfig
 from .errors import DataError
-from .folder_source import class_folders, imagenet100, imagenette
+from .folder_source import class_folders, imagenette
+from .imagenet_source import imagenet, imagenet100
 from .parquet_source import parquet_files
 from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
 from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
@@ -89,6 +90,8 @@ def _open(config: DatasetConfig, root: Path, scratch: Path) -> Source:
     assert path is not None  # DatasetConfig requires it
     if config.name == "parquet":
         return parquet_files(path)
+    if config.name == "imagenet1k":
+        return imagenet(path)
     if path.is_file():
         raise DataError(
             f"{path} is a file; data set '{config.name}' needs a folder with a folder of images for each class"

@@ -30,6 +30,16 @@ class Rows(NamedTuple):
     labels: NDArray[np.int64]  # (N,)
     read: Callable[[NDArray[np.int64]], Iterator[Item]]
 
+    @classmethod
+    def of_files(cls, files: list[Path], labels: NDArray[np.int64]) -> "Rows":
+        """One encoded image a file."""
+
+        def read(rows: NDArray[np.int64]) -> Iterator[Item]:
+            for row in rows.tolist():
+                yield Item(str(files[row]), files[row].read_bytes)
+
+        return cls(labels, read)
+
     def take(self, rows: NDArray[np.int64]) -> "Rows":
         """The `rows` alone, in ascending order."""
         return Rows(self.labels[rows], lambda chosen: self.read(rows[chosen]))

@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -252,23 +251,6 @@ def test_a_set_without_a_readable_image_is_refused(tmp_path):
         file.write_bytes(b"")
     with pytest.raises(DataError, match="images cannot be read"):
         prepare(folder_config(path, damaged="skip"), tmp_path / "store")
-
-
-def test_imagenet100_is_its_classes_of_imagenet(tmp_path):
-    listed = (Path(__file__).parents[2] / "datasets" / "imagenet100_classes.txt").read_text().splitlines()[1:]
-    assert len(set(listed)) == 100
-    for split in ("train", "val"):
-        for name in [*listed, "n00000001"]:
-            (tmp_path / "imagenet" / split / name).mkdir(parents=True)
-            (tmp_path / "imagenet" / split / name / "0.png").write_bytes(encoded(COLORS["red"]))
-    config = DatasetConfig(name="imagenet100", path=str(tmp_path / "imagenet"))
-    prepared = prepare(config, tmp_path / "store")
-    assert prepared.classes == tuple(sorted(listed))
-    assert prepared.train.count == prepared.test.count == 100
-    for split in ("train", "val"):
-        shutil.rmtree(tmp_path / "imagenet" / split / listed[0])
-    with pytest.raises(DataError, match=f"lacks 1 of the 100 classes of ImageNet-100, as {listed[0]}"):
-        prepare(config, tmp_path / "store")
 
 
 def linked(target: str) -> tarfile.TarInfo:
