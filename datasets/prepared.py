@@ -17,6 +17,15 @@ LAYOUT = 1
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
 
 
+PUBLISHED: dict[str, tuple[int, int]] = {
+    "cifar10": (50_000, 10_000),
+    "imagenette": (9_469, 3_925),
+    "imagenet100": (126_689, 5_000),
+    "imagenet1k": (1_281_167, 50_000),
+}
+"""Training and test images of the data sets that published numbers are of."""
+
+
 class SplitInfo(Config):
     """One split as stored: `raw` pixels of one size, or the images as they were `encoded` (then without a size)."""
 
@@ -51,6 +60,12 @@ class Prepared(Contents):
     def damaged(self) -> tuple[str, ...]:
         """Images of both splits that are left out because they cannot be read, each with the reason."""
         return self.train.damaged + self.test.damaged
+
+    @property
+    def whole(self) -> bool:
+        """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
+        counts = (self.train.count, self.test.count)
+        return not self.damaged and counts == PUBLISHED.get(self.name, counts)
 
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test

@@ -74,10 +74,14 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
       ssl-sweep prepare folder --path ~/my-images
       ssl-sweep prepare torchvision.CIFAR100
     """
+    from ..datasets.prepared import PUBLISHED
+
     prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
-    for split in ("train", "test"):
+    published = PUBLISHED.get(prepared.name, (prepared.train.count, prepared.test.count))
+    for split, count in zip(("train", "test"), published, strict=True):
         info = prepared.split(split)
-        click.echo(f"{split:<12} {info.count:,} images, {len(prepared.classes)} classes, {info.encoding}")
+        of = "" if info.count == count else f" (of {count:,} that the published set has)"
+        click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes)} classes, {info.encoding}")
     click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
 
 

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from scipy.io import savemat
 from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.orchestrator.cli import main
 
 
 def png(red: int) -> bytes:
@@ -54,8 +56,9 @@ def flat_imagenet(folder: Path, labels: str, content: str) -> Path:
 
 SYNSETS = ["n02102040", "n01440764", "n02102040", "n02102040", "n01440764"]
 KAGGLE = [f"ILSVRC2012_val_0000000{i},{n} 85 1 499 272 {n} 0 0 9 9" for i, n in enumerate(SYNSETS, start=1)]
+SYNSET_FILE = "imagenet_2012_validation_synset_labels.txt"
 FLAT = {
-    "imagenet_2012_validation_synset_labels.txt": "\n".join(SYNSETS) + "\n",
+    SYNSET_FILE: "\n".join(SYNSETS) + "\n",
     "LOC_val_solution.csv": "\n".join(["ImageId,PredictionString", *reversed(KAGGLE)]) + "\n",
     "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": "7\n3\n7\n7\n3\n",
 }
@@ -96,3 +99,13 @@ def test_imagenet_may_be_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
     prepared = prepare(DatasetConfig(name="imagenet1k", path=str(tmp_path)), tmp_path / "store")
     assert (prepared.train.count, prepared.test.count) == (18, 2)
+
+
+def test_a_part_of_a_published_set_is_not_the_whole(tmp_path: Path) -> None:
+    folder = flat_imagenet(tmp_path / "imagenet", SYNSET_FILE, FLAT[SYNSET_FILE])
+    done = CliRunner().invoke(
+        main, ["prepare", "imagenet1k", "--path", str(folder)], env={"SSL_SWEEP_DATA": str(tmp_path)}
+    )
+    assert done.exit_code == 0 and "5 images (of 50,000 that the published set has)" in done.output
+    assert not prepare(DatasetConfig(name="imagenet1k", path=str(folder)), tmp_path).whole
+    assert prepare(DatasetConfig(name="digits"), tmp_path).whole
