@@ -31,7 +31,9 @@ class DatasetConfig(Config):
 
     name: DatasetName
     path: str | None = Field(
-        None, validate_default=True, description="folder or file of the images; relative to the current folder"
+        None,
+        validate_default=True,
+        description="folder or file of the images, relative to the current folder; or s3://, gs://",
     )
     class_name: str | None = Field(
         None, validate_default=True, description="for `torchvision`: the class, as CIFAR100 or Flowers102"
@@ -78,6 +80,11 @@ class DatasetConfig(Config):
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ValueError(f"data set 'torchvision' {given}{hint} (allowed: {', '.join(TORCHVISION)})")
         return class_name
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the images lie on an object store."""
+        return self.path is not None and "://" in self.path
 
     @property
     def title(self) -> str:

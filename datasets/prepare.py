@@ -13,6 +13,7 @@ from .folder_source import class_folders, imagenette
 from .imagenet_source import imagenet, imagenet100
 from .parquet_source import parquet_files
 from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
+from .remote_source import fetch
 from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
 from .store import write_split
 from .stratify import stratified_rows
@@ -52,8 +53,24 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
 
 
 def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callable[[int, int], None]) -> None:
+    if not config.is_remote:
+        _store(config, root, source_path(config), scratch, on_progress)
+        return
+    copy, meta = scratch / "copy", scratch / "meta.json"
+    path, address = fetch(str(config.path), copy)
+    try:
+        _store(config, root, path, scratch, on_progress)
+    except DataError as error:
+        raise DataError(str(error).replace(str(copy), address)) from error
+    meta.write_text(meta.read_text().replace(str(copy), address))  # damaged images are named by where they lie
+    shutil.rmtree(copy)
+
+
+def _store(
+    config: DatasetConfig, root: Path, path: Path | None, scratch: Path, on_progress: Callable[[int, int], None]
+) -> None:
     unpacked = scratch / "unpacked"
-    classes, train, test = _open(config, root, unpacked)
+    classes, train, test = _open(config, root, path, unpacked)
     train = _subset(train, config.train_images, "train_images")
     test = _subset(test, config.test_images, "test_images")
     n, total = len(train.labels), len(train.labels) + len(test.labels)
@@ -77,8 +94,7 @@ def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callab
     (scratch / "meta.json").write_text(contents.model_dump_json(indent=2))
 
 
-def _open(config: DatasetConfig, root: Path, scratch: Path) -> Source:
-    path = source_path(config)
+def _open(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -> Source:
     if config.name == "digits":
         return digits()
     if config.name == "cifar10":

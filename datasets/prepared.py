@@ -111,8 +111,14 @@ def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
 
 def prepared_folder(config: DatasetConfig, root: Path) -> Path:
     """Where `config` is prepared to: one folder for each source, state of the source, and subset."""
-    path = source_path(config)
-    key = [LAYOUT, str(path), _state(path, root.resolve()), config.train_images, config.test_images]
+    if config.is_remote:
+        from .remote_source import remote_state  # pyarrow
+
+        where, state = str(config.path), remote_state(str(config.path))
+    else:
+        path = source_path(config)
+        where, state = str(path), _state(path, root.resolve())
+    key = [LAYOUT, where, state, config.train_images, config.test_images]
     return root.resolve() / f"{config.title}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 

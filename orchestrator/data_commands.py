@@ -94,7 +94,7 @@ def _config(dataset: str, path: str | None, **settings: Any) -> "DatasetConfig":
     name, _, class_name = dataset.partition(".")
     if name not in DATASETS:
         raise UserError(unknown("data set", dataset, DATASETS))
-    whole = str(Path(path).expanduser().absolute()) if path else None
+    whole = str(Path(path).expanduser().absolute()) if path and "://" not in path else path
     try:
         return DatasetConfig.model_validate({"name": name, "path": whole, "class_name": class_name or None, **settings})
     except ValidationError as error:
