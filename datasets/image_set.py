@@ -66,7 +66,7 @@ class ImageSet:
         Raises DataError where a part would be empty.
         """
         assert part == "all" or split == "train", "only the training set has parts"
-        table = read_split(prepared.arrow_file(split))
+        table = read_split(prepared.arrow_files(split))
         rows = np.arange(table.num_rows)
         if part != "all":
             fit, holdout = stratified_split(labels_of(table), prepared.holdout, HOLDOUT_SALT)

@@ -1,10 +1,13 @@
 """From a source of images to Arrow files, once."""
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .config import DatasetConfig
@@ -15,7 +18,7 @@ from .parquet_source import parquet_files
 from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
 from .remote_source import fetch
 from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
-from .store import write_split
+from .store import changed_files, write_split
 from .stratify import stratified_rows
 from .torchvision_source import torchvision_dataset
 
@@ -25,8 +28,9 @@ SUBSET_SALT = 2
 def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int], None] | None = None) -> Prepared:
     """The data set as Arrow files under `root`; what is there already is used as it is.
 
-    `on_progress` is told images done and images in all. Everything is written to a temporary folder that is renamed at
-    the end: a killed run leaves nothing that looks complete, and of two at the same time the first wins.
+    `on_progress` is told images done and images in all. Everything is written to an unfinished folder that is renamed at the
+    end: a killed run leaves nothing that looks complete, the next goes on where it stopped, and of two at the same time
+    the first wins.
     Raises DataError where the source is missing, lacks what it needs, or has damaged images that may not be left out.
     """
     found = find_prepared(config, root)
@@ -34,22 +38,67 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
         return found
     folder = prepared_folder(config, root)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with _scratch(folder) as scratch:
         _write(config, root, scratch, on_progress or (lambda _done, _total: None))
         try:
             scratch.rename(folder)
         except OSError:  # another process was faster
             if not folder.exists():
                 raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     prepared = find_prepared(config, root)
     if prepared is None:
         raise DataError(
             f"data set '{config.name}': the source at {config.path} changed while it was read; prepare it again"
         )
     return prepared
+
+
+def verify(prepared: Prepared) -> None:
+    """Raise DataError that names the prepared files whose content is not what was written."""
+    changed = [
+        str(file)
+        for split in (prepared.train, prepared.test)
+        for file in changed_files(prepared.arrow_files("train" if split is prepared.train else "test"), split.checksums)
+    ]
+    if changed:
+        raise DataError(
+            f"{', '.join(changed)} changed since it was prepared; delete {prepared.folder} and prepare it again"
+        )
+
+
+@contextmanager
+def _scratch(folder: Path) -> Generator[Path]:
+    """Where `folder` is made: its own unfinished one, which a killed run may have begun, or a new one while that is in use."""
+    own = folder.with_name(f".{folder.name}-unfinished")
+    own.mkdir(exist_ok=True)
+    with _held(own) as free:
+        scratch = own if free else Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        goes_on = False
+        try:
+            yield scratch
+        except DataError:
+            raise
+        except BaseException:
+            goes_on = free
+            raise
+        finally:
+            if not goes_on:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[bool]:
+    """Hold `folder` for this process; yields whether it was free. The kernel lets go of it when the process dies."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())  # not renamed meanwhile
+        except BlockingIOError:
+            free = False
+        yield free
+    finally:
+        os.close(handle)
 
 
 def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callable[[int, int], None]) -> None:
@@ -70,17 +119,14 @@ def _store(
     config: DatasetConfig, root: Path, path: Path | None, scratch: Path, on_progress: Callable[[int, int], None]
 ) -> None:
     unpacked = scratch / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)
     classes, train, test = _open(config, root, path, unpacked)
     train = _subset(train, config.train_images, "train_images")
     test = _subset(test, config.test_images, "test_images")
     n, total = len(train.labels), len(train.labels) + len(test.labels)
     skip = config.damaged == "skip"
-    stored_train = write_split(
-        train, scratch / "train.arrow", len(classes), skip, lambda done: on_progress(done, total)
-    )
-    stored_test = write_split(
-        test, scratch / "test.arrow", len(classes), skip, lambda done: on_progress(n + done, total)
-    )
+    stored_train = write_split(train, scratch, "train", len(classes), skip, lambda done: on_progress(done, total))
+    stored_test = write_split(test, scratch, "test", len(classes), skip, lambda done: on_progress(n + done, total))
     shutil.rmtree(unpacked, ignore_errors=True)
     content = [classes, config.train_images, config.test_images, stored_train.digest, stored_test.digest]
     contents = Contents(

@@ -13,7 +13,7 @@ from .errors import DataError
 
 Split = Literal["train", "test"]
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
 
 
@@ -36,6 +36,8 @@ class SplitInfo(Config):
     class_counts: tuple[int, ...]
     damaged: tuple[str, ...] = ()
     """Images that are left out because they cannot be read, each with the reason."""
+    checksums: tuple[str, ...]
+    """SHA-256 of each file, in their order."""
 
 
 class Contents(Config):
@@ -70,8 +72,13 @@ class Prepared(Contents):
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test
 
-    def arrow_file(self, split: Split) -> Path:
-        return self.folder / f"{split}.arrow"
+    def arrow_files(self, split: Split) -> list[Path]:
+        return arrow_files(self.folder, split, self.split(split).encoding)
+
+
+def arrow_files(folder: Path, split: Split, encoding: Literal["raw", "encoded"]) -> list[Path]:
+    """The files of a split: of raw pixels there is one, of encoded images a folder."""
+    return sorted((folder / split).glob("*.arrow")) if encoding == "encoded" else [folder / f"{split}.arrow"]
 
 
 NAMED = 5

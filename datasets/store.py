@@ -1,18 +1,20 @@
 """Splits as Arrow files, read through a memory map without a copy.
 
 A split whose images all have one small size is stored as raw pixels in one record batch, so that all of it is one array;
-any other as the encoded images.
+any other as the encoded images, in files of which a run that goes on has only the missing ones to write.
 """
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .decode import UNREADABLE, Pixels, decode, verify
-from .prepared import SplitInfo, refuse_damaged
+from .prepared import Split, SplitInfo, arrow_files, refuse_damaged
 from .sources import Item, Rows
-
-T = TypeVar("T")
-
 
 Labels = NDArray[np.int64]
 
@@ -32,6 +31,11 @@ RAW_PIXELS = 192 * 192
 """Images of up to this many pixels are stored raw: larger ones take more room than their decoding is worth."""
 
 BATCH = 256
+SHARD = 4 * BATCH
+"""Images of the source that go into a file of an encoded split: what a run that was killed does again, at most."""
+
+NO_DIGEST = bytes(32)
+"""In the place of a damaged image's."""
 
 
 class _SizesDifferError(Exception):
@@ -43,40 +47,58 @@ class Written(NamedTuple):
     digest: str  # hash of labels and images as they came: decoded pixels may differ between builds of libjpeg
 
 
+@dataclass
+class _Found:
+    """What there was in a split, or in a part of it."""
+
+    labels: list[int] = field(default_factory=list)  # of the images that can be read
+    digests: list[bytes] = field(default_factory=list)  # of every image as it came
+    damaged: list[str] = field(default_factory=list)  # each with the reason
+
+    def add(self, other: "_Found") -> None:
+        self.labels += other.labels
+        self.digests += other.digests
+        self.damaged += other.damaged
+
+
 def write_split(
-    rows: Rows, file: Path, num_classes: int, skip_damaged: bool, on_image: Callable[[int], None]
+    rows: Rows, folder: Path, split: Split, num_classes: int, skip_damaged: bool, on_image: Callable[[int], None]
 ) -> Written:
     """Decode, check and store all of `rows`; `on_image` is told how many are done.
 
-    Raises DataError that names the images that cannot be read, unless `skip_damaged`; and where no image can be read.
+    What a killed run left in `folder` is used. Raises DataError that names the images that cannot be read, unless
+    `skip_damaged`; and where no image can be read.
     """
-    reading = _Reading(rows, on_image)
-    encoding, size = "raw", None
+    encoding, size, found = "raw", None, _Found()
+    shards = folder / split
     try:
-        size, labels = _write_raw(reading.of(_pixels), file)
+        if shards.exists():  # no need to find out again
+            raise _SizesDifferError
+        size = _write_raw(_read(rows, 0, _pixels, found, on_image), found, folder / f"{split}.arrow")
     except _SizesDifferError:
-        encoding = "encoded"
-        labels = _write_encoded(reading.of(_checked), file)
-    if not skip_damaged or len(reading.damaged) == len(rows.labels):
-        refuse_damaged(reading.damaged, len(rows.labels))
+        encoding, found = "encoded", _write_shards(rows, shards, on_image)
+    if not skip_damaged or len(found.damaged) == len(rows.labels):
+        refuse_damaged(found.damaged, len(rows.labels))
     height, width = size or (None, None)
     info = SplitInfo(
-        count=len(labels),
+        count=len(found.labels),
         encoding=encoding,
         height=height,
         width=width,
-        class_counts=tuple(np.bincount(labels, minlength=num_classes).tolist()),
-        damaged=tuple(reading.damaged),
+        class_counts=tuple(np.bincount(np.array(found.labels, np.int64), minlength=num_classes).tolist()),
+        damaged=tuple(found.damaged),
+        checksums=_checksums(arrow_files(folder, split, encoding)),
     )
-    return Written(info, reading.digest())
+    content = rows.labels.astype("<i8").tobytes() + b"".join(found.digests)
+    return Written(info, hashlib.sha256(content).hexdigest())
 
 
-def read_split(file: Path) -> pa.Table:
-    """The stored split; its buffers are the memory map."""
-    return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+def read_split(files: list[Path]) -> pa.Table:
+    """The stored split; its buffers are the memory maps of the files."""
+    return pa.concat_tables(pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in files)
 
 
-def labels_of(table: pa.Table) -> NDArray[np.int64]:
+def labels_of(table: pa.Table) -> Labels:
     """Labels (N,) of a stored split."""
     return table["label"].to_numpy()
 
@@ -87,46 +109,52 @@ def raw_pixels(table: pa.Table, height: int, width: int) -> Pixels:
     return np.frombuffer(column.buffers()[1], np.uint8).reshape(len(column), 3, height, width)
 
 
-class _Reading:
-    """One pass over a split, and what it found."""
-
-    def __init__(self, rows: Rows, on_image: Callable[[int], None]):
-        self.rows, self.on_image = rows, on_image
-        self.damaged: list[str] = []
-        self._places: list[int] = []  # rows of the damaged ones
-        self._digest = hashlib.sha256()
-
-    def of(self, work: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
-        """Label of each image that can be read and what `work` makes of it, in order, on all cores. Starts afresh."""
-        labels = self.rows.labels
-        self._digest, self.damaged, self._places = hashlib.sha256(labels.astype("<i8").tobytes()), [], []
-        items, done = self.rows.read(np.arange(len(labels))), 0
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            while batch := list(islice(items, BATCH)):
-                for loaded in pool.map(partial(_load, work), batch):
-                    if isinstance(loaded, str):
-                        self.damaged.append(loaded)
-                        self._places.append(done)
-                    else:
-                        payload, result = loaded
-                        self._digest.update(len(payload).to_bytes(8, "little"))
-                        self._digest.update(payload)
-                        yield int(labels[done]), result
-                    done += 1
-                self.on_image(done)
-
-    def digest(self) -> str:
-        """Hash of labels and images as they came, and of which are missing."""
-        if self._places:
-            self._digest.update(np.array(self._places, "<i8").tobytes())
-        return self._digest.hexdigest()
+def changed_files(files: list[Path], checksums: tuple[str, ...]) -> list[Path]:
+    """Those whose content is not what was written."""
+    return [file for file, now, then in zip(files, _checksums(files), checksums, strict=True) if now != then]
 
 
-def _load(work: Callable[[Any], T], item: Item) -> tuple[bytes, T] | str:
-    """The image as it came with what `work` makes of it; or, of one that cannot be read, its place and the reason."""
+def _checksums(files: list[Path]) -> tuple[str, ...]:
+    def checksum(file: Path) -> str:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        return tuple(pool.map(checksum, files))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _read(
+    rows: Rows, start: int, work: Callable[[Any], Any], found: _Found, on_image: Callable[[int], None]
+) -> Iterator[Any]:
+    """What `work` makes of each image from row `start` on, in order, on all cores; None of one that cannot be read.
+
+    What the images are is added to `found` before each is handed out.
+    """
+    items, done = rows.read(np.arange(start, len(rows.labels))), start
+    with ThreadPoolExecutor(_cores()) as pool:
+        while batch := list(islice(items, BATCH)):
+            for loaded in pool.map(partial(_load, work), batch):
+                if isinstance(loaded, str):
+                    found.damaged.append(loaded)
+                    found.digests.append(NO_DIGEST)
+                    yield None
+                else:
+                    found.labels.append(int(rows.labels[done]))
+                    found.digests.append(loaded[0])
+                    yield loaded[1]
+                done += 1
+            on_image(done)
+
+
+def _load(work: Callable[[Any], Any], item: Item) -> tuple[bytes, Any] | str:
+    """The image's digest and what `work` makes of it; or, of one that cannot be read, its place and the reason."""
     try:
         payload = item.load()
-        return bytes(payload), work(payload)
+        return hashlib.sha256(payload if isinstance(payload, bytes) else payload.tobytes()).digest(), work(payload)
     except UnidentifiedImageError:  # its own words name an address in memory
         return f"{item.where} (no image format that is known)"
     except UNREADABLE as error:
@@ -146,43 +174,76 @@ def _checked(payload: bytes | Pixels) -> bytes:
     return png.getvalue()
 
 
-def _write_raw(images: Iterator[tuple[int, Pixels]], file: Path) -> tuple[tuple[int, int] | None, Labels]:
-    """Store pixels (H, W, 3) as rows of CHW bytes; returns H and W, and the labels. Raises _SizesDifferError.
+def _write_raw(images: Iterator[Pixels | None], found: _Found, file: Path) -> tuple[int, int] | None:
+    """Store pixels (H, W, 3) as rows of CHW bytes with the labels `found`; returns H and W. Raises _SizesDifferError.
 
     The rows go to a plain file first and from its memory map into one record batch, so that no split need fit memory.
     Nothing is stored of no image.
     """
     plain = file.with_suffix(".pixels")
-    size, labels = None, []
-    with plain.open("wb") as out:
-        for label, image in images:
-            height, width = image.shape[:2]
-            if height * width > RAW_PIXELS or size not in (None, (height, width)):
-                raise _SizesDifferError
-            size = (height, width)
-            labels.append(label)
-            out.write(image.transpose(2, 0, 1).tobytes())
-    if size is not None:
-        kind = pa.binary(3 * size[0] * size[1])
-        with pa.memory_map(str(plain)) as pixels:
-            column = pa.Array.from_buffers(kind, len(labels), [None, pixels.read_buffer()])
-            batch = pa.record_batch({"image": column, "label": pa.array(labels, pa.int64())})
-            with pa.OSFile(str(file), "wb") as out, pa.ipc.new_file(out, batch.schema) as writer:
-                writer.write_batch(batch)
-    plain.unlink()
-    return size, np.array(labels, dtype=np.int64)
+    size = None
+    try:
+        with plain.open("wb") as out:
+            for image in images:
+                if image is None:
+                    continue
+                height, width = image.shape[:2]
+                if height * width > RAW_PIXELS or size not in (None, (height, width)):
+                    raise _SizesDifferError
+                size = (height, width)
+                out.write(image.transpose(2, 0, 1).tobytes())
+        if size is not None:
+            kind = pa.binary(3 * size[0] * size[1])
+            with pa.memory_map(str(plain)) as pixels:
+                column = pa.Array.from_buffers(kind, len(found.labels), [None, pixels.read_buffer()])
+                _write(file, {"image": column, "label": pa.array(found.labels, pa.int64())}, {})
+    finally:
+        plain.unlink()
+    return size
 
 
-def _write_encoded(images: Iterator[tuple[int, bytes]], file: Path) -> Labels:
-    """Store the images as they came; returns the labels."""
-    schema = pa.schema({"image": pa.large_binary(), "label": pa.int64()})
-    file.with_suffix(".pixels").unlink()
-    every: list[int] = []
-    with pa.OSFile(str(file), "wb") as out, pa.ipc.new_file(out, schema) as writer:
-        while batch := list(islice(images, BATCH)):
-            labels, encoded = zip(*batch, strict=True)
-            every += labels
-            writer.write_batch(
-                pa.record_batch([pa.array(encoded, pa.large_binary()), pa.array(labels, pa.int64())], schema=schema)
-            )
-    return np.array(every, dtype=np.int64)
+def _write_shards(rows: Rows, folder: Path, on_image: Callable[[int], None]) -> _Found:
+    """Store the images as they came, in files of `SHARD` of the source's rows. Files that are there are taken as they are."""
+    folder.mkdir(exist_ok=True)
+    found = _Found()
+    shards = -(-len(rows.labels) // SHARD)
+    kept = 0
+    while kept < shards and (folder / _shard(kept)).exists():
+        found.add(_of_shard(folder / _shard(kept)))
+        kept += 1
+    new = _Found()
+    images = _read(rows, kept * SHARD, _checked, new, on_image)
+    for number in range(kept, shards):
+        encoded = [image for image in islice(images, SHARD) if image is not None]
+        labels = pa.array(new.labels, pa.int64())
+        notes = {"digests": b"".join(new.digests), "damaged": json.dumps(new.damaged).encode()}
+        _write(folder / _shard(number), {"image": pa.array(encoded, pa.large_binary()), "label": labels}, notes)
+        found.add(new)
+        for part in (new.labels, new.digests, new.damaged):
+            part.clear()
+    next(images, None)  # there is none: the reading ends, and tells that all is done
+    return found
+
+
+def _shard(number: int) -> str:
+    return f"{number:05}.arrow"
+
+
+def _of_shard(file: Path) -> _Found:
+    table = read_split([file])
+    notes = table.schema.metadata
+    digests = notes[b"digests"]
+    labels, damaged = table["label"].to_pylist(), json.loads(notes[b"damaged"])
+    return _Found(labels, [digests[i : i + 32] for i in range(0, len(digests), 32)], damaged)
+
+
+def _write(file: Path, columns: dict[str, pa.Array], notes: dict[str, bytes]) -> None:
+    """One record batch, under a temporary name until it is on the disk."""
+    batch = pa.record_batch(columns).replace_schema_metadata(notes)
+    temporary = file.with_suffix(".tmp")
+    with temporary.open("wb") as out:
+        with pa.ipc.new_file(out, batch.schema) as writer:
+            writer.write_batch(batch)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)

@@ -64,9 +64,10 @@ def datasets(
 @click.argument("dataset")
 @PATH
 @click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--verify", is_flag=True, help="Compare what is stored with its checksums.")
 @guarded
-def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
-    """Prepare a data set: decode, check and store it, once.
+def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) -> None:
+    """Prepare a data set: decode, check and store it, once. A run that was killed goes on where it stopped.
 
     \b
     Examples:
@@ -74,14 +75,21 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool) -> None:
       ssl-sweep prepare folder --path ~/my-images
       ssl-sweep prepare torchvision.CIFAR100
     """
+    from ..datasets.prepare import verify as compare
     from ..datasets.prepared import PUBLISHED
+    from .plan import data_errors
 
     prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
+    if verify:
+        with data_errors():
+            compare(prepared)
     published = PUBLISHED.get(prepared.name, (prepared.train.count, prepared.test.count))
     for split, count in zip(("train", "test"), published, strict=True):
         info = prepared.split(split)
         of = "" if info.count == count else f" (of {count:,} that the published set has)"
         click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes)} classes, {info.encoding}")
+    if verify:
+        click.echo("checksums    as written")
     click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
 
 
