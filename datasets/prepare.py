@@ -54,16 +54,15 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
 
 
 def verify(prepared: Prepared) -> None:
-    """Raise DataError that names the prepared files whose content is not what was written."""
-    changed = [
-        str(file)
-        for split in (prepared.train, prepared.test)
-        for file in changed_files(prepared.arrow_files("train" if split is prepared.train else "test"), split.checksums)
-    ]
+    """Raise DataError that names the prepared files whose content is not what was written, or the split that lacks some."""
+    changed: list[Path] = []
+    for split in ("train", "test"):
+        files, checksums = prepared.arrow_files(split), prepared.split(split).checksums
+        whole = len(files) == len(checksums) and all(file.exists() for file in files)
+        changed += changed_files(files, checksums) if whole else [prepared.folder / split]
     if changed:
-        raise DataError(
-            f"{', '.join(changed)} changed since it was prepared; delete {prepared.folder} and prepare it again"
-        )
+        names = ", ".join(map(str, changed))
+        raise DataError(f"{names} changed since it was prepared; delete {prepared.folder} and prepare it again")
 
 
 @contextmanager

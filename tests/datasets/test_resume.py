@@ -95,3 +95,6 @@ def test_checksums_tell_what_changed(name: str, config: DatasetConfig, tmp_path:
         verify(prepared)
     done = CliRunner().invoke(main, command, env={"SSL_SWEEP_DATA": str(tmp_path)})
     assert done.exit_code == 2 and str(file) in done.output and "Traceback" not in done.output
+    file.unlink()
+    with pytest.raises(DataError, match=f"{prepared.folder}/test changed since it was prepared"):
+        verify(prepared)
