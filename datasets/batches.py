@@ -78,7 +78,7 @@ def _batches(
 
 
 def _fetched(images: ImageSet, rows: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor, Images]]:
-    """Pixels for the rows, one batch ahead in a thread where they have to be decoded."""
+    """Pixels for the rows; where they have to be decoded, a thread is one batch ahead, and here they go to the device."""
     if not images.decodes:
         for epoch, chosen in rows:
             yield epoch, chosen, images.pixels(chosen)
@@ -86,11 +86,11 @@ def _fetched(images: ImageSet, rows: Iterator[tuple[int, Tensor]]) -> Iterator[t
     with ThreadPoolExecutor(1) as ahead:  # leaving it, also by `close`, waits for the batch that is under way
         waiting: tuple[int, Tensor, Future[Images]] | None = None
         for epoch, chosen in rows:
-            current, waiting = waiting, (epoch, chosen, ahead.submit(images.pixels, chosen))
+            current, waiting = waiting, (epoch, chosen, ahead.submit(images.loaded, chosen))
             if current is not None:
-                yield current[0], current[1], current[2].result()
+                yield current[0], current[1], images.on_device(current[2].result())
         if waiting is not None:
-            yield waiting[0], waiting[1], waiting[2].result()
+            yield waiting[0], waiting[1], images.on_device(waiting[2].result())
 
 
 def evaluation_shards(n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:

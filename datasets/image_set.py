@@ -94,11 +94,18 @@ class ImageSet:
 
     def pixels(self, rows: Tensor) -> Images:
         """The images of `rows` (B,), counted within this set, on the device."""
+        return self.on_device(self.loaded(rows))
+
+    def on_device(self, images: Images) -> Images:
+        """What `loaded` gave, on the device; for the thread and the stream that go on with it."""
+        return images._replace(pixels=to_device(images.pixels, self.device))
+
+    def loaded(self, rows: Tensor) -> Images:
+        """The images of `rows` (B,) where they are: those that have to be decoded on the CPU. In any thread."""
         samples = self.samples[rows.cpu()]
         if self._raw is not None:
             pixels = self._raw[to_device(samples, self._raw.device)]
-            sizes = torch.tensor(self._raw.shape[-2:]).expand(len(samples), 2)
-            return Images(to_device(pixels, self.device), sizes)
+            return Images(pixels, torch.tensor(self._raw.shape[-2:]).expand(len(samples), 2))
         assert self._threads is not None
         decoded = list(self._threads.map(self._decode, samples.tolist()))
         sizes = torch.tensor([image.shape[:2] for image in decoded])  # (B, 2)
@@ -107,7 +114,7 @@ class ImageSet:
         padded = pixels.numpy()
         for row, image in enumerate(decoded):
             padded[row, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
-        return Images(to_device(pixels, self.device), sizes)
+        return Images(pixels, sizes)
 
     def _decode(self, row: int) -> Pixels:
         return decode(self._column[row].as_py(), self._shorter_side)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from ssl_sweep.datasets import DatasetConfig
 from ssl_sweep.datasets.batches import training_batches
 from ssl_sweep.datasets.image_set import ImageSet
@@ -116,8 +117,17 @@ def test_views_are_those_of_a_cpu(size: int, interpolation: str) -> None:
     assert near.max() < 1e-4
 
 
-def test_batches_made_ahead_are_those_of_a_cpu_and_end_when_closed(tmp_path: Path) -> None:
-    prepared = prepare(DatasetConfig(name="digits"), tmp_path)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_batches_made_ahead_are_those_of_a_cpu_and_end_when_closed(encoded: bool, tmp_path: Path) -> None:
+    config = DatasetConfig(name="digits")
+    if encoded:  # images of two sizes have to be decoded, in one more thread
+        for i in range(640):
+            file = tmp_path / "images" / "ab"[i % 2] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(i).integers(0, 256, (200, 200 + i % 2, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(file)
+        config = DatasetConfig(name="folder", path=str(tmp_path / "images"), image_size=100)
+    prepared = prepare(config, tmp_path / "store")
     views = ViewsConfig(global_views=(ViewConfig(count=2),))
 
     def batches(device: str) -> Generator[Batch, None, None]:
@@ -125,7 +135,7 @@ def test_batches_made_ahead_are_those_of_a_cpu_and_end_when_closed(tmp_path: Pat
         return training_batches(images, views, 32, seed=1, batch_size=64, start_step=3, total_steps=40)
 
     there, here = batches("cuda"), batches("cpu")
-    for _ in range(25):  # into the second epoch
+    for _ in range(25):  # into another epoch
         found, expected = next(there), next(here)
         assert torch.equal(found.samples.cpu(), expected.samples) and torch.equal(found.labels.cpu(), expected.labels)
         for view, other in zip(found.global_views, expected.global_views, strict=True):
