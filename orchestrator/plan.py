@@ -67,11 +67,11 @@ def plan_trials(trials: list[TrialSpec], store: Store, datasets: dict[DatasetCon
 def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig, Prepared]:
     """Those of the trials' data sets that have been prepared."""
     found: dict[DatasetConfig, Prepared] = {}
-    for trial in trials:
+    for dataset in dict.fromkeys(trial.dataset for trial in trials):  # to look at a source may be to list a bucket
         with data_errors():
-            prepared = find_prepared(trial.dataset, root)
+            prepared = find_prepared(dataset, root)
         if prepared is not None:
-            found[trial.dataset] = prepared
+            found[dataset] = prepared
     return found
 
 

@@ -139,7 +139,9 @@ class _Run:
             if ends_epoch:
                 loss.wait()  # so that the epoch's time is all of its work
             seconds = time.perf_counter() - last
-            self._count(seconds)
+            self.state.step += 1
+            self.state.seconds += seconds
+            self.state.epoch_seconds += seconds
             self.untold.append(_Step(progress.step, lr, seconds, loss))
             if ends_epoch:
                 self._tell_steps()
@@ -195,11 +197,6 @@ class _Run:
     def _synchronised(self, now: bool) -> contextlib.AbstractContextManager[None]:
         """Ranks exchange gradients once a step, in its last backward pass."""
         return contextlib.nullcontext() if now or self.parallel is None else self.parallel.no_sync()
-
-    def _count(self, seconds: float) -> None:
-        self.state.step += 1
-        self.state.seconds += seconds
-        self.state.epoch_seconds += seconds
 
     # -- what is told --
 

@@ -83,7 +83,7 @@ class TrialResult(Record):
     dataset: str
     dataset_fingerprint: str
     full_dataset: bool = True
-    """Not a part of the data set, by `train_images`, `test_images` or for lack of images: published numbers compare."""
+    """No image is left out or missing: only then do published numbers compare."""
     damaged_images: int = 0
     """Images that are left out because they cannot be read."""
     image_size: int
