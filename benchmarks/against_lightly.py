@@ -69,7 +69,7 @@ def run_ours(trial: TrialSpec, prepared: Prepared) -> Result:
 
 def run_lightly(trial: TrialSpec, prepared: Prepared) -> Result:
     bank, test = ImageSet.open(prepared, "train"), ImageSet.open(prepared, "test")
-    pixels = bank.pixels(torch.arange(len(bank))).pixels.permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, 3)
+    pixels = bank.whole(torch.arange(len(bank))).pixels.permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, 3)
     images = [Image.fromarray(image) for image in pixels]
     encoder = new_encoder(trial)
     random.seed(trial.seed)

@@ -10,6 +10,7 @@ Times are of the fastest epoch: other work on the machine, and the first steps, 
 import argparse
 import gc
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from ssl_sweep.orchestrator.problems import SpecError
 from ssl_sweep.orchestrator.records import Cost
 from ssl_sweep.orchestrator.run_trial import run_trial
 from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.spec import TrialSpec, data_root
+from ssl_sweep.orchestrator.spec import ResourcesConfig, TrialSpec, data_root
 from ssl_sweep.orchestrator.store import Store
 from ssl_sweep.orchestrator.trial_store import TrialStore
 
@@ -42,8 +43,9 @@ def run(trial_json: str, storage: str, prepared: Prepared, compiled: bool) -> st
     trial = TrialSpec.model_validate_json(trial_json)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = TrialStore(Store(storage), trial_id(trial, prepared.fingerprint))
+    decoders = ResourcesConfig(cpus_per_worker=os.cpu_count() or 1).decoders(device.type == "cuda")
     try:
-        run_trial(trial, folder, prepared, Runtime(device, compile=compiled))
+        run_trial(trial, folder, prepared, Runtime(device, compile=compiled, decoders=decoders))
     except (TrialFailed, torch.OutOfMemoryError) as error:
         return f"{trial.method.name}: {error}"
     return None

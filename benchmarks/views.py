@@ -64,7 +64,7 @@ def main() -> None:
 
     pictures = [Image.fromarray(image) for image in pixels[:64]]
     transform = reference(arguments.size)
-    images = Images(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.full((batch, 2), source))
+    images = Images(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())
     views = ViewsConfig(global_views=(ViewConfig(count=2),))
     labels, samples = torch.zeros(batch, dtype=torch.int64), torch.arange(batch)
 

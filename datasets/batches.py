@@ -1,7 +1,7 @@
 """Which images come when, on which rank."""
 
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,10 +10,12 @@ from ..methods.base import Batch
 from ..methods.config import ViewsConfig
 from ..methods.parts.device import to_device
 from .ahead import made_ahead
+from .crop import Crops, evaluation_crops, view_crops
+from .encoded import Request, stream
 from .errors import DataError
 from .image_set import ImageSet
 from .random_stream import permutation
-from .views import Images, make_views
+from .views import Images, evaluation_view, make_views, normalised
 
 ORDER_KEY = -1
 """Where the hash of an image's draws has its epoch and view, that of an epoch's order has this."""
@@ -56,43 +58,62 @@ def training_batches(
         )
     per_epoch = steps_per_epoch(len(images), batch_size)
 
-    def rows() -> Iterator[tuple[int, Tensor]]:
+    def requests() -> Iterator[Request]:
         order, ordered_epoch = torch.empty(0), -1
         for step in range(start_step, total_steps):
             epoch, position = divmod(step, per_epoch)
             if epoch != ordered_epoch:
                 order, ordered_epoch = epoch_order(seed, epoch, len(images)), epoch
             whole = order[position * batch_size : (position + 1) * batch_size]
-            yield epoch, whole.view(parts, world_size, -1)[:, rank].flatten()
+            rows = whole.view(parts, world_size, -1)[:, rank].flatten()
+            yield Request(epoch, rows, images.samples[rows])
 
-    batches = _batches(images, views, image_size, seed, rows())
+    batches = _batches(images, views, image_size, seed, requests())
     return made_ahead(batches, images.device) if images.device.type == "cuda" else batches
 
 
 def _batches(
-    images: ImageSet, views: ViewsConfig, image_size: int, seed: int, rows: Iterator[tuple[int, Tensor]]
+    images: ImageSet, views: ViewsConfig, image_size: int, seed: int, requests: Iterator[Request]
 ) -> Generator[Batch, None, None]:
-    for epoch, chosen, pixels in _fetched(images, rows):
-        labels = to_device(images.labels[chosen], images.device)
-        yield make_views(pixels, labels, views, image_size, seed=seed, epoch=epoch, samples=images.samples[chosen])
+    found: Iterator[tuple[Request, Images | Crops]]
+    if images.encoded is None:
+        found = ((request, images.whole(request.rows)) for request in requests)
+    else:
+        cutter = partial(_cut_views, views=views, image_size=image_size, seed=seed)
+        found = stream(images.encoded, requests, cutter, workers=images.decoders, device=images.device)
+    for (epoch, rows, samples), pixels in found:
+        labels = to_device(images.labels[rows], images.device)
+        yield make_views(pixels, labels, views, image_size, seed=seed, epoch=epoch, samples=samples)
 
 
-def _fetched(images: ImageSet, rows: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor, Images]]:
-    """Pixels for the rows; where they have to be decoded, a thread is one batch ahead, and here they go to the device."""
-    if not images.decodes:
-        for epoch, chosen in rows:
-            yield epoch, chosen, images.pixels(chosen)
+def _cut_views(images: list[Tensor], request: Request, *, views: ViewsConfig, image_size: int, seed: int) -> Crops:
+    return view_crops(images, views, image_size, seed=seed, epoch=request.epoch, samples=request.samples)
+
+
+def evaluation_batches(
+    images: ImageSet,
+    image_size: int,
+    batch_size: int,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    chosen: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows (b,) and, as evaluation sees them, images (b, 3, S, S), in batches of up to `batch_size`.
+
+    Those of this rank are every `world_size`-th of the `chosen` rows (N,), or of all, each once.
+    """
+    own = (torch.arange(len(images)) if chosen is None else chosen)[rank::world_size]
+    chunks = own.split(batch_size) if len(own) else ()
+    if images.encoded is None:
+        for rows in chunks:
+            yield rows, evaluation_view(images.whole(rows), image_size)
         return
-    with ThreadPoolExecutor(1) as ahead:  # leaving it, also by `close`, waits for the batch that is under way
-        waiting: tuple[int, Tensor, Future[Images]] | None = None
-        for epoch, chosen in rows:
-            current, waiting = waiting, (epoch, chosen, ahead.submit(images.loaded, chosen))
-            if current is not None:
-                yield current[0], current[1], images.on_device(current[2].result())
-        if waiting is not None:
-            yield waiting[0], waiting[1], images.on_device(waiting[2].result())
+    requests = (Request(0, rows, images.samples[rows]) for rows in chunks)
+    cutter = partial(_cut_evaluation, image_size=image_size)
+    for request, crops in stream(images.encoded, requests, cutter, workers=images.decoders, device=images.device):
+        yield request.rows, normalised(crops.pixels[0])
 
 
-def evaluation_shards(n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
-    """Rows of `n` images in chunks of up to `batch_size`: those of this rank are every `world_size`-th, each once."""
-    yield from torch.arange(rank, n, world_size).split(batch_size) if rank < n else ()
+def _cut_evaluation(images: list[Tensor], _request: Request, *, image_size: int) -> Crops:
+    return evaluation_crops(images, image_size)

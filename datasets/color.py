@@ -23,16 +23,19 @@ def gray(images: Tensor) -> Tensor:
     return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)[:, None]
 
 
-def blend_(images: Tensor, factor: Tensor, to_mean: Tensor, to_gray: Tensor) -> None:
-    """Brightness, contrast and saturation in place: ``factor * image + (1 - factor) * other``, clamped.
+def brightness_(images: Tensor, factor: Tensor) -> Tensor:
+    """``factor * image``, clamped, in place."""
+    return images.mul_(_broadcast(factor)).clamp_(0, 1)
 
-    The other image is black, its mean luma where `to_mean` is 1, its luma where `to_gray` is 1. Being one operation, the
-    images of a batch need not be sorted by it; a factor of 1 leaves an image as it is.
-    """
-    luma = gray(images)  # (B, 1, H, W)
-    mean = luma.mean((2, 3), keepdim=True).mul_(_broadcast(to_mean))
-    other = luma.mul_(_broadcast(to_gray)).add_(mean).mul_(_broadcast(1 - factor))
-    images.mul_(_broadcast(factor)).add_(other).clamp_(0, 1)
+
+def contrast_(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the mean luma, ``factor * image + (1 - factor) * mean``, clamped, in place."""
+    return _blend_(images, factor, gray(images).mean((2, 3), keepdim=True))
+
+
+def saturation_(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the luma, ``factor * image + (1 - factor) * luma``, clamped, in place."""
+    return _blend_(images, factor, gray(images))
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
@@ -96,6 +99,11 @@ def _three_boxes(taps: Tensor, size: int) -> Tensor:
     shifts = (sources == along).to(taps.dtype)  # (2 reach + 1, size, size): each takes a line to itself, shifted
     box = (taps @ shifts.flatten(1)).view(-1, size, size)
     return box @ box @ box
+
+
+def _blend_(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+    """`other` is overwritten too."""
+    return images.mul_(_broadcast(factor)).add_(other.mul_(_broadcast(1 - factor))).clamp_(0, 1)
 
 
 def _broadcast(values: Tensor) -> Tensor:

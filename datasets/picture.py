@@ -7,10 +7,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..methods.config import ViewsConfig
-from .batches import epoch_order
+from .batches import epoch_order, evaluation_batches, training_batches
 from .color import constants
 from .image_set import ImageSet
-from .views import MEAN, STD, evaluation_view, make_views
+from .views import MEAN, STD
 
 IMAGES = 8
 TILE = 96
@@ -21,9 +21,9 @@ GAP, HEAD, SIDE = 6, 18, 110
 def views_picture(images: ImageSet, views: ViewsConfig, image_size: int, *, seed: int, count: int = IMAGES) -> bytes:
     """A PNG of the first `count` images of the first epoch, as evaluation sees them, and of their views in that epoch."""
     rows = epoch_order(seed, 0, len(images))[:count]
-    pixels = images.pixels(rows)
-    batch = make_views(pixels, images.labels[rows], views, image_size, seed=seed, epoch=0, samples=images.samples[rows])
-    columns = [("image", evaluation_view(pixels, image_size))]
+    batch = next(training_batches(images, views, image_size, seed=seed, batch_size=len(rows), total_steps=1))
+    _, seen = next(evaluation_batches(images, image_size, len(rows), chosen=rows))
+    columns = [("image", seen)]
     columns += [(f"global {i}", view.image) for i, view in enumerate(batch.global_views, start=1)]
     columns += [(f"local {i}", view.image) for i, view in enumerate(batch.local_views, start=1)]
     names = [images.classes[label] for label in images.labels[rows].tolist()]

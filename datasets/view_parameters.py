@@ -3,12 +3,14 @@
 Being small, and there, they also tell which images an operation concerns without waiting for the device.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..methods.config import ViewConfig
+from ..methods.config import ViewConfig, ViewsConfig
+from .random_stream import uniforms
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -16,9 +18,6 @@ Bools = NDArray[np.bool_]
 
 TRIES = 10
 """Of torchvision's RandomResizedCrop, before it takes a central crop."""
-
-CONTRAST, SATURATION, HUE = 1, 2, 3
-"""Places in `factors` and numbers in `order`; brightness is 0."""
 
 SLOTS = 2 * TRIES + 16
 
@@ -30,7 +29,7 @@ class ViewParameters(NamedTuple):
     flip: Bools
     jitter: Bools
     factors: Floats  # (B, 4): brightness, contrast, saturation, hue
-    order: Ints  # (B, 4): which of the four comes first, second, ...
+    order: Ints  # (B, 4): the place in `factors` of what comes first, second, ...
     gray: Bools
     blur: Bools
     sigma: Floats
@@ -50,6 +49,21 @@ class ViewParameters(NamedTuple):
             sigma[chosen],
             solarize[chosen],
         )
+
+
+def drawn_views(
+    views: ViewsConfig, sizes: Ints, *, seed: int, epoch: int, samples: Ints
+) -> Iterator[tuple[ViewConfig, ViewParameters]]:
+    """Each kind of view, global ones first, with the parameters of all its views: (V * B,), the first view of all first.
+
+    sizes: (B, 2), height and width; samples: (B,), the stable number of each image in its data set.
+    """
+    index = 0
+    for view in (*views.global_views, *views.local_views):
+        numbers = range(index, index + view.count)
+        uniform = np.concatenate([uniforms(seed, epoch, samples, number, SLOTS) for number in numbers])
+        yield view, view_parameters(view, np.tile(sizes, (view.count, 1)), uniform)
+        index += view.count
 
 
 def view_parameters(view: ViewConfig, sizes: Ints, uniform: Floats) -> ViewParameters:

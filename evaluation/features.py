@@ -4,9 +4,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..datasets.batches import evaluation_shards
+from ..datasets.batches import evaluation_batches
 from ..datasets.image_set import ImageSet
-from ..datasets.views import evaluation_view
 from .task import Task
 
 BATCH = 512
@@ -23,10 +22,10 @@ def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> 
     encoder = task.encoder.eval()
     features: list[Tensor] = []
     rows: list[Tensor] = []
-    count = len(images) if chosen is None else len(chosen)
-    for chunk in evaluation_shards(count, batch_size(task), task.rank, task.world_size):
-        chunk = chunk if chosen is None else chosen[chunk]
-        view = evaluation_view(images.pixels(chunk), task.image_size)
+    batches = evaluation_batches(
+        images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size, chosen=chosen
+    )
+    for chunk, view in batches:
         with task.autocast():
             features.append(encoder(view).float())
         rows.append(chunk)

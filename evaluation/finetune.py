@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torchvision.transforms import v2
 
-from ..datasets.batches import evaluation_shards
+from ..datasets.batches import evaluation_batches
 from ..datasets.color import constants
-from ..datasets.views import MEAN, STD, evaluation_view
+from ..datasets.views import MEAN, STD
 from ..methods.encoder import Encoder, build_encoder
 from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
@@ -131,8 +131,10 @@ class _Augmentation:
 def _score(model: Classifier, task: Task) -> Counts:
     model.eval()
     hits = torch.zeros(3, dtype=torch.long, device=str(task.device))
-    for rows in evaluation_shards(len(task.test), batch_size(task), task.rank, task.world_size):
-        view = evaluation_view(task.test.pixels(rows), task.image_size)
+    batches = evaluation_batches(
+        task.test, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size
+    )
+    for rows, view in batches:
         with task.autocast():
             logits = model(view)
         hits += count(logits.float(), to_device(task.test.labels[rows], task.device))

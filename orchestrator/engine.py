@@ -199,6 +199,7 @@ class Engine:
             str(self.data_root),
             gpus,
             self.shape.cpus,
+            self.resources.decoders(gpus),
             self.resources.checkpoint_minutes * 60,
             self.resources.compile,
         )

@@ -18,6 +18,7 @@ class GangConfig(NamedTuple):
     data_root: str
     gpus: bool
     threads: int
+    decoders: int
     checkpoint_seconds: float
     compile: bool
 

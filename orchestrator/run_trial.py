@@ -5,6 +5,7 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import safetensors.torch
@@ -73,11 +74,10 @@ def run_trial(
 
 def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
     """What is trained on and what is scored on. Tuning never sees the test set."""
+    opened = partial(ImageSet.open, prepared, device=runtime.device, decoders=runtime.decoders)
     if trial.split == "holdout":
-        fit = ImageSet.open(prepared, "train", "fit", device=runtime.device)
-        return fit, ImageSet.open(prepared, "train", "holdout", device=runtime.device)
-    train = ImageSet.open(prepared, "train", "all", device=runtime.device)
-    return train, ImageSet.open(prepared, "test", "all", device=runtime.device)
+        return opened("train", "fit"), opened("train", "holdout")
+    return opened("train"), opened("test")
 
 
 def _pretrained_encoder(

@@ -33,6 +33,8 @@ class Runtime:
     world_size: int = 1
     checkpoint_seconds: float = 300.0
     compile: bool = False
+    decoders: int = 0
+    """Processes of this worker that decode images; without any it decodes them itself."""
 
     @property
     def is_first(self) -> bool:

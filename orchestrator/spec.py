@@ -148,12 +148,22 @@ class ResourcesConfig(Config):
         default=None, description="unset: 1 where the cluster has GPUs, else 0"
     )
     cpus_per_worker: PositiveInt = 1
+    decoders_per_worker: NonNegativeInt | None = Field(
+        default=None,
+        description="processes that decode images ahead of a worker; unset: one a CPU beside a GPU, else one for two CPUs",
+    )
     concurrent_trials: PositiveInt | None = Field(
         default=None, description="at most this many at once; unset: as many as fit"
     )
     max_failures: NonNegativeInt = Field(default=2, description="restarts of a trial whose worker or node died")
     checkpoint_minutes: NonNegativeFloat = Field(default=5, description="longest work that a crash can cost")
     compile: bool = Field(default=False, description="torch.compile the backbones; changes no result")
+
+    def decoders(self, gpu: bool) -> int:
+        """Decoding processes of a worker that trains on a GPU, or on its CPUs."""
+        if self.decoders_per_worker is not None:
+            return self.decoders_per_worker
+        return self.cpus_per_worker if gpu else max(1, self.cpus_per_worker // 2)
 
     @field_validator("gpus_per_worker")
     @classmethod

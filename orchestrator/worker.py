@@ -45,7 +45,7 @@ def work(config: GangConfig) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device() if config.gpus else torch.device("cpu")
-    runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile)
+    runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile, config.decoders)
     torch.set_num_threads(config.threads)
     board = ray.get_actor(config.board, namespace=config.namespace)
     store = Store(config.storage)

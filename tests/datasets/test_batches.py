@@ -1,16 +1,22 @@
 """Which images come when."""
 
-import threading
+import copy
+import multiprocessing
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ssl_sweep.datasets import DataError, DatasetConfig
-from ssl_sweep.datasets.batches import epoch_order, evaluation_shards, steps_per_epoch, training_batches
+from ssl_sweep.datasets import DataError, DatasetConfig, encoded
+from ssl_sweep.datasets.batches import epoch_order, evaluation_batches, steps_per_epoch, training_batches
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.datasets.views import MEAN, STD
 from ssl_sweep.methods.config import ViewConfig, ViewsConfig
+from torchvision.transforms import v2
+from torchvision.transforms.functional import to_pil_image
 
 VIEWS = ViewsConfig(global_views=(ViewConfig(count=2),))
 
@@ -70,14 +76,46 @@ def test_labels_belong_to_the_images(digits):
     assert torch.equal(batch.labels, digits.labels[order[:16]])
 
 
-def test_closing_ends_the_thread(mixed):
-    before = threading.active_count()
-    batches = training_batches(mixed, VIEWS, 16, seed=0, batch_size=8, total_steps=100)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")  # more than there are CPUs
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_other_processes_decode_the_same_images(mixed, decoders, monkeypatch):
+    monkeypatch.setattr(encoded, "CHUNK", 5)  # so that a batch is put together from several
+    elsewhere = copy.copy(mixed)
+    elsewhere.decoders = decoders
+    for a, b in zip(views_of(mixed, start_step=1), views_of(elsewhere, start_step=1), strict=True):
+        assert torch.equal(a, b)
+    seen, others = (list(evaluation_batches(images, 16, 12, world_size=2)) for images in (mixed, elsewhere))
+    assert [len(rows) for rows, _ in seen] == [12, 6]
+    for (rows, view), (other_rows, other) in zip(seen, others, strict=True):
+        assert torch.equal(rows, other_rows) and torch.equal(view, other)
+    assert not multiprocessing.active_children()
+
+
+def test_decoding_processes_start_anew_where_they_are_not_forked(mixed):
+    """As on macOS: they are told the names of the files, not what is in them."""
+    clone = pickle.loads(pickle.dumps(mixed.encoded))
+    assert torch.equal(clone[3], mixed.encoded[3])
+    assert len(pickle.dumps(mixed.encoded)) < 2000
+
+
+def test_closing_ends_the_decoding_processes(mixed):
+    elsewhere = copy.copy(mixed)
+    elsewhere.decoders = 2
+    batches = training_batches(elsewhere, VIEWS, 16, seed=0, batch_size=8, total_steps=100)
     next(batches)
-    assert threading.active_count() > before
-    mixed_threads = torch.get_num_threads()  # of the set itself, which stay
+    assert len(multiprocessing.active_children()) == 2
     batches.close()
-    assert threading.active_count() <= before + mixed_threads
+    assert not multiprocessing.active_children()
+
+
+def test_evaluation_crops_are_torchvisions(mixed):
+    """Resize and central crop; to a grey level."""
+    transform = v2.Compose([v2.Resize(16), v2.CenterCrop(16)])
+    for rows, views in evaluation_batches(mixed, 16, 8):
+        for row, view in zip(rows.tolist(), views, strict=True):
+            picture = transform(to_pil_image(mixed.encoded[mixed.samples[row]]))
+            levels = 255 * (view.permute(1, 2, 0).numpy() * STD + MEAN)
+            assert np.abs(levels - np.asarray(picture, np.float32)).max() <= 1.001
 
 
 def test_batch_sizes_that_cannot_be():
@@ -92,8 +130,14 @@ def test_batch_size_must_divide(digits):
 
 
 @pytest.mark.parametrize("world_size", [1, 3])
-def test_evaluation_takes_each_image_once(world_size):
-    chunks = [list(evaluation_shards(10, 4, rank, world_size)) for rank in range(world_size)]
-    assert sorted(row for shard in chunks for chunk in shard for row in chunk.tolist()) == list(range(10))
-    assert max(len(chunk) for shard in chunks for chunk in shard) <= 4
-    assert list(evaluation_shards(2, 4, rank=2, world_size=3)) == []
+def test_evaluation_takes_each_image_once(digits, world_size):
+    def shard(rank: int, **settings: Any) -> list[list[int]]:
+        batches = evaluation_batches(digits, 16, 4, rank=rank, world_size=world_size, **settings)
+        return [rows.tolist() for rows, view in batches if len(view) == len(rows) <= 4]
+
+    shards = [shard(rank) for rank in range(world_size)]
+    assert sorted(row for chunks in shards for rows in chunks for row in rows) == list(range(len(digits)))
+    chosen = torch.tensor([5, 2])
+    assert [shard(rank, chosen=chosen) for rank in range(world_size)] == {1: [[[5, 2]]], 3: [[[5]], [[2]], []]}[
+        world_size
+    ]

@@ -75,7 +75,7 @@ def test_a_flat_validation_folder_has_its_classes_from_a_file(labels: str, tmp_p
     assert prepared.classes == ("n01440764", "n02102040") and prepared.test.class_counts == (2, 3)
     images = ImageSet.open(prepared, "test")
     assert images.labels.tolist() == [1, 0, 1, 1, 0]
-    assert images.pixels(torch.arange(5)).pixels[:, 0, 0, 0].tolist() == [40, 80, 120, 160, 200]
+    assert images.whole(torch.arange(5)).pixels[:, 0, 0, 0].tolist() == [40, 80, 120, 160, 200]
 
 
 @pytest.mark.parametrize(

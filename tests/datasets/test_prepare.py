@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from reading import pixels_of, same
 from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.decode import decode
 from ssl_sweep.datasets.image_set import ImageSet
@@ -70,9 +71,9 @@ def test_digits(tmp_path):
     assert (prepared.train.encoding, prepared.train.height, prepared.train.width) == ("raw", 8, 8)
     assert prepared.fingerprint == "d20691e91c08cda3"
     images = ImageSet.open(prepared, "train")
-    pixels = images.pixels(torch.arange(len(images))).pixels
+    pixels = images.whole(torch.arange(len(images))).pixels
     assert pixels.shape == (1437, 3, 8, 8) and pixels.min() == 0 and pixels.max() == 255
-    assert evaluation_view(images.pixels(torch.tensor([3, 5])), prepared.image_size).shape == (2, 3, 16, 16)
+    assert evaluation_view(images.whole(torch.tensor([3, 5])), prepared.image_size).shape == (2, 3, 16, 16)
 
 
 def test_preparing_again_reads_nothing(tmp_path):
@@ -123,7 +124,7 @@ def test_class_folders_alone_give_a_tenth_to_the_test_set(tmp_path):
     assert prepared.train.class_counts == (18, 18, 18) and prepared.test.class_counts == (2, 2, 2)
     assert (prepared.train.height, prepared.train.width) == (10, 12)
     images = ImageSet.open(prepared, "test")
-    channel = images.pixels(torch.arange(6)).pixels.float().mean((2, 3)).argmax(1)
+    channel = images.whole(torch.arange(6)).pixels.float().mean((2, 3)).argmax(1)
     assert torch.equal(channel, 2 - images.labels)  # blue is channel 2
 
 
@@ -136,19 +137,13 @@ def test_train_and_test_folders(tmp_path, name):
 
 
 def test_encoded_images_equal_their_pixels(tmp_path):
-    """Images of several sizes are stored encoded, and come padded; each equals what Pillow reads."""
+    """Images of several sizes are stored encoded; each equals what Pillow reads."""
     path = write_folder(tmp_path / "images", 10, sizes=((12, 10), (9, 16), (20, 20)))
     prepared = prepare(folder_config(path, image_size=16), tmp_path / "store")
     assert prepared.train.encoding == "encoded" and prepared.train.height is None
     images = ImageSet.open(prepared, "train")
-    got = images.pixels(torch.arange(len(images)))
-    files = sorted(path.rglob("*.png"))
-    truth = {np.asarray(Image.open(file)).tobytes() for file in files}
-    for pixels, (height, width) in zip(got.pixels, got.sizes.tolist(), strict=True):
-        assert pixels[:, :height, :width].permute(1, 2, 0).contiguous().numpy().tobytes() in truth
-        assert pixels[:, height:].sum() == 0 and pixels[:, :, width:].sum() == 0
-    alone = torch.cat([evaluation_view(images.pixels(torch.tensor([i])), 16) for i in range(6)])
-    torch.testing.assert_close(evaluation_view(images.pixels(torch.arange(6)), 16), alone, atol=1e-5, rtol=0)
+    truth = {np.asarray(Image.open(file)).tobytes() for file in path.rglob("*.png")}
+    assert all(pixels.permute(1, 2, 0).numpy().tobytes() in truth for pixels in pixels_of(images))
 
 
 def test_subset_and_holdout(tmp_path):
@@ -160,7 +155,7 @@ def test_subset_and_holdout(tmp_path):
     assert sorted([*fit.samples.tolist(), *holdout.samples.tolist()]) == list(range(200))
     assert set(torch.bincount(holdout.labels).tolist()) <= {4, 5, 6}
     every = ImageSet.open(prepared, "train")
-    assert torch.equal(holdout.pixels(torch.tensor([7])).pixels, every.pixels(holdout.samples[7:8]).pixels)
+    assert same(pixels_of(holdout, torch.tensor([7])), pixels_of(every, holdout.samples[7:8]))
     with pytest.raises(DataError, match="train_images is 2000, but there are 1437"):
         prepare(digits_config(train_images=2000), tmp_path)
 
@@ -171,7 +166,7 @@ def test_cifar10_python_batches(tmp_path):
         prepared = prepare(DatasetConfig(name="cifar10", path=str(path)), tmp_path / "store")
         assert (prepared.train.count, prepared.test.count, prepared.image_size) == (100, 20, 32)
         images = ImageSet.open(prepared, "train")
-        assert np.array_equal(images.pixels(torch.arange(20)).pixels.numpy(), first)
+        assert np.array_equal(images.whole(torch.arange(20)).pixels.numpy(), first)
     assert prepared.classes[3] == "cat"
 
 
@@ -192,7 +187,7 @@ def test_parquet(tmp_path, nested):
     prepared = prepare(DatasetConfig(name="parquet", path=str(tmp_path / "hub")), tmp_path / "store")
     assert prepared.classes == ("cat", "dog", "emu")
     assert prepared.train.class_counts == (8, 5, 3) and prepared.test.class_counts == (0, 0, 3)
-    row = ImageSet.open(prepared, "train").pixels(torch.tensor([11])).pixels[0]
+    row = ImageSet.open(prepared, "train").whole(torch.tensor([11])).pixels[0]
     assert np.array_equal(row.permute(1, 2, 0).numpy(), decode(encoded((10, 50, 90), seed=1)))
 
 
@@ -237,12 +232,12 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path, sizes):
     every = ImageSet.open(prepare(folder_config(whole), tmp_path / "store"), "train")
     kept = torch.tensor([i for i in range(30) if i != 24])
     assert torch.equal(images.labels, every.labels[kept])
-    assert torch.equal(images.pixels(torch.arange(29)).pixels, every.pixels(kept).pixels)
+    assert same(pixels_of(images), pixels_of(every, kept))
     with pytest.raises(DataError, match=r"1 of 30 images cannot be read: .*red/4\.png .*`damaged: skip`"):
         find_prepared(folder_config(holed), tmp_path / "store")  # also where it has been prepared without them
-    same = prepare(folder_config(whole, damaged="skip"), tmp_path / "store")
-    assert not same.damaged and same.fingerprint != left.fingerprint
-    assert same.folder == find_prepared(folder_config(whole), tmp_path / "store").folder
+    unharmed = prepare(folder_config(whole, damaged="skip"), tmp_path / "store")
+    assert not unharmed.damaged and unharmed.fingerprint != left.fingerprint
+    assert unharmed.folder == find_prepared(folder_config(whole), tmp_path / "store").folder
 
 
 def test_a_set_without_a_readable_image_is_refused(tmp_path):

@@ -95,7 +95,7 @@ def test_blur_is_close_to_a_gaussian():
 @pytest.mark.parametrize("height, width, size", [(40, 57, 32), (50, 33, 48), (300, 400, 224)])
 def test_evaluation_view_equals_resize_and_central_crop(height, width, size):
     image = photo(np.random.default_rng(1), height, width)
-    ours = evaluation_view(Images(batch_of(image, 1), torch.tensor([[height, width]])), size)[0]
+    ours = evaluation_view(Images(batch_of(image, 1)), size)[0]
     shorter = 256 if size == 224 else size
     pillow = v2.Compose([v2.Resize(shorter), v2.CenterCrop(size)])(Image.fromarray(image))
     theirs = np.asarray(pillow, np.float32)
@@ -105,5 +105,5 @@ def test_evaluation_view_equals_resize_and_central_crop(height, width, size):
 
 def test_evaluation_view_leaves_images_of_the_right_size_alone():
     image = photo(np.random.default_rng(2), 32, 32)
-    ours = evaluation_view(Images(batch_of(image, 1), torch.tensor([[32, 32]])), 32)[0]
+    ours = evaluation_view(Images(batch_of(image, 1)), 32)[0]
     np.testing.assert_allclose(255 * (ours.permute(1, 2, 0).numpy() * STD + MEAN), image, atol=1e-4)

@@ -85,7 +85,7 @@ def test_arrays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = prepared(monkeypatch, tmp_path, "CIFAR100", Arrays, tmp_path)
     assert (found.classes, found.train.count, found.test.count) == (("apple", "bear"), 20, 6)
     images = ImageSet.open(found, "test")
-    assert torch.equal(images.pixels(torch.arange(6)).pixels, torch.from_numpy(pixels(6).transpose(0, 3, 1, 2).copy()))
+    assert torch.equal(images.whole(torch.arange(6)).pixels, torch.from_numpy(pixels(6).transpose(0, 3, 1, 2).copy()))
     assert images.labels.tolist() == [0, 1] * 3
 
 
