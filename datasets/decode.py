@@ -36,7 +36,7 @@ def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
         if scale < 1:
             width, height = (max(1, round(side * scale)) for side in rgb.size)
             rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(rgb)
+    return np.array(rgb)  # writable, as tensors have to be
 
 
 def verify(encoded: bytes) -> None:

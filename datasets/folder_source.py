@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DataError
-from .sources import Rows, Source, split_off_test
+from .sources import Rows, Source, split_off_test, unlabelled
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"))
 TEST_FOLDERS = ("test", "val", "validation")
@@ -29,10 +29,14 @@ IMAGENETTE_CLASSES = {
 def class_folders(path: Path, only: frozenset[str] | None = None) -> Source:
     """A folder with `train/` and `test/` or `val/` (the first that has class folders), or with class folders alone.
 
-    With `only`, other classes are passed over. Without a test part, a tenth of each class becomes one. Raises DataError
-    where no images are found, or where the test part has a class that the training part lacks.
+    With `only`, other classes are passed over. Without a test part, a tenth of each class becomes one. A folder with images
+    in the place of class folders has no labels. Raises DataError where no images are found, or where the test part has a
+    class that the training part lacks.
     """
-    if not (path / "train").is_dir():
+    inside = path / "train" if (path / "train").is_dir() else path
+    if loose := _without_classes(inside):
+        return unlabelled(Rows.of_files(loose, np.zeros(len(loose), dtype=np.int64)))
+    if inside == path:
         classes = class_names(path, only)
         return split_off_test(classes, file_rows(path, classes))
     classes = class_names(path / "train", only)
@@ -65,6 +69,14 @@ def class_names(path: Path, only: frozenset[str] | None) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path} has no class folders; one folder of images for each class is needed")
     return names
+
+
+def _without_classes(path: Path) -> list[Path]:
+    """The images in a folder that has no folders."""
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    if any(entry.is_dir() for entry in entries):
+        return []
+    return sorted(entry for entry in entries if entry.suffix.lower() in EXTENSIONS)
 
 
 def file_rows(path: Path, classes: tuple[str, ...]) -> Rows:

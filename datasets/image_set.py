@@ -34,7 +34,7 @@ class ImageSet:
     encoded ones are decoded when a batch is asked for.
     """
 
-    labels: Tensor  # (N,), int64, on the CPU
+    labels: Tensor  # (N,), int64, on the CPU; -1 where the images have none
     samples: Tensor  # (N,), int64, on the CPU: the number of each image in its split, whatever the part
     classes: tuple[str, ...]
 
@@ -50,7 +50,7 @@ class ImageSet:
         """Use `ImageSet.open`. rows: (N,), those of the split that belong to the set."""
         self.classes = prepared.classes
         self.samples = torch.from_numpy(rows)
-        self.labels = torch.from_numpy(labels_of(table)[rows])
+        self.labels = torch.from_numpy(labels_of(table)[rows]) if self.classes else torch.full((len(rows),), -1)
         self.device = device
         self.decoders = decoders
         self.encoded: EncodedImages | None = None

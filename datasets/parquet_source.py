@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .sources import Item, Rows, Source, split_off_test
+from .sources import Item, Rows, Source, split_off_test, unlabelled
 
 IMAGE_COLUMNS = ("image", "img")
 TEST_NAMES = ("test", "val")
@@ -20,7 +20,8 @@ def parquet_files(path: Path, default_classes: tuple[str, ...] | None = None) ->
     """One file, or a folder of files (or its `data/`) that are told apart by name: train*, then test* or val*.
 
     Of test* and val*, the first that has labels; where there is neither, a tenth of each class becomes the test set.
-    Classes are named by the hub's metadata, else by `default_classes`, else by the values of `label` in order.
+    Classes are named by the hub's metadata, else by `default_classes`, else by the values of `label` in order. Images have
+    no labels where the column is missing, or empty, or -1 throughout, as the hub writes labels that it hides.
     """
     files = [path] if path.is_file() else sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
     if not files:
@@ -29,40 +30,50 @@ def parquet_files(path: Path, default_classes: tuple[str, ...] | None = None) ->
     named = [[file for file in files if file.name.startswith(name)] for name in TEST_NAMES]
     tests = [chosen for chosen in named if chosen and chosen != train]
     values = _values(train)
+    if all(_hidden(value) for value in values):
+        return unlabelled(_rows(train, np.zeros(len(values), dtype=np.int64)))
     test_values = [_values(chosen) for chosen in tests]
-    labelled = [i for i, found in enumerate(test_values) if not _unlabelled(found)]
-    everything = [values, *(test_values[i] for i in labelled[:1])]
+    labelled = [i for i, found in enumerate(test_values) if not any(_hidden(value) for value in found)]
+    everything = [_labels(train, values), *(_labels(tests[i], test_values[i]) for i in labelled[:1])]
     classes, lookup = _classes(train[0], default_classes, everything)
-    rows = _rows(train, values, lookup)
+    rows = _rows(train, np.array([lookup[value] for value in everything[0]], dtype=np.int64))
     if not labelled:
         return split_off_test(classes, rows)
-    return Source(classes, rows, _rows(tests[labelled[0]], test_values[labelled[0]], lookup))
+    test_labels = np.array([lookup[value] for value in everything[1]], dtype=np.int64)
+    return Source(classes, rows, _rows(tests[labelled[0]], test_labels))
 
 
 Values = list[int] | list[str]
 
 
-def _values(files: list[Path]) -> Values:
-    """The column `label` of all files."""
+def _values(files: list[Path]) -> list[int | str | None]:
+    """The column `label` of all files; None throughout a file that lacks it."""
     values: list[int | str | None] = []
     for file in files:
         try:
             names = pq.read_schema(file).names
-            if "label" not in names or not any(name in names for name in IMAGE_COLUMNS):
-                raise DataError(f"{file} has the columns {', '.join(names)}; `label` and `image` or `img` are needed")
-            column = pq.read_table(file, columns=["label"])["label"]
+            if not any(name in names for name in IMAGE_COLUMNS):
+                raise DataError(f"{file} has the columns {', '.join(names)}; `image` or `img`, and `label`, are needed")
+            if "label" not in names:
+                values += [None] * pq.read_metadata(file).num_rows
+                continue
+            values += pq.read_table(file, columns=["label"])["label"].to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file} cannot be read as Parquet: {error}") from error
-        if column.null_count:
-            raise DataError(f"{file} has {column.null_count} rows without a label; every image needs one")
-        values += column.to_pylist()
+    return values
+
+
+def _hidden(value: int | str | None) -> bool:
+    return value is None or value == -1
+
+
+def _labels(files: list[Path], values: list[int | str | None]) -> Values:
+    """The same, checked."""
+    if missing := sum(value is None for value in values):
+        raise DataError(f"{files[0]}: {missing} of {len(values)} rows have no label; all need one, or none has any")
     if not all(isinstance(value, int) for value in values) and not all(isinstance(value, str) for value in values):
         raise DataError(f"{files[0]}: the column `label` must hold integers or strings")
     return values  # pyright: ignore[reportReturnType]
-
-
-def _unlabelled(values: Values) -> bool:
-    return any(isinstance(value, int) and value < 0 for value in values)  # the hub writes -1 for hidden labels
 
 
 def _classes(
@@ -82,9 +93,7 @@ def _classes(
     return tuple(str(value) for value in present), {value: label for label, value in enumerate(present)}
 
 
-def _rows(files: list[Path], values: Values, lookup: dict[int | str, int]) -> Rows:
-    labels = np.array([lookup[value] for value in values], dtype=np.int64)
-
+def _rows(files: list[Path], labels: NDArray[np.int64]) -> Rows:
     def read(rows: NDArray[np.int64]) -> Iterator[Item]:
         start = 0
         for file in files:

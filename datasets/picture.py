@@ -26,7 +26,7 @@ def views_picture(images: ImageSet, views: ViewsConfig, image_size: int, *, seed
     columns = [("image", seen)]
     columns += [(f"global {i}", view.image) for i, view in enumerate(batch.global_views, start=1)]
     columns += [(f"local {i}", view.image) for i, view in enumerate(batch.local_views, start=1)]
-    names = [images.classes[label] for label in images.labels[rows].tolist()]
+    names = [images.classes[label] if label >= 0 else "" for label in images.labels[rows].tolist()]
     out = io.BytesIO()
     _grid(columns, names, image_size).save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -47,6 +47,7 @@ class Contents(Config):
     fingerprint: str
     """Hash of images as they came, labels, class names and subset; the same on every machine."""
     classes: tuple[str, ...]
+    """None where the images have no labels; then all are for training."""
     train: SplitInfo
     test: SplitInfo
 

@@ -25,9 +25,9 @@ class Item(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Labelled images, read in ascending order of the rows that are asked for."""
+    """Images, read in ascending order of the rows that are asked for."""
 
-    labels: NDArray[np.int64]  # (N,)
+    labels: NDArray[np.int64]  # (N,); all 0 where there are no classes
     read: Callable[[NDArray[np.int64]], Iterator[Item]]
 
     @classmethod
@@ -46,7 +46,7 @@ class Rows(NamedTuple):
 
 
 class Source(NamedTuple):
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # none: the images have no labels
     train: Rows
     test: Rows
 
@@ -55,6 +55,11 @@ def split_off_test(classes: tuple[str, ...], rows: Rows, share: float = TEST_SHA
     """A source without a test part: a stratified share, the same at any time and on any machine, becomes one."""
     train, test = stratified_split(rows.labels, share, SPLIT_SALT)
     return Source(classes, rows.take(train), rows.take(test))
+
+
+def unlabelled(rows: Rows) -> Source:
+    """All images for training: without labels there is nothing to test."""
+    return Source((), rows, rows.take(np.empty(0, np.int64)))
 
 
 def array_rows(images: Pixels, labels: NDArray[np.int64], name: str) -> Rows:

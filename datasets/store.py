@@ -69,6 +69,11 @@ def write_split(
     What a killed run left in `folder` is used. Raises DataError that names the images that cannot be read, unless
     `skip_damaged`; and where no image can be read.
     """
+    if not len(rows.labels):
+        empty = SplitInfo(
+            count=0, encoding="encoded", height=None, width=None, class_counts=(0,) * num_classes, checksums=()
+        )
+        return Written(empty, "")
     encoding, size, found = "raw", None, _Found()
     shards = folder / split
     try:
@@ -85,7 +90,7 @@ def write_split(
         encoding=encoding,
         height=height,
         width=width,
-        class_counts=tuple(np.bincount(np.array(found.labels, np.int64), minlength=num_classes).tolist()),
+        class_counts=tuple(np.bincount(np.array(found.labels, np.int64), minlength=num_classes).tolist()[:num_classes]),
         damaged=tuple(found.damaged),
         checksums=_checksums(arrow_files(folder, split, encoding)),
     )

@@ -87,7 +87,7 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) ->
     for split, count in zip(("train", "test"), published, strict=True):
         info = prepared.split(split)
         of = "" if info.count == count else f" (of {count:,} that the published set has)"
-        click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes)} classes, {info.encoding}")
+        click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes) or 'no'} classes, {info.encoding}")
     if verify:
         click.echo("checksums    as written")
     click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
@@ -119,5 +119,5 @@ def _prepared(config: "DatasetConfig") -> "Prepared":
     display = Display()
     with data_errors(), display.preparing(config.title) as on_progress:
         prepared = run(config, data_root(), on_progress)
-    display.damaged(prepared)
+    display.remarks(prepared)
     return prepared

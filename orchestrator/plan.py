@@ -58,6 +58,8 @@ def plan_trials(trials: list[TrialSpec], store: Store, datasets: dict[DatasetCon
     planned: dict[str, Planned] = {}
     for trial in trials:
         prepared = datasets[trial.dataset]
+        if not prepared.classes:
+            trial = _without_labels(trial)
         _refuse_misfit(trial, prepared)
         identity = trial_id(trial, prepared.fingerprint)
         planned.setdefault(identity, Planned(trial, prepared, TrialStore(store, identity)))
@@ -84,6 +86,16 @@ def data_errors() -> Generator[None]:
         raise UserError(f"dataset: {error}") from None
 
 
+def _without_labels(trial: TrialSpec) -> TrialSpec:
+    """The trial without what needs labels. Raises UserError where that is the pretraining or the search itself."""
+    lack = f"and data set '{trial.dataset.title}' has none"
+    if trial.method.needs_labels:
+        raise UserError(f"methods: '{trial.method.name}' needs labels, {lack}")
+    if trial.split == "holdout":
+        raise UserError(f"search: to score a trial needs labels, {lack}")
+    return trial.model_copy(update={"evaluate": (), "pretrain": trial.pretrain.model_copy(update={"knn_every": 0})})
+
+
 def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
     images = prepared.train.count
     if trial.split == "holdout":
@@ -97,5 +109,5 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
             raise UserError(
                 f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.title}' {images} training images"
             )
-    if any(split.count == 0 for split in (prepared.train, prepared.test)):
+    if prepared.classes and any(split.count == 0 for split in (prepared.train, prepared.test)):
         raise UserError(f"data set '{trial.dataset.title}' has no test images")

@@ -113,8 +113,10 @@ class Display:
 
         yield on_progress
 
-    def damaged(self, prepared: Prepared) -> None:
-        """Say what is left out of a data set, if anything is."""
+    def remarks(self, prepared: Prepared) -> None:
+        """Say what a data set lacks, if it lacks anything."""
+        if not prepared.classes:
+            self.say(f"{prepared.name}: the images have no labels, which all evaluations need; there will be none")
         if prepared.damaged:
             count, where = len(prepared.damaged), prepared.folder / "meta.json"
             self.say(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")

@@ -84,6 +84,8 @@ class TrialResult(Record):
     dataset_fingerprint: str
     full_dataset: bool = True
     """No image is left out or missing: only then do published numbers compare."""
+    labelled: bool = True
+    """Without labels nothing is evaluated."""
     damaged_images: int = 0
     """Images that are left out because they cannot be read."""
     image_size: int

@@ -48,6 +48,7 @@ def trial_result(item: Planned) -> TrialResult:
         dataset=dataset.title,
         dataset_fingerprint=item.prepared.fingerprint,
         full_dataset=dataset.train_images is None and dataset.test_images is None and item.prepared.whole,
+        labelled=bool(item.prepared.classes),
         damaged_images=len(item.prepared.damaged),
         image_size=trial.image_size,
         batch_size=trial.pretrain.batch_size,

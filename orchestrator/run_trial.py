@@ -77,7 +77,8 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
     opened = partial(ImageSet.open, prepared, device=runtime.device, decoders=runtime.decoders)
     if trial.split == "holdout":
         return opened("train", "fit"), opened("train", "holdout")
-    return opened("train"), opened("test")
+    train = opened("train")
+    return train, opened("test") if train.classes else train  # without labels nothing is scored
 
 
 def _pretrained_encoder(

@@ -106,7 +106,7 @@ def prepare_datasets(trials: list[TrialSpec], root: Path, display: Display) -> d
     for config in {trial.dataset: None for trial in trials}:
         with data_errors(), display.preparing(config.name) as on_progress:
             datasets[config] = prepare(config, root, on_progress)
-        display.damaged(datasets[config])
+        display.remarks(datasets[config])
     return datasets
 
 

@@ -16,6 +16,7 @@ BEST_EPOCH = "best epoch*"
 FEW_SEEDS = (
     "n is the number of seeds; a number stands for their mean ± sample standard deviation, or alone where n = 1."
 )
+UNLABELLED_REMARK = "The images have no labels, which all evaluations need: there are none."
 BEST_EPOCH_REMARK = (
     "* Largest top-1 over the epochs, chosen on the very images it is scored on, as many published tables do: "
     "too high for an estimate, and not to be compared with the other columns."
@@ -222,6 +223,8 @@ def _remarks(settings: Sequence[Setting], filled: Sequence[Filled]) -> tuple[str
         remarks.append("Bold: the best of its column, baselines apart; whether by more than chance, n and ± must tell.")
     if any(setting.finished < len(setting.trials) for setting in settings):
         remarks.append(f"{INCOMPLETE} Not every trial of this row has finished; the others are listed below the table.")
+    if not all(setting.first.labelled for setting in settings):
+        remarks.append(UNLABELLED_REMARK)
     if BEST_EPOCH in labels:
         remarks.append(BEST_EPOCH_REMARK)
     if any(label.startswith("Lightly") for label in labels):
