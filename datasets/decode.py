@@ -6,6 +6,7 @@ them; 16-bit gray keeps its upper eight bits.
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -16,6 +17,8 @@ Pixels = NDArray[np.uint8]
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """What Pillow raises on damaged files, besides its own `UnidentifiedImageError` (an OSError)."""
+
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # about metadata that is of no use here
 
 LONGEST = 4
 """Of the limit on the shorter side, how many times the longer may be: one panorama would pad its whole batch."""
@@ -41,9 +44,20 @@ def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
 
 def verify(encoded: bytes) -> None:
     """Read an image through to its end, JPEGs at an eighth of their size. Raises one of `UNREADABLE`."""
+    verify_checksums(encoded)
     with Image.open(io.BytesIO(encoded)) as image:
         image.draft(None, (1, 1))
         _to_rgb(image)
+
+
+def verify_checksums(encoded: bytes) -> None:
+    """Raise one of `UNREADABLE` where a PNG is not what was written; Pillow decodes what it can and leaves the rest black.
+
+    Of the other formats some end without a word where data is missing, but none has a checksum.
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        if image.format == "PNG":
+            image.verify()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

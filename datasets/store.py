@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .decode import UNREADABLE, Pixels, decode, verify
+from .decode import UNREADABLE, Pixels, decode, verify, verify_checksums
 from .prepared import Split, SplitInfo, arrow_files, refuse_damaged
 from .sources import Item, Rows
 
@@ -167,7 +167,10 @@ def _load(work: Callable[[Any], Any], item: Item) -> tuple[bytes, Any] | str:
 
 
 def _pixels(payload: bytes | Pixels) -> Pixels:
-    return decode(payload) if isinstance(payload, bytes) else payload
+    if not isinstance(payload, bytes):
+        return payload
+    verify_checksums(payload)
+    return decode(payload)
 
 
 def _checked(payload: bytes | Pixels) -> bytes:
