@@ -10,12 +10,11 @@ from ..methods.base import Batch
 from ..methods.config import ViewsConfig
 from ..methods.parts.device import to_device
 from .ahead import made_ahead
-from .crop import Crops, evaluation_crops, view_crops
 from .encoded import Request, stream
 from .errors import DataError
 from .image_set import ImageSet
 from .random_stream import permutation
-from .views import Images, evaluation_view, make_views, normalised
+from .views import Crops, Images, cut_evaluation_views, cut_views, evaluation_view, make_views, normalised
 
 ORDER_KEY = -1
 """Where the hash of an image's draws has its epoch and view, that of an epoch's order has this."""
@@ -87,7 +86,7 @@ def _batches(
 
 
 def _cut_views(images: list[Tensor], request: Request, *, views: ViewsConfig, image_size: int, seed: int) -> Crops:
-    return view_crops(images, views, image_size, seed=seed, epoch=request.epoch, samples=request.samples)
+    return cut_views(images, views, image_size, seed=seed, epoch=request.epoch, samples=request.samples)
 
 
 def evaluation_batches(
@@ -116,4 +115,4 @@ def evaluation_batches(
 
 
 def _cut_evaluation(images: list[Tensor], _request: Request, *, image_size: int) -> Crops:
-    return evaluation_crops(images, image_size)
+    return cut_evaluation_views(images, image_size)

@@ -10,6 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""ImageNet's, for every data set, as in the published benchmarks."""
+
 
 @cache
 def constants(device: torch.device, *channels: tuple[float, float, float]) -> tuple[Tensor, ...]:

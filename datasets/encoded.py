@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..methods.parts.device import to_device
-from .crop import Crops
 from .decode import decode
 from .store import read_split
+from .views import Crops
 
 CHUNK = 32
 """Images that a worker process decodes at a time."""

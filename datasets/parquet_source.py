@@ -53,7 +53,9 @@ def _values(files: list[Path]) -> list[int | str | None]:
         try:
             names = pq.read_schema(file).names
             if not any(name in names for name in IMAGE_COLUMNS):
-                raise DataError(f"{file} has the columns {', '.join(names)}; `image` or `img`, and `label`, are needed")
+                raise DataError(
+                    f"{file} has the columns {', '.join(names)}; `image` or `img` is needed, and `label` to evaluate"
+                )
             if "label" not in names:
                 values += [None] * pq.read_metadata(file).num_rows
                 continue

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ..methods.config import ViewsConfig
 from .batches import epoch_order, evaluation_batches, training_batches
-from .color import constants
+from .color import MEAN, STD, constants
 from .image_set import ImageSet
-from .views import MEAN, STD
 
 IMAGES = 8
 TILE = 96

@@ -18,9 +18,6 @@ from ..methods.parts.device import to_device
 Filter = Literal["bilinear", "bicubic"]
 Boxes = NDArray[np.float32]
 
-SMALL = 64 * 64
-"""Up to this many source pixels a batched product is fastest on a CPU; above, it pays to leave out what is cropped away."""
-
 
 def resample(pixels: Tensor, crops: Boxes, bounds: Boxes, size: int, kind: Filter) -> Tensor:
     """Each image's crop at `size` x `size`, in whole grey levels from 0 to 255, float32 (B, 3, size, size).
@@ -29,26 +26,14 @@ def resample(pixels: Tensor, crops: Boxes, bounds: Boxes, size: int, kind: Filte
     bounds: (B, 4), the area that filters may read, in the same form. With the whole image the result is Pillow's
     ``image.resize(size, box=crop)``; with the crop itself, ``image.crop(crop).resize(size)``.
     """
-    height, width = pixels.shape[-2:]
+    b, _, height, width = pixels.shape
     x0, y0, x1, y1 = to_device(crops, pixels.device).unbind(1)
     low_x, low_y, high_x, high_y = to_device(bounds, pixels.device).unbind(1)
     wx = filter_weights(x0, x1, low_x, high_x, width, size, kind)  # (B, size, W)
     wy = filter_weights(y0, y1, low_y, high_y, height, size, kind)  # (B, size, H)
-    if pixels.device.type != "cpu" or height * width <= SMALL:
-        return _two_passes(pixels, wy, wx)
-    out = torch.empty(len(pixels), 3, size, size)
-    for i, (left, top, right, bottom) in enumerate(bounds.astype(np.int64).tolist()):
-        one = slice(i, i + 1)
-        out[one] = _two_passes(pixels[one, :, top:bottom, left:right], wy[one, :, top:bottom], wx[one, :, left:right])
-    return out
-
-
-def _two_passes(pixels: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
-    """pixels: (B, 3, H, W); wy: (B, size, H); wx: (B, size, W). Returns (B, 3, size, size)."""
-    b, _, height, width = pixels.shape
     rows = pixels.float().reshape(b, 3 * height, width) @ wx.mT  # (B, 3 H, size)
     rows = _whole_levels(rows).view(b, 3, height, -1)
-    return _whole_levels(wy[:, None] @ rows)
+    return _whole_levels(wy[:, None] @ rows)  # (B, 3, size, size)
 
 
 def _whole_levels(values: Tensor) -> Tensor:

@@ -14,8 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torchvision.transforms import v2
 
 from ..datasets.batches import evaluation_batches
-from ..datasets.color import constants
-from ..datasets.views import MEAN, STD
+from ..datasets.color import MEAN, STD, constants
 from ..methods.encoder import Encoder, build_encoder
 from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm

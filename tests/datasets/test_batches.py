@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from ssl_sweep.datasets import DataError, DatasetConfig, encoded
 from ssl_sweep.datasets.batches import epoch_order, evaluation_batches, steps_per_epoch, training_batches
+from ssl_sweep.datasets.color import MEAN, STD
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
-from ssl_sweep.datasets.views import MEAN, STD
 from ssl_sweep.methods.config import ViewConfig, ViewsConfig
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_pil_image

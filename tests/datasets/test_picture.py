@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from PIL import Image
 from ssl_sweep.datasets import DatasetConfig
 from ssl_sweep.datasets.batches import training_batches
+from ssl_sweep.datasets.color import MEAN, STD
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.picture import GAP, HEAD, SIDE, TILE, views_picture
 from ssl_sweep.datasets.prepare import prepare
-from ssl_sweep.datasets.views import MEAN, STD
 from ssl_sweep.methods.config import ViewConfig, ViewsConfig
 from ssl_sweep.orchestrator.cli import main
 

@@ -292,7 +292,7 @@ def test_errors_say_what_is_allowed(tmp_path):
     with pytest.raises(DataError, match="holds no images; files may end in"):
         prepare(folder_config(tmp_path / "empty"), tmp_path / "store")
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "text.parquet")
-    with pytest.raises(DataError, match="has the columns text; `label` and `image` or `img` are needed"):
+    with pytest.raises(DataError, match="has the columns text; `image` or `img` is needed, and `label` to evaluate"):
         prepare(DatasetConfig(name="parquet", path=str(tmp_path / "text.parquet")), tmp_path / "store")
 
 

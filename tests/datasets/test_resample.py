@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from ssl_sweep.datasets import color
+from ssl_sweep.datasets import color, views_on_cpu, views_on_gpu
+from ssl_sweep.datasets.color import MEAN, STD
+from ssl_sweep.datasets.geometry import central_crops, random_crops
 from ssl_sweep.datasets.resample import resample
-from ssl_sweep.datasets.views import MEAN, STD, Images, evaluation_view
+from ssl_sweep.datasets.views import Images, evaluation_view
 from torchvision.transforms import v2
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -46,23 +48,29 @@ def test_fractional_boxes_equal_pillow_resize_with_box(kind, height, width, size
         assert np.abs(row.permute(1, 2, 0).numpy() - theirs).max() <= 1
 
 
+@pytest.mark.parametrize("maker", [views_on_cpu, views_on_gpu])
 @pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("side", [32, 90])  # the batched product, and the one image by image
-def test_integer_crops_equal_crop_then_resize(kind, side):
-    """As torchvision's resized_crop: filters do not look beyond the crop. Swapped edges flip."""
+@pytest.mark.parametrize("side, size", [(32, 28), (90, 28), (40, 96)])
+def test_crops_equal_crop_then_resize(maker, kind, side, size):
+    """As torchvision's resized_crop: filters do not look beyond the crop. 600 boxes for each maker.
+
+    On a CPU bit for bit. On a GPU to a level; a half that was rounded the other way may grow to two in the second pass.
+    """
     generator = np.random.default_rng(side)
-    image = photo(generator, side, side)
-    corners = np.sort(
-        np.stack([generator.choice(side + 1, (2,), replace=False) for _ in range(200)]).reshape(100, 2, 2)
-    )
-    boxes = corners.transpose(0, 2, 1).reshape(100, 4)  # x0, y0, x1, y1
-    flipped = boxes[:, [2, 1, 0, 3]]
-    bounds = boxes.astype(np.float32)
-    ours = resample(batch_of(image, 100), flipped.astype(np.float32), bounds, 28, kind)
-    for row, box in zip(ours, boxes.tolist(), strict=True):
-        crop = pillow_resize(Image.fromarray(image).crop(tuple(box)), 28, kind)
-        theirs = np.asarray(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT), np.float32)
-        assert np.abs(row.permute(1, 2, 0).numpy() - theirs).max() <= 1
+    image = photo(generator, side, side + 8)
+    corners = [[np.sort(generator.choice(n, 2, replace=False)) for n in (side + 9, side + 1)] for _ in range(100)]
+    boxes = np.array(corners).transpose(0, 2, 1).reshape(100, 4)  # x0, y0, x1, y1
+    flips = generator.random(100) < 0.5
+    ours = maker.cut(batch_of(image, 1).repeat(100, 1, 1, 1), random_crops(boxes, flips, size), size, kind)
+    differences = []
+    for row, box, flip in zip(ours, boxes.tolist(), flips.tolist(), strict=True):
+        crop = pillow_resize(Image.fromarray(image).crop(tuple(box)), size, kind)
+        theirs = np.asarray(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else crop, np.int64)
+        differences.append(np.abs(row.permute(1, 2, 0).numpy() - theirs))
+    if maker is views_on_cpu:
+        assert np.max(differences) == 0
+    else:
+        assert np.max(differences) <= 2 and np.mean(np.array(differences) > 1) < 1e-4
 
 
 def test_blur_equals_three_box_filters_and_nearly_pillow():
@@ -92,15 +100,14 @@ def test_blur_is_close_to_a_gaussian():
         assert (ours - exact)[16:48].abs().max() < 0.015
 
 
+@pytest.mark.parametrize("maker", [views_on_cpu, views_on_gpu])
 @pytest.mark.parametrize("height, width, size", [(40, 57, 32), (50, 33, 48), (300, 400, 224)])
-def test_evaluation_view_equals_resize_and_central_crop(height, width, size):
+def test_evaluation_view_equals_resize_and_central_crop(maker, height, width, size):
     image = photo(np.random.default_rng(1), height, width)
-    ours = evaluation_view(Images(batch_of(image, 1)), size)[0]
+    ours = maker.cut(batch_of(image, 1), central_crops(np.array([[height, width]]), size), size, "bilinear")[0]
     shorter = 256 if size == 224 else size
-    pillow = v2.Compose([v2.Resize(shorter), v2.CenterCrop(size)])(Image.fromarray(image))
-    theirs = np.asarray(pillow, np.float32)
-    levels = 255 * (ours.permute(1, 2, 0).numpy() * STD + MEAN)
-    assert np.abs(levels - theirs).max() <= 1.001
+    theirs = v2.Compose([v2.Resize(shorter), v2.CenterCrop(size)])(Image.fromarray(image))
+    assert np.abs(ours.permute(1, 2, 0).numpy() - np.asarray(theirs, np.int64)).max() <= 1
 
 
 def test_evaluation_view_leaves_images_of_the_right_size_alone():

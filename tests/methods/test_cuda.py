@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ssl_sweep.datasets import DatasetConfig
+from ssl_sweep.datasets import DatasetConfig, views_on_gpu
 from ssl_sweep.datasets.batches import training_batches
+from ssl_sweep.datasets.geometry import central_crops, random_crops
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.random_stream import uniforms
@@ -93,7 +94,7 @@ def test_a_step_makes_nobody_wait(name: str, backbone: BackboneConfig) -> None:
 
 @pytest.mark.parametrize("size", [32, 80])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_views_are_those_of_a_cpu(size: int, interpolation: str) -> None:
+def test_views_are_those_of_the_same_code_on_a_cpu(size: int, interpolation: str) -> None:
     view = ViewConfig.model_validate(
         {"interpolation": interpolation, "blur": GaussianBlur(p=0.5), "solarize": Solarize(p=0.3)}
     )
@@ -107,17 +108,19 @@ def test_views_are_those_of_a_cpu(size: int, interpolation: str) -> None:
         found = make_view(there, view, size // 2, parameters)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    expected = make_view(pixels, view, size // 2, parameters)
-    # A hue and a threshold are not continuous: one pixel in ten thousand may fall on the other side. And the CPU's crops of
-    # large images differ by a grey level here and there.
+    geometry = random_crops(parameters.crop, parameters.flip, size // 2)
+    expected = views_on_gpu.finish(views_on_gpu.cut(pixels, geometry, size // 2, interpolation), view, parameters)
+    # a hue and a threshold are not continuous: one pixel in ten thousand may fall on the other side
     far = (found.cpu() - expected).abs() > 0.02
-    assert far.double().mean() < (1e-4 if size == 32 else 0.05)
-    near = (evaluation_view(Images(there), size // 2).cpu() - evaluation_view(Images(pixels), size // 2)).abs()
-    assert near.max() < 1e-4
+    assert far.double().mean() < 1e-4
+    geometry = central_crops(Images(pixels).sizes.numpy(), size // 2)
+    expected = views_on_gpu.normalised(views_on_gpu.cut(pixels, geometry, size // 2, "bilinear"))
+    assert (evaluation_view(Images(there), size // 2).cpu() - expected).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_batches_made_ahead_are_those_of_a_cpu_and_end_when_closed(encoded: bool, tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="views on a CPU are made with Numba")
     config = DatasetConfig(name="digits")
     if encoded:  # images of two sizes have to be decoded, in other processes
         for i in range(640):
@@ -138,6 +141,7 @@ def test_batches_made_ahead_are_those_of_a_cpu_and_end_when_closed(encoded: bool
         found, expected = next(there), next(here)
         assert torch.equal(found.samples.cpu(), expected.samples) and torch.equal(found.labels.cpu(), expected.labels)
         for view, other in zip(found.global_views, expected.global_views, strict=True):
-            assert ((view.image.cpu() - other.image).abs() > 0.02).double().mean() < 1e-3
+            # to a grey level in a few pixels of a hundred (see test_views), which jitter may widen
+            assert ((view.image.cpu() - other.image).abs() > 0.02).double().mean() < 0.03
     there.close()
     assert next(there, None) is None

@@ -1,0 +1,93 @@
+"""Crops and colours on a CPU: the compiled kernels, on as many threads as torch uses."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..methods.config import ViewConfig
+from . import kernels
+from .color import MEAN, STD, box_taps
+from .geometry import Geometry
+from .resample import Filter
+from .view_parameters import ViewParameters
+
+SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
+PLAIN = ViewConfig(jitter=None, grayscale=0.0, blur=None)
+
+
+def cut(pixels: Tensor, geometry: Geometry, size: int, kind: Filter) -> Tensor:
+    """Crops (N, 3, size, size), uint8, of images (B, 3, H, W), uint8 with any strides: of each in turn, the first again."""
+    images, n = pixels.numpy(), len(geometry.boxes)
+    sources = np.arange(n) % len(images)
+    out = np.empty((n, 3, size * size), np.uint8)
+
+    def work(rows: slice) -> None:
+        boxes, steps, places, flips = geometry.rows(rows)
+        kernels.cut(images, sources[rows], boxes, steps, places, SUPPORT[kind], flips, size, out[rows])
+
+    _on_all_threads(n, work)
+    return torch.from_numpy(out).view(n, 3, size, size)
+
+
+def finish(levels: Tensor, view: ViewConfig, parameters: ViewParameters) -> Tensor:
+    """Views (N, 3, S, S) of crops of that shape, uint8."""
+    taps = box_taps(np.where(parameters.blur, parameters.sigma, 0.0))
+    return _finished(levels, view, parameters, taps)
+
+
+def normalised(levels: Tensor) -> Tensor:
+    """Crops (N, 3, S, S), uint8, as a network takes them."""
+    n = len(levels)
+    no, zero = np.zeros(n, np.bool_), np.zeros((n, 4))
+    plain = ViewParameters(zero.astype(np.int64), no, no, zero, zero.astype(np.int64), no, no, zero[:, 0], no)
+    return _finished(levels, PLAIN, plain, np.ones((n, 1), np.float32))
+
+
+def _finished(levels: Tensor, view: ViewConfig, parameters: ViewParameters, taps: NDArray[np.float32]) -> Tensor:
+    n, _, size, _ = levels.shape
+    source, out = levels.contiguous().view(n, 3, -1).numpy(), np.empty((n, 3, size * size), np.float32)
+    factors, threshold = parameters.factors.astype(np.float32), np.float32(0)
+    if view.solarize is not None:
+        threshold = np.float32(view.solarize.threshold / 255)
+    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
+
+    def work(rows: slice) -> None:
+        p = parameters.rows(rows)
+        kernels.finish(
+            source[rows],
+            p.jitter,
+            factors[rows],
+            p.order,
+            p.gray,
+            p.blur,
+            taps[rows],
+            p.solarize,
+            threshold,
+            view.solarize_before_blur,
+            mean,
+            std,
+            size,
+            out[rows],
+        )
+
+    _on_all_threads(n, work)
+    return torch.from_numpy(out).view(n, 3, size, size)
+
+
+def _on_all_threads(n: int, work: Callable[[slice], None]) -> None:
+    threads = min(torch.get_num_threads(), n)
+    if threads <= 1:
+        work(slice(0, n))
+        return
+    bounds = [n * i // threads for i in range(threads + 1)]
+    list(_pool(threads).map(work, map(slice, bounds[:-1], bounds[1:])))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "views")
