@@ -21,8 +21,10 @@ lint: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
+# ARGS: what benchmarks/views.py takes, as the paths of real images
 bench: $(SETUP)
-	$(BIN)/python benchmarks/views.py
+	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
+	$(BIN)/python benchmarks/views.py $(ARGS)
 
 $(SETUP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
