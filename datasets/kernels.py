@@ -4,13 +4,20 @@ The same steps as in `resample` and `color`, which are for GPUs. Crops are bit f
 `resample`): its filter weights as integers of 22 bits. Nothing here holds the interpreter's lock. The first use on a
 machine compiles for some seconds; what is compiled is kept.
 """
-# pyright: basic, reportMissingParameterType=false
+# pyright: basic, reportMissingParameterType=false, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
 # Numba infers the types.
 
 import math
+import os
+import tempfile
+from pathlib import Path
 
+import numba
 import numpy as np
 from numba import njit
+
+if not os.access(Path(__file__).parent, os.W_OK) and not os.access(Path.home(), os.W_OK):
+    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="ssl-sweep-kernels-")  # else Numba refuses to compile at all
 
 BITS = 22
 HALF = 1 << (BITS - 1)

@@ -64,7 +64,7 @@ def test_crops_made_elsewhere_give_the_same_views():
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("height, width, size", [(32, 32, 32), (40, 56, 24), (90, 80, 100)])
+@pytest.mark.parametrize("height, width, size", [(32, 32, 32), (40, 56, 24), (90, 80, 100), (3, 200, 16)])
 @pytest.mark.parametrize("early", [False, True])
 def test_a_gpus_code_and_a_cpus_make_the_same_views(interpolation, height, width, size, early):
     settings = {"blur": GaussianBlur(p=0.5, sigma=(0.1, 4)), "solarize": Solarize(p=0.3), "solarize_before_blur": early}
