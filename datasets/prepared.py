@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from ..methods.config import Config
 from .config import DatasetConfig, DatasetName
 from .errors import DataError
@@ -102,19 +104,33 @@ def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
     allow it.
     """
     folder = prepared_folder(config, root)
-    try:
-        contents = Contents.model_validate_json((folder / "meta.json").read_text())
-    except FileNotFoundError:
+    contents = _contents(folder)
+    if contents is None:
         return None
     if config.damaged == "fail":
         for split in (contents.train, contents.test):
             refuse_damaged(split.damaged, split.count + len(split.damaged))
-    return Prepared(
-        **dict(contents),
-        folder=folder,
-        image_size=config.usual_size,
-        holdout=config.holdout,
-    )
+    return _configured(contents, folder, config)
+
+
+def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared | None:
+    """The data set with this fingerprint under `root`, or None: without a look at the source, which may have millions of files."""
+    for folder in sorted(root.resolve().glob(f"{config.title}-*")):
+        contents = _contents(folder)
+        if contents is not None and contents.fingerprint == fingerprint:
+            return _configured(contents, folder, config)
+    return None
+
+
+def _contents(folder: Path) -> Contents | None:
+    try:
+        return Contents.model_validate_json((folder / "meta.json").read_text())
+    except (FileNotFoundError, ValidationError):  # of another layout
+        return None
+
+
+def _configured(contents: Contents, folder: Path, config: DatasetConfig) -> Prepared:
+    return Prepared(**dict(contents), folder=folder, image_size=config.usual_size, holdout=config.holdout)
 
 
 def prepared_folder(config: DatasetConfig, root: Path) -> Path:

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from ..datasets.prepare import prepare
+from ..datasets.prepared import find_known
 from .board import Job, Status
 from .event_log import Listener, TrialFailed, TrialStopped
 from .gang import GangConfig
@@ -110,7 +111,8 @@ def _carry(job: Job, board: Any, store: Store, config: GangConfig, runtime: Runt
     reason: str | None = None
     with _logging_to(folder, runtime):
         try:
-            prepared = prepare(trial.dataset, Path(config.data_root))
+            root = Path(config.data_root)
+            prepared = find_known(trial.dataset, job.fingerprint, root) or prepare(trial.dataset, root)
             if prepared.fingerprint != job.fingerprint:
                 raise TrialFailed(f"the images of '{trial.dataset.title}' on this node are not those of the sweep")
             run_trial(trial, folder, prepared, runtime, _BoardListener(board, job.trial_id))

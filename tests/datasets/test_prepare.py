@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.decode import decode
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
-from ssl_sweep.datasets.prepared import find_prepared
+from ssl_sweep.datasets.prepared import find_known, find_prepared
 from ssl_sweep.datasets.views import evaluation_view
 
 DATA = Path(os.environ.get("SSL_SWEEP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -116,6 +117,17 @@ def test_fingerprint_is_of_the_content(tmp_path):
     (tmp_path / "b" / "red" / "0.png").write_bytes(encoded((1, 2, 3)))
     changed = prepare(folder_config(tmp_path / "b"), tmp_path / "store")
     assert changed.folder != b.folder and changed.fingerprint != b.fingerprint
+
+
+def test_what_is_known_is_found_without_its_source(tmp_path):
+    config = folder_config(write_folder(tmp_path / "images", 10), image_size=20)
+    prepared = prepare(config, tmp_path / "store")
+    prepare(folder_config(write_folder(tmp_path / "others", 4)), tmp_path / "store")
+    (tmp_path / "store" / "folder-of-an-older-layout").mkdir()
+    (tmp_path / "store" / "folder-of-an-older-layout" / "meta.json").write_text("{}")
+    shutil.rmtree(tmp_path / "images")
+    assert find_known(config, prepared.fingerprint, tmp_path / "store") == prepared
+    assert find_known(config, "0123456789abcdef", tmp_path / "store") is None
 
 
 def test_class_folders_alone_give_a_tenth_to_the_test_set(tmp_path):
