@@ -25,11 +25,11 @@ class Geometry(NamedTuple):
             np.ascontiguousarray(self.flips[chosen]),
         )
 
-    def edges(self, size: int) -> NDArray[np.float32]:
+    def edges(self, size: int) -> NDArray[np.float64]:
         """x0, y0, x1, y1 in the source of the edges of results of `size` pixels, (N, 4); x0 > x1 where flipped."""
         start = self.boxes[:, :2] + self.places * self.steps
         edges = np.concatenate([start, start + size * self.steps], axis=1)
-        return np.where(self.flips[:, None], edges[:, [2, 1, 0, 3]], edges).astype(np.float32)
+        return np.where(self.flips[:, None], edges[:, [2, 1, 0, 3]], edges)
 
 
 def random_crops(boxes: Ints, flips: NDArray[np.bool_], size: int) -> Geometry:

@@ -1,9 +1,10 @@
-"""Crop, flip and antialiased resize of each image of a batch as two matrix products, `Wy @ image @ Wx.T`.
+"""Crop, flip and antialiased resize of each image of a batch as matrix products, `Wy @ image @ Wx.T`.
 
-The rows of `Wy` and `Wx` hold the filter weights of Pillow (`src/libImaging/Resample.c`), which rounds to whole grey
-levels after the horizontal pass and again after the vertical one; so does this. Pillow 13 takes the vertical pass first
-where a crop is reduced much more in height (python-pillow/Pillow#9549), which moves saturated pixels by a few levels; this
-keeps to the order of all Pillow before it, and so of all published results.
+The rows of `Wy` and `Wx` hold the filter weights of Pillow (`src/libImaging/Resample.c`), as integers of 22 bits like there;
+Pillow rounds to whole grey levels after the horizontal pass and again after the vertical one, and so does this. Products of
+float32 are exact on such integers once each weight is cut into two halves. Pillow 13 takes the vertical pass first where a
+crop is reduced much more in height (python-pillow/Pillow#9549), which moves saturated pixels by a few levels; this keeps to
+the order of all Pillow before it, and so of all published results.
 """
 
 from typing import Literal
@@ -16,7 +17,13 @@ from torch import Tensor
 from ..methods.parts.device import to_device
 
 Filter = Literal["bilinear", "bicubic"]
-Boxes = NDArray[np.float32]
+Boxes = NDArray[np.float64]
+
+HALF_BITS = 11
+"""Of the two halves of a weight: 255 times the sum of a row of either is a whole number that float32 holds."""
+
+ONE = 1 << 2 * HALF_BITS
+"""What a weight of 1 is as an integer."""
 
 
 def resample(pixels: Tensor, crops: Boxes, bounds: Boxes, size: int, kind: Filter) -> Tensor:
@@ -31,17 +38,25 @@ def resample(pixels: Tensor, crops: Boxes, bounds: Boxes, size: int, kind: Filte
     low_x, low_y, high_x, high_y = to_device(bounds, pixels.device).unbind(1)
     wx = filter_weights(x0, x1, low_x, high_x, width, size, kind)  # (B, size, W)
     wy = filter_weights(y0, y1, low_y, high_y, height, size, kind)  # (B, size, H)
-    rows = pixels.float().reshape(b, 3 * height, width) @ wx.mT  # (B, 3 H, size)
-    rows = _whole_levels(rows).view(b, 3, height, -1)
-    return _whole_levels(wy[:, None] @ rows)  # (B, 3, size, size)
+    source = pixels.float().reshape(b, 3 * height, width)
+    across = _levels(*(source @ half.mT for half in _halves(wx)))  # (B, 3 H, size)
+    across = across.view(b, 3, height, size)
+    return _levels(*(half[:, None] @ across for half in _halves(wy)))  # (B, 3, size, size)
 
 
-def _whole_levels(values: Tensor) -> Tensor:
-    """To the nearest of 0 to 255, halves upwards as Pillow, in place.
+def _halves(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper and lower half of each weight as a whole number, float32; together ``upper * 2 ** HALF_BITS + lower``."""
+    whole = (weights.abs() * ONE + 0.5).floor_().copysign_(weights)  # halves away from zero, as Pillow
+    upper = (whole / (1 << HALF_BITS)).floor_()
+    return upper.float(), (whole - upper * (1 << HALF_BITS)).float()
 
-    Halves are common, and a little more than a half keeps them from depending on the order of a sum.
-    """
-    return values.add_(0.5 + 2**-12).floor_().clamp_(0, 255)
+
+def _levels(upper: Tensor, lower: Tensor) -> Tensor:
+    """Grey levels of sums of weighted pixels: rounded, halves upwards. In place."""
+    level = (upper / (1 << HALF_BITS)).floor_()
+    upper.sub_(level, alpha=1 << HALF_BITS)  # of the upper half, what is less than a level
+    rest = lower.add_(upper, alpha=1 << HALF_BITS).add_(ONE / 2).div_(ONE).floor_()
+    return level.add_(rest).clamp_(0, 255)
 
 
 def filter_weights(
@@ -49,7 +64,7 @@ def filter_weights(
 ) -> Tensor:
     """Weights (B, size, length) that take a line of `length` pixels to `size` pixels between `start` and `end`.
 
-    All bounds are (B,), in pixels; nothing outside of ``low <= x < high`` has weight. Each row sums to 1.
+    All bounds are (B,), float64, in pixels; nothing outside of ``low <= x < high`` has weight. Each row sums to 1.
     """
     scale = (end - start)[:, None] / size  # (B, 1); negative where flipped
     centers = start[:, None] + (torch.arange(size, device=start.device) + 0.5) * scale  # (B, size)

@@ -30,7 +30,7 @@ def cut(pixels: Tensor, geometry: Geometry, size: int, kind: Filter) -> Tensor:
                 stop = min(start + step, b)
                 rows = slice(first + start, first + stop)
                 some = geometry.rows(rows)
-                bounds = some.boxes.astype(np.float32)
+                bounds = some.boxes.astype(np.float64)
                 out[rows] = resample(pixels[start:stop], some.edges(size), bounds, size, kind)
     return out
 

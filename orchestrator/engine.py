@@ -273,6 +273,7 @@ def started(
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"no Ray cluster at '{address}': {error}") from None
+    interrupts.listen()
     engine: Engine | None = None
     patience = 0.0
     try:

@@ -9,6 +9,8 @@ from types import FrameType
 ONE_PRESS_SECONDS = 1.0
 """Signals this close together are one request: ``timeout`` signals a process and its group, so each arrives twice."""
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupts:
     """Whether the user wants a sweep to end. A signal may arrive anywhere, so its handler only takes a note."""
@@ -20,6 +22,11 @@ class Interrupts:
     @property
     def requested(self) -> bool:
         return self._requested_at is not None
+
+    def listen(self) -> None:
+        """Take the signals, also from whoever has taken them since: Ray ends the process at a SIGTERM."""
+        for number in SIGNALS:
+            signal.signal(number, self.on_signal)
 
     @contextlib.contextmanager
     def watched(self) -> Generator[None]:
@@ -45,7 +52,8 @@ class Interrupts:
 def interrupts() -> Generator[Interrupts]:
     """Listen to SIGINT and SIGTERM while the block runs."""
     state = Interrupts()
-    previous = {number: signal.signal(number, state.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
+    state.listen()
     try:
         yield state
     finally:

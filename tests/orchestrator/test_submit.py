@@ -100,7 +100,7 @@ def test_a_killed_worker_and_a_failing_trial(sweep_file: SweepFile, tmp_path: Pa
     assert "not finite" in (storage / "sweeps/small/report/report.md").read_text()
 
 
-def test_a_killed_driver_then_ctrl_c(sweep_file: SweepFile, tmp_path: Path) -> None:
+def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     path = sweep_file(**LONG | {"methods": ["random", "simclr"]})
     running = Running(path)
@@ -120,8 +120,8 @@ def test_a_killed_driver_then_ctrl_c(sweep_file: SweepFile, tmp_path: Path) -> N
     running = Running(path)
     running.wait_for(lambda: len(epochs(trials(storage)["simclr s0"])) >= len(before) + 2)
     family = running.descendants()
-    running.signal(signal.SIGINT)
-    running.signal(signal.SIGINT)  # `timeout -s INT` signals the process and its group
+    running.signal(signal.SIGTERM)  # which Ray would answer by ending the process
+    running.signal(signal.SIGTERM)  # `timeout` signals the process and its group
     text = running.end(expect=130)
     assert (storage / "sweeps/small/report/report.html").exists()
     assert "go on with: ssl-sweep submit" in text
