@@ -10,7 +10,7 @@ demo: $(SETUP)
 	$(BIN)/ssl-sweep submit sweeps/demo.yaml
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-peers: $(SETUP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
