@@ -38,9 +38,11 @@ from ssl_sweep.methods.config import ViewsConfig
 from ssl_sweep.methods.view_presets import byol_views, dino_views, simclr_views
 from torchvision_views import torchvision_views
 
-BATCH = 256
+BATCHES = {32: 256, 128: 64, 224: 64}
+"""Images that are delivered together, as one tensor a view, by size."""
+
 LOCAL_CROPS = 6
-Transform = Callable[[Image.Image], object]
+Transform = Callable[[Image.Image], list[torch.Tensor]]
 METHODS: dict[str, ViewsConfig] = {
     "simclr": simclr_views(),
     "byol": byol_views(),
@@ -117,7 +119,9 @@ def our_images(setting: Setting, folder: Path, device: str) -> ImageSet:
 
 def our_turn(images: ImageSet, views: ViewsConfig, size: int) -> Callable[[float], float]:
     """Images per second of a turn of so many seconds."""
-    batches = training_batches(images, views, size, seed=0, batch_size=min(BATCH, len(images)), total_steps=1 << 30)
+    batches = training_batches(
+        images, views, size, seed=0, batch_size=min(BATCHES[size], len(images)), total_steps=1 << 30
+    )
     next(batches)
 
     def turn(seconds: float) -> float:
@@ -139,9 +143,13 @@ def their_turn(setting: Setting, transform: Transform) -> Callable[[float], floa
         nonlocal number
         done, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
-            number = (number + 1) % len(setting.images)
-            transform(pictures[number] if setting.decoded else decoded(setting.images[number]))
-            done += 1
+            rows: list[list[torch.Tensor]] = []
+            for _ in range(BATCHES[setting.size]):
+                number = (number + 1) % len(setting.images)
+                rows.append(transform(pictures[number] if setting.decoded else decoded(setting.images[number])))
+            for view in zip(*rows, strict=True):
+                torch.stack(view)
+            done += len(rows)
         return done / (time.perf_counter() - start)
 
     return turn
@@ -161,7 +169,7 @@ def race(setting: Setting, seconds: float, device: str) -> Iterator[str]:
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
                 for name, turn in turns.items():
-                    best[name] = max(best[name], turn(0.3))
+                    best[name] = max(best[name], turn(0.5))
             ours = best["ssl-sweep"]
             rates = " | ".join(f"{rate:,.0f}" for rate in best.values())
             yield (

@@ -133,6 +133,7 @@ class _Run:
         for batch in _closing(batches):
             progress = Progress(self.state.step, self.total_steps, self.steps_per_epoch, self.trial.seed)
             output, lr = self._step(forward, batch, progress)
+            del batch  # so that the next one is made in its memory
             loss = PendingLoss(output.loss, self.runtime.world_size)
             self._tell_steps()
             ends_epoch = (progress.step + 1) % self.steps_per_epoch == 0
