@@ -21,7 +21,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.err
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # about metadata that is of no use here
 
 LONGEST = 4
-"""Of the limit on the shorter side, how many times the longer may be: one panorama would pad its whole batch."""
+"""Of the limit on the shorter side, how many times the longer may be: a panorama would take memory that no view of it needs."""
 
 
 def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
@@ -53,7 +53,7 @@ def verify(encoded: bytes) -> None:
 def verify_checksums(encoded: bytes) -> None:
     """Raise one of `UNREADABLE` where a PNG is not what was written; Pillow decodes what it can and leaves the rest black.
 
-    Of the other formats some end without a word where data is missing, but none has a checksum.
+    The other formats here have no checksum of their pixels.
     """
     with Image.open(io.BytesIO(encoded)) as image:
         if image.format == "PNG":

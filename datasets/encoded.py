@@ -60,6 +60,8 @@ def stream(
 
     The workers hold at most ``AHEAD * CHUNK`` images each, and end when this is closed.
     """
+    from . import views_on_cpu  # noqa: F401 -- once, and not in each process: forked ones have it
+
     chunks: Iterable[tuple[_Chunk, Crops]] = DataLoader(
         _Cut(images, cutter),
         batch_size=None,

@@ -116,7 +116,10 @@ def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
 def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared | None:
     """The data set with this fingerprint under `root`, or None: without a look at the source, which may have millions of files."""
     for folder in sorted(root.resolve().glob(f"{config.title}-*")):
-        contents = _contents(folder)
+        try:
+            contents = _contents(folder)
+        except ValidationError:  # of another layout
+            continue
         if contents is not None and contents.fingerprint == fingerprint:
             return _configured(contents, folder, config)
     return None
@@ -125,7 +128,7 @@ def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared 
 def _contents(folder: Path) -> Contents | None:
     try:
         return Contents.model_validate_json((folder / "meta.json").read_text())
-    except (FileNotFoundError, ValidationError):  # of another layout
+    except FileNotFoundError:
         return None
 
 

@@ -28,9 +28,8 @@ class Images(NamedTuple):
 class Crops(NamedTuple):
     """What is cut out of the images of a batch, at the size of each view and in whole grey levels, on any device."""
 
-    pixels: list[
-        Tensor
-    ]  # for each kind of view (V * B, 3, S, S), uint8: its first views of all images, then the second
+    pixels: list[Tensor]
+    """For each kind of view (V * B, 3, S, S), uint8: its first views of all images, then the second."""
     sizes: Tensor  # (B, 2), int64, on the CPU: height and width of the images that they are cut from
 
 

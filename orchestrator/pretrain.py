@@ -57,12 +57,11 @@ def pretrain(
         run = _Run(trial, folder, train, test, runtime, events)
         state = run.train()
     seconds = state.seconds
-    images = state.step * trial.pretrain.batch_size
     record = PretrainRecord(
         cost=meter.cost.model_copy(update={"seconds": seconds}),
         epochs=trial.pretrain.epochs if run.total_steps else 0,
         final_loss=run.final_loss,
-        images_per_second=images / seconds if seconds else 0.0,
+        images_per_second=state.step * trial.pretrain.batch_size / seconds if seconds else 0.0,
         attempts=state.attempts,
         parameters=sum(parameter.numel() for parameter in run.method.backbone.parameters()),
     )
