@@ -1,6 +1,7 @@
 """Images that are stored encoded: worker processes decode and crop them ahead of whoever needs the batch."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +61,7 @@ def stream(
 
     The workers hold at most ``AHEAD * CHUNK`` images each, and end when this is closed.
     """
-    from . import views_on_cpu  # noqa: F401 -- once, and not in each process: forked ones have it
-
+    import_module(".views_on_cpu", __package__)  # once, and not in each process: forked ones have it
     chunks: Iterable[tuple[_Chunk, Crops]] = DataLoader(
         _Cut(images, cutter),
         batch_size=None,
