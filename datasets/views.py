@@ -11,6 +11,7 @@ from torch import Tensor
 from ..methods.base import Batch, View
 from ..methods.config import ViewConfig, ViewsConfig
 from ..methods.parts.device import to_device
+from . import color
 from .geometry import central_crops, random_crops
 from .view_parameters import ViewParameters, drawn_views
 
@@ -91,9 +92,8 @@ def cut_views(
 
 def evaluation_view(images: Images, image_size: int) -> Tensor:
     """The images as evaluation sees them, (B, 3, S, S): see `central_crops`. Bilinear."""
-    maker = _maker(images.pixels)
     geometry = central_crops(images.sizes.numpy(), image_size)
-    return maker.normalised(maker.cut(images.pixels, geometry, image_size, "bilinear"))
+    return normalised(_maker(images.pixels).cut(images.pixels, geometry, image_size, "bilinear"))
 
 
 def cut_evaluation_views(images: list[Tensor], image_size: int) -> Crops:
@@ -109,7 +109,8 @@ def cut_evaluation_views(images: list[Tensor], image_size: int) -> Crops:
 
 def normalised(levels: Tensor) -> Tensor:
     """Crops (N, 3, S, S), uint8, as a network takes them."""
-    return _maker(levels).normalised(levels)
+    mean, std = color.constants(levels.device, color.MEAN, color.STD)
+    return (levels / 255).sub_(mean).div_(std)
 
 
 def _maker(pixels: Tensor) -> ModuleType:

@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..methods.config import ViewConfig
@@ -17,7 +16,6 @@ from .resample import Filter
 from .view_parameters import ViewParameters
 
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
-PLAIN = ViewConfig(jitter=None, grayscale=0.0, blur=None)
 
 
 def cut(pixels: Tensor, geometry: Geometry, size: int, kind: Filter) -> Tensor:
@@ -36,24 +34,11 @@ def cut(pixels: Tensor, geometry: Geometry, size: int, kind: Filter) -> Tensor:
 
 def finish(levels: Tensor, view: ViewConfig, parameters: ViewParameters) -> Tensor:
     """Views (N, 3, S, S) of crops of that shape, uint8."""
-    taps = box_taps(np.where(parameters.blur, parameters.sigma, 0.0))
-    return _finished(levels, view, parameters, taps)
-
-
-def normalised(levels: Tensor) -> Tensor:
-    """Crops (N, 3, S, S), uint8, as a network takes them."""
-    n = len(levels)
-    no, zero = np.zeros(n, np.bool_), np.zeros((n, 4))
-    plain = ViewParameters(zero.astype(np.int64), no, no, zero, zero.astype(np.int64), no, no, zero[:, 0], no)
-    return _finished(levels, PLAIN, plain, np.ones((n, 1), np.float32))
-
-
-def _finished(levels: Tensor, view: ViewConfig, parameters: ViewParameters, taps: NDArray[np.float32]) -> Tensor:
     n, _, size, _ = levels.shape
     source, out = levels.contiguous().view(n, 3, -1).numpy(), np.empty((n, 3, size * size), np.float32)
-    factors, threshold = parameters.factors.astype(np.float32), np.float32(0)
-    if view.solarize is not None:
-        threshold = np.float32(view.solarize.threshold / 255)
+    factors = parameters.factors.astype(np.float32)
+    taps = box_taps(np.where(parameters.blur, parameters.sigma, 0.0))
+    threshold = np.float32(0 if view.solarize is None else view.solarize.threshold / 255)
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
 
     def work(rows: slice) -> None:

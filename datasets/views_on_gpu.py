@@ -39,19 +39,13 @@ def finish(levels: Tensor, view: ViewConfig, parameters: ViewParameters) -> Tens
     """Views (N, 3, S, S) of crops of that shape, uint8."""
     out = torch.empty(levels.shape, device=levels.device)
     step = _chunk(levels[0].numel())
+    mean, std = color.constants(levels.device, MEAN, STD)
     with _full_precision(levels.device):
         for start in range(0, len(levels), step):
             rows = slice(start, start + step)
             image = levels[rows] / 255
             _color(image, view, parameters.rows(rows))
-            _normalise(image, out[rows])
-    return out
-
-
-def normalised(levels: Tensor) -> Tensor:
-    """Crops (N, 3, S, S), uint8, as a network takes them."""
-    out = torch.empty(levels.shape, device=levels.device)
-    _normalise(levels / 255, out)
+            torch.sub(image, mean, out=out[rows]).div_(std)
     return out
 
 
@@ -99,8 +93,3 @@ def _apply(images: Tensor, mask: NDArray[np.bool_], operation: Callable[[Tensor]
     if mask.any():
         chosen = to_device(np.flatnonzero(mask), images.device)
         images.index_copy_(0, chosen, operation(images.index_select(0, chosen)))
-
-
-def _normalise(images: Tensor, out: Tensor) -> None:
-    mean, std = color.constants(images.device, MEAN, STD)
-    torch.sub(images, mean, out=out).div_(std)

@@ -77,7 +77,6 @@ def test_a_gpus_code_and_a_cpus_make_the_same_views(interpolation, height, width
     ours, theirs = (maker.finish(levels, view, drawn) for maker in (views_on_cpu, views_on_gpu))
     # a hue and a threshold are not continuous: one pixel in ten thousand may fall on the other side
     assert ((ours - theirs).abs() > 1e-4).double().mean() < 1e-4
-    torch.testing.assert_close(views_on_cpu.normalised(levels), views_on_gpu.normalised(levels), atol=1e-6, rtol=0)
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch):

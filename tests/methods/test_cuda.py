@@ -16,7 +16,7 @@ from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.random_stream import uniforms
 from ssl_sweep.datasets.view_parameters import SLOTS, view_parameters
-from ssl_sweep.datasets.views import Images, evaluation_view, make_view
+from ssl_sweep.datasets.views import Images, evaluation_view, make_view, normalised
 from ssl_sweep.methods.base import Batch, Method, View
 from ssl_sweep.methods.config import BackboneConfig, GaussianBlur, OptimizerConfig, Solarize, ViewConfig, ViewsConfig
 from ssl_sweep.methods.optimizer import build_optimizer
@@ -114,7 +114,7 @@ def test_views_are_those_of_the_same_code_on_a_cpu(size: int, interpolation: str
     far = (found.cpu() - expected).abs() > 0.02
     assert far.double().mean() < 1e-4
     geometry = central_crops(Images(pixels).sizes.numpy(), size // 2)
-    expected = views_on_gpu.normalised(views_on_gpu.cut(pixels, geometry, size // 2, "bilinear"))
+    expected = normalised(views_on_gpu.cut(pixels, geometry, size // 2, "bilinear"))
     assert (evaluation_view(Images(there), size // 2).cpu() - expected).abs().max() < 1e-4
 
 
