@@ -23,6 +23,12 @@ def crop_and_flip(interpolation: str = "bilinear") -> ViewsConfig:
     return ViewsConfig(global_views=(view,))
 
 
+def central_square(interpolation: str = "bilinear") -> ViewsConfig:
+    """The largest square in the middle: nothing is drawn."""
+    (view,) = crop_and_flip(interpolation).global_views
+    return ViewsConfig(global_views=(view.model_copy(update={"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}),))
+
+
 class Plan(NamedTuple):
     """The steps of a training with labels; its batch is the protocol's, or the whole training set if that is smaller."""
 

@@ -57,6 +57,9 @@ class FinetuneConfig(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     randaugment: bool = Field(default=False, description="two operations of magnitude 9 on each image")
     erasing: Probability = 0.0
+    augment: bool = Field(
+        default=True, description="off: no random crops and flips, for images that they would make others, as of digits"
+    )
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 

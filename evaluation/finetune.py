@@ -18,7 +18,7 @@ from ..datasets.color import MEAN, STD, constants
 from ..methods.encoder import Encoder, build_encoder
 from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
-from .classifier import crop_and_flip, labelled_batches, linear_head, plan, rate_factor, seed_step
+from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, plan, rate_factor, seed_step
 from .config import FinetuneConfig
 from .features import batch_size
 from .task import Counts, Score, Task, count, total
@@ -46,7 +46,8 @@ def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
     augment = _Augmentation(config, task)
     parallel = DistributedDataParallel(model) if task.world_size > 1 else model
     epochs: list[Counts] = []
-    for step, (images, labels) in enumerate(labelled_batches(task, steps, crop_and_flip(config.interpolation))):
+    views = (crop_and_flip if config.augment else central_square)(config.interpolation)
+    for step, (images, labels) in enumerate(labelled_batches(task, steps, views)):
         seed_step(task.seed, step, task.rank)
         factor = rate_factor(step, steps, config.warmup_epochs, config.final_lr_factor)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):

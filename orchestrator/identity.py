@@ -8,7 +8,7 @@ from typing import Any
 from ..evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
 from .spec import TrialSpec
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised whenever a change to the training loop, the views or the evaluations changes numbers."""
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from ssl_sweep.datasets.batches import epoch_order, evaluation_batches
+from ssl_sweep.evaluation.classifier import central_square, labelled_batches, plan
 from ssl_sweep.evaluation.config import (
     PROTOCOLS,
     FinetuneConfig,
@@ -99,6 +101,18 @@ def test_finetune_of_a_resnet_learns(task: MakeTask) -> None:
     config = FinetuneConfig(epochs=6, batch_size=32)
     score = evaluate_finetune(task(BackboneConfig(name="resnet10t")), config)
     assert score.counts.top1 > 40
+
+
+def test_finetune_without_augmentation_sees_the_images_themselves(task: MakeTask) -> None:
+    made = task()
+    score = evaluate_finetune(made, FinetuneConfig(epochs=6, batch_size=32, optimizer="adamw", lr=0.02, augment=False))
+    assert score.counts.top1 > 40
+    steps = plan(made.train, 32, 2, 1)
+    seen = torch.cat([images for images, _ in labelled_batches(made, steps, central_square())])
+    plain = torch.cat([images for _, images in evaluation_batches(made.train, made.image_size, 64)])
+    first, second = seen.split(len(plain))
+    for epoch, order in enumerate((first, second)):
+        torch.testing.assert_close(order, plain[epoch_order(made.seed, epoch, len(plain))])
 
 
 def test_count() -> None:
