@@ -52,7 +52,13 @@ class Source(NamedTuple):
 
 
 def split_off_test(classes: tuple[str, ...], rows: Rows, share: float = TEST_SHARE) -> Source:
-    """A source without a test part: a stratified share, the same at any time and on any machine, becomes one."""
+    """A source without a test part: a stratified share, the same at any time and on any machine, becomes one.
+
+    Raises DataError where there is one image alone.
+    """
+    if len(rows.labels) == 1:
+        (only,) = rows.read(np.zeros(1, np.int64))
+        raise DataError(f"{only.where} is the only image; at least 2 are needed, one to train with and one to test")
     train, test = stratified_split(rows.labels, share, SPLIT_SALT)
     return Source(classes, rows.take(train), rows.take(test))
 

@@ -303,6 +303,9 @@ def test_errors_say_what_is_allowed(tmp_path):
     (tmp_path / "empty" / "class").mkdir(parents=True)
     with pytest.raises(DataError, match="holds no images; files may end in"):
         prepare(folder_config(tmp_path / "empty"), tmp_path / "store")
+    (tmp_path / "empty" / "class" / "one.png").write_bytes(encoded((1, 2, 3)))
+    with pytest.raises(DataError, match=r"one\.png is the only image; at least 2 are needed"):
+        prepare(folder_config(tmp_path / "empty"), tmp_path / "store")
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "text.parquet")
     with pytest.raises(DataError, match="has the columns text; `image` or `img` is needed, and `label` to evaluate"):
         prepare(DatasetConfig(name="parquet", path=str(tmp_path / "text.parquet")), tmp_path / "store")
