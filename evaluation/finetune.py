@@ -58,6 +58,7 @@ def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
         optimizer.step()
         if (step + 1) % steps.steps_per_epoch == 0:
             epochs.append(_score(model, task))
+            task.after_epoch(len(epochs), config.epochs, epochs[-1])
     return Score(epochs[-1], tuple(epochs))
 
 

@@ -38,6 +38,7 @@ def evaluate_linear(task: Task, config: LinearConfig) -> Score:
             with torch.no_grad():
                 epochs.append(total(count(head(test), truth)))
             head.train()
+            task.after_epoch(len(epochs), config.epochs, epochs[-1])
     return Score(epochs[-1], tuple(epochs))
 
 

@@ -1,5 +1,6 @@
 """What every evaluation gets and gives."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,27 +10,6 @@ from torch import Tensor
 from ..datasets.image_set import ImageSet
 from ..methods.config import BackboneConfig
 from ..methods.encoder import Encoder
-
-
-class Task(NamedTuple):
-    """A pretrained backbone and the images that it is scored on. All ranks hold the same backbone."""
-
-    encoder: Encoder
-    backbone: BackboneConfig
-    train: ImageSet
-    test: ImageSet
-    image_size: int
-    seed: int = 0
-    bf16: bool = False
-    rank: int = 0
-    world_size: int = 1
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.encoder.parameters()).device
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
 class Counts(NamedTuple):
@@ -48,6 +28,29 @@ class Counts(NamedTuple):
     def top5(self) -> float:
         """In percent."""
         return 100 * self.correct5 / self.images
+
+
+class Task(NamedTuple):
+    """A pretrained backbone and the images that it is scored on. All ranks hold the same backbone."""
+
+    encoder: Encoder
+    backbone: BackboneConfig
+    train: ImageSet
+    test: ImageSet
+    image_size: int
+    seed: int = 0
+    bf16: bool = False
+    rank: int = 0
+    world_size: int = 1
+    after_epoch: Callable[[int, int, Counts], None] = lambda _epoch, _epochs, _counts: None
+    """Told by every rank after each epoch of a training. What it raises ends the evaluation."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.encoder.parameters()).device
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
 class Score(NamedTuple):

@@ -75,10 +75,11 @@ class Engine:
         data_root: Path,
         news: News,
         interrupts: Interrupts,
+        on_stop: Callable[[], None],
         embedded: bool,
     ):
         self.resources, self.store, self.data_root, self.news = resources, store, data_root, news
-        self.interrupts = interrupts
+        self.interrupts, self.on_stop = interrupts, on_stop
         self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
         self.board: Any = (
@@ -169,6 +170,7 @@ class Engine:
             self.news(trial_id, event)
         if self.interrupts.requested and not self.stopping:
             self.stopping = True
+            self.on_stop()
             ray.get(self.board.stop.remote())  # all trials keep a checkpoint and end
         if self.gangs and not any(gang.is_alive() for gang in self.gangs):
             ray.get(self.board.stop.remote())
@@ -255,9 +257,10 @@ def started(
     data_root: Path,
     news: News,
     interrupts: Interrupts,
+    on_stop: Callable[[], None],
     address: str | None,
 ) -> Generator[Engine]:
-    """Ray, embedded in this process or at `address`, with a board.
+    """Ray, embedded in this process or at `address`, with a board. `on_stop` is called when trials are asked to end.
 
     Raises:
         UserError: the cluster has not what a trial takes, or its nodes do not share the store.
@@ -278,7 +281,7 @@ def started(
     patience = 0.0
     try:
         refuse_unshared(store)
-        engine = Engine(resources, store, data_root, news, interrupts, embedded=address is None)
+        engine = Engine(resources, store, data_root, news, interrupts, on_stop, embedded=address is None)
         yield engine
         patience = GOING_HOME_SECONDS
     finally:

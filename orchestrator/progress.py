@@ -76,11 +76,14 @@ class Display:
             if event["status"] != "waiting":
                 self._line(row, event["status"] + (f": {row.reason}" if row.reason else ""))
         elif kind == "stage":
-            row.stage, row.seconds_left = event["stage"], None
+            row.stage, row.seconds_left, row.epoch = event["stage"], None, 0
         elif kind == "step":
             row.loss, row.images_per_second = event["loss"], event["images_per_second"]
         elif kind == "epoch":
             self._epoch(row, event)
+        elif kind == "score":
+            row.epoch, row.epochs = event["epoch"], event["epochs"]
+            row.seconds_left = _seconds_left(event)
         elif kind == "evaluation":
             self._line(row, f"{event['stage']} top-1 {event['top1']:.1f} %, top-5 {event['top5']:.1f} %")
         self._draw()
@@ -90,7 +93,7 @@ class Display:
         row.loss, row.images_per_second = event["loss"], event["images_per_second"]
         row.knn = event["logs"].get("knn/top1", row.knn)
         row.memory = event.get("memory")
-        row.seconds_left = event["seconds"] / event["epoch"] * (event["epochs"] - event["epoch"])
+        row.seconds_left = _seconds_left(event)
         knn = f", kNN {row.knn:.1f} %" if "knn/top1" in event["logs"] else ""
         left = f", {duration(row.seconds_left)} left" if row.seconds_left else ""
         rate = f"{row.images_per_second:,.0f} images/s"
@@ -167,13 +170,18 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.label,
         row.stage if row.status == "running" and row.stage else row.status,
-        f"{row.epoch}/{row.epochs}" if row.epoch else "",
+        f"{row.epoch}/{row.epochs}" if row.epoch and row.status != "finished" else "",
         "" if row.loss is None else f"{row.loss:.4f}",
         "" if row.knn is None else f"{row.knn:.1f} %",
         "" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
         "" if row.memory is None else f"{row.memory / 1e9:.1f} GB",
         duration(row.seconds_left) if row.seconds_left and row.status == "running" else "",
     )
+
+
+def _seconds_left(event: dict[str, Any]) -> float:
+    """As long for each epoch to come as for each so far."""
+    return event["seconds"] / event["epoch"] * (event["epochs"] - event["epoch"])
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 """
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from ..evaluation.config import FinetuneConfig, KnnConfig, LinearConfig, changed
 from ..evaluation.finetune import evaluate_finetune
 from ..evaluation.knn import evaluate_knn
 from ..evaluation.linear import evaluate_linear
-from ..evaluation.task import Score, Task
+from ..evaluation.task import Counts, Score, Task
 from ..methods.encoder import Encoder
 from .event_log import EventLog, Listener, TrialStopped
 from .pretrain import new_encoder, pretrain
@@ -65,7 +66,7 @@ def run_trial(
         if runtime.agree(int(events.stop_requested())):
             raise TrialStopped(f"stopped before {config.name}")
         events.tell("stage", config.name)
-        record = _evaluate(task, config, trial, runtime)
+        record = _evaluate(task._replace(after_epoch=_AfterEpoch(config.name, runtime, events)), config, trial, runtime)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
         log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
@@ -92,6 +93,20 @@ def _pretrained_encoder(
     encoder = new_encoder(trial)
     encoder.model.load_state_dict(safetensors.torch.load(content))
     return encoder
+
+
+class _AfterEpoch:
+    """Tells of each epoch of an evaluation, and ends it where that is asked for: its next run starts it anew."""
+
+    def __init__(self, evaluation: str, runtime: Runtime, events: EventLog):
+        self.evaluation, self.runtime, self.events = evaluation, runtime, events
+        self.start = time.monotonic()
+
+    def __call__(self, epoch: int, epochs: int, counts: Counts) -> None:
+        seconds = time.monotonic() - self.start
+        self.events.tell("score", self.evaluation, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
+        if self.runtime.agree(int(epoch < epochs and self.events.stop_requested())):
+            raise TrialStopped(f"stopped after epoch {epoch} of {epochs} of {self.evaluation}")
 
 
 def _evaluate(

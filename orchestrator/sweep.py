@@ -187,9 +187,20 @@ class _Sweep:
 
             self.display.say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
             self.engine = self.stack.enter_context(
-                started(self.spec.resources, self.store, self.root, self._news, self.interrupts, self.address)
+                started(
+                    self.spec.resources,
+                    self.store,
+                    self.root,
+                    self._news,
+                    self.interrupts,
+                    self._stopping,
+                    self.address,
+                )
             )
         return self.engine
+
+    def _stopping(self) -> None:
+        self.display.say("stopping: each trial keeps what it has at its next step or epoch; Ctrl-C again ends at once")
 
     def _news(self, trial_id: str, event: dict[str, Any]) -> None:
         """An event of a trial: to the live table and to MLflow."""

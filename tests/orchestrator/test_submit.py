@@ -124,6 +124,7 @@ def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, tm
     running.signal(signal.SIGTERM)  # `timeout` signals the process and its group
     text = running.end(expect=130)
     assert (storage / "sweeps/small/report/report.html").exists()
+    assert "stopping: each trial keeps what it has" in text
     assert "go on with: ssl-sweep submit" in text
     assert all_gone(family, seconds=30) == []
     assert "RUNNING" not in mlflow_runs(storage).values()
