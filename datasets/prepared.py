@@ -67,6 +67,12 @@ class Prepared(Contents):
         return self.train.damaged + self.test.damaged
 
     @property
+    def untaught(self) -> int:
+        """Test images whose class has no training image, so that no evaluation can score them."""
+        pairs = zip(self.train.class_counts, self.test.class_counts, strict=True)
+        return sum(tested for trained, tested in pairs if not trained)
+
+    @property
     def whole(self) -> bool:
         """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
         counts = (self.train.count, self.test.count)

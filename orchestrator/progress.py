@@ -120,6 +120,9 @@ class Display:
         """Say what a data set lacks, if it lacks anything."""
         if not prepared.classes:
             self.say(f"{prepared.name}: the images have no labels, which all evaluations need; there will be none")
+        if prepared.untaught:
+            count, total = prepared.untaught, prepared.test.count
+            self.say(f"{prepared.name}: {count:,} of {total:,} test images are of classes without a training image")
         if prepared.damaged:
             count, where = len(prepared.damaged), prepared.folder / "meta.json"
             self.say(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")

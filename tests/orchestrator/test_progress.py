@@ -1,8 +1,10 @@
 """What the live table shows of a trial."""
 
 import io
+from pathlib import Path
 
 from rich.console import Console
+from ssl_sweep.datasets.prepared import Prepared, SplitInfo
 from ssl_sweep.orchestrator.progress import Display, Row, cells
 
 
@@ -24,3 +26,27 @@ def test_a_row_follows_its_trial_through_its_stages() -> None:
     assert (shown[1], shown[2], shown[-1]) == ("linear", "3/90", "14 min")
     shown = tell("status", status="finished")
     assert (shown[1], shown[2], shown[-1]) == ("finished", "", "")
+
+
+def test_what_a_data_set_lacks_is_said() -> None:
+    def split(*counts: int, damaged: tuple[str, ...] = ()) -> SplitInfo:
+        size = {"count": sum(counts), "encoding": "raw", "height": 8, "width": 8}
+        return SplitInfo.model_validate({**size, "class_counts": counts, "damaged": damaged, "checksums": ("",)})
+
+    content = {
+        "name": "folder",
+        "fingerprint": "f",
+        "classes": ("a", "b"),
+        "folder": Path("x"),
+        "image_size": 8,
+        "holdout": 0.1,
+    }
+    prepared = Prepared.model_validate(
+        {**content, "train": split(5, 0, damaged=("y.png (cut off)",)), "test": split(1, 2)}
+    )
+    display = Display(Console(file=(out := io.StringIO())))
+    display.remarks(prepared)
+    assert out.getvalue().splitlines() == [
+        "folder: 2 of 3 test images are of classes without a training image",
+        "folder: 1 damaged image left out, listed in x/meta.json",
+    ]
