@@ -9,22 +9,17 @@ both take the step on the same batch, each with a loss, gradients and an AdamW o
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from against_lightly import knn_of, trials_of
+from against_lightly import run_ours, trials_of
 from lightly_methods import LIGHTLY_METHODS, LR, WEIGHT_DECAY, rate
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.methods.base import Batch, Progress, StepOutput
 from ssl_sweep.methods.simclr import SimCLR
 from ssl_sweep.orchestrator.pretrain import new_encoder
-from ssl_sweep.orchestrator.run_trial import run_trial
-from ssl_sweep.orchestrator.runtime import Runtime
 from ssl_sweep.orchestrator.spec import TrialSpec, data_root
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.trial_store import TrialStore
 from torch import Tensor, nn
 
 training_step, after_optimizer_step = SimCLR.training_step, SimCLR.after_optimizer_step
@@ -90,19 +85,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     trials = [trial for trial in trials_of(arguments.sweep) if trial.method.name == "simclr"]
+    if not trials:
+        raise SystemExit(f"{arguments.sweep}: 'simclr' must be one of its methods")
     trial = trials[0].model_copy(update={"seed": arguments.seed})
     torch.set_num_threads(1)
     pair = Lockstep(trial)
     with (
-        tempfile.TemporaryDirectory() as folder,
         patch.object(SimCLR, "training_step", lambda *given: pair.before(*given)),
         patch.object(SimCLR, "after_optimizer_step", lambda *given: pair.after(*given)),
     ):
-        store = TrialStore(Store(folder), "trial")
-        run_trial(trial, store, prepare(trial.dataset, data_root()), Runtime(torch.device("cpu")))
-        evaluation = store.evaluation(knn_of(trial))
-    assert evaluation is not None
-    print(f"{pair.steps} steps, kNN {evaluation.top1:.2f} %; state changed between two steps: {pair.changed} times")
+        result = run_ours(trial, prepare(trial.dataset, data_root()))
+    print(f"{pair.steps} steps, kNN {result.knn:.2f} %; state changed between two steps: {pair.changed} times")
     print("largest relative differences: " + ", ".join(f"{key} {value:.1e}" for key, value in pair.largest.items()))
 
 

@@ -8,6 +8,9 @@ from .trial_store import TrialStore
 
 FLUSH_SECONDS = 2.0
 
+MAY_WAIT = ("step", "score")
+"""Kinds of events of which there may be hundreds in a second; an object store writes the whole file for each write."""
+
 
 class TrialFailed(Exception):
     """A trial cannot go on, for a reason that all its ranks see alike."""
@@ -37,13 +40,13 @@ class EventLog:
         self.written = time.monotonic()
 
     def tell(self, kind: str, stage: str, **values: Any) -> None:
-        """Steps may wait to be written with what comes next; anything else is written at once."""
+        """What `MAY_WAIT` is written with what comes next; anything else at once."""
         if not self.runtime.is_first:
             return
         event = {"kind": kind, "stage": stage, "time": round(time.time(), 3)} | values
         self.waiting.append(event)
         self.listener.tell(event)
-        if kind != "step" or time.monotonic() - self.written > FLUSH_SECONDS:
+        if kind not in MAY_WAIT or time.monotonic() - self.written > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:

@@ -106,6 +106,7 @@ class _AfterEpoch:
         seconds = time.monotonic() - self.start
         self.events.tell("score", self.evaluation, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
         if self.runtime.agree(int(epoch < epochs and self.events.stop_requested())):
+            self.events.flush()
             raise TrialStopped(f"stopped after epoch {epoch} of {epochs} of {self.evaluation}")
 
 
