@@ -34,15 +34,15 @@ from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.evaluation.config import KnnConfig
 from ssl_sweep.evaluation.knn import evaluate_knn
 from ssl_sweep.evaluation.task import Task
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.pretrain import new_encoder
-from ssl_sweep.orchestrator.problems import SpecError
-from ssl_sweep.orchestrator.run_trial import run_trial
-from ssl_sweep.orchestrator.runtime import Runtime, environment
-from ssl_sweep.orchestrator.spec import TrialSpec, data_root
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.trial_store import TrialStore
+from ssl_sweep.orchestrator.spec.errors import SpecError
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.trial.pretrain import new_encoder
+from ssl_sweep.orchestrator.trial.run import run_trial
+from ssl_sweep.orchestrator.trial.runtime import Runtime, environment
 
 SIDES = ("ssl-sweep", "lightly")
 CPU = torch.device("cpu")

@@ -21,12 +21,12 @@ from ssl_sweep.methods.base import Batch, Method, Progress, StepOutput, Training
 from ssl_sweep.methods.config import BackboneConfig, PretrainConfig
 from ssl_sweep.methods.encoder import Encoder
 from ssl_sweep.methods.simclr import SimCLRConfig
-from ssl_sweep.orchestrator import pretrain
-from ssl_sweep.orchestrator.event_log import EventLog, Listener
-from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.spec import TrialSpec, data_root
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.trial_store import TrialStore
+from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.trial import pretrain as pretrain
+from ssl_sweep.orchestrator.trial.event_log import EventLog, Listener
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 from torch import nn
 
 TURNS = 5

@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 import torch
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.prepared import Prepared
-from ssl_sweep.orchestrator.event_log import TrialFailed
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.identity import trial_id
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.problems import SpecError
-from ssl_sweep.orchestrator.records import Cost
-from ssl_sweep.orchestrator.run_trial import run_trial
-from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.spec import ResourcesConfig, TrialSpec, data_root
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.trial_store import TrialStore
+from ssl_sweep.orchestrator.spec.errors import SpecError
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.identity import trial_id
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import ResourcesConfig, TrialSpec, data_root
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.records import Cost
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.trial.event_log import TrialFailed
+from ssl_sweep.orchestrator.trial.run import run_trial
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 HEADER = "| method | backbone | kNN top-1 | linear top-1 | linear over random | images/s | s an epoch | ms a step | peak memory, MB |"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from ssl_sweep.datasets import DATASETS
 from ssl_sweep.methods import METHODS
-from ssl_sweep.orchestrator.cli import main
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.method_table import markdown_table
+from ssl_sweep.orchestrator.cli.main import main
+from ssl_sweep.orchestrator.cli.method_table import markdown_table
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

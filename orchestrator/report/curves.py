@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ..records import EpochRecord, TrialResult
+from ..store.records import EpochRecord, TrialResult
 from .settings import Setting, spread
 from .svg import LIGHT, Drawing, Plot, new_figure, render
 

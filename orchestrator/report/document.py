@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..records import SweepResult
+from ..store.records import SweepResult
 from .formats import accuracy, plural
 from .main_table import DataTable, data_tables
 from .sections import (

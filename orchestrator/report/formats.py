@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from ..records import Scalar
+from ..store.records import Scalar
 from .settings import Spread
 from .table import NONE
 

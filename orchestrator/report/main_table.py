@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..records import EvaluationRecord, SweepResult, TrialResult
+from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
 from .published import exact_match, same_protocol
 from .settings import EVALUATIONS, Protocol, Setting, group_settings, spread

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 
-from ..records import Cost, SweepResult, TrialResult
+from ..store.records import Cost, SweepResult, TrialResult
 from .formats import NONE, accuracy, duration, integer, one_line, plural, scalar
 from .main_table import DataTable
 from .published import exact_match, nearest

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..records import EvaluationRecord, Scalar, TrialResult
+from ..store.records import EvaluationRecord, Scalar, TrialResult
 
 BASELINES = ("random", "supervised")
 EVALUATIONS = {"knn": "kNN", "linear": "linear", "finetune": "finetune"}

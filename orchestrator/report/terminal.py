@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..records import SweepResult
+from ..store.records import SweepResult
 from .main_table import BEST_EPOCH, BEST_EPOCH_REMARK, PUBLISHED_REMARK, render_table
 from .table import Cell, Row, Table
 

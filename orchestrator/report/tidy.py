@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..records import Cost, EvaluationRecord, SweepResult, TrialResult
+from ..store.records import Cost, EvaluationRecord, SweepResult, TrialResult
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..records import SweepResult
+from ..store.records import SweepResult
 from .sections import LogLink
 
 

@@ -15,7 +15,7 @@ from scipy.io import savemat
 from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
-from ssl_sweep.orchestrator.cli import main
+from ssl_sweep.orchestrator.cli.main import main
 
 
 def png(red: int) -> bytes:

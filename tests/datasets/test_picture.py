@@ -15,7 +15,7 @@ from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.picture import GAP, HEAD, SIDE, TILE, views_picture
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.methods.config import ViewConfig, ViewsConfig
-from ssl_sweep.orchestrator.cli import main
+from ssl_sweep.orchestrator.cli.main import main
 
 VIEWS = ViewsConfig(global_views=(ViewConfig(count=2),), local_views=(ViewConfig(count=1, resolution=0.5),))
 

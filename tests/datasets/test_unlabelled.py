@@ -13,15 +13,15 @@ from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare, verify
 from ssl_sweep.datasets.prepared import Prepared
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.plan import Planned, plan_trials
-from ssl_sweep.orchestrator.problems import UserError
 from ssl_sweep.orchestrator.report.main_table import UNLABELLED_REMARK, render_table
-from ssl_sweep.orchestrator.results import collect
-from ssl_sweep.orchestrator.run_trial import run_trial
-from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.store import Store
+from ssl_sweep.orchestrator.spec.errors import UserError
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.sweep.plan import Planned, plan_trials
+from ssl_sweep.orchestrator.sweep.results import collect
+from ssl_sweep.orchestrator.trial.run import run_trial
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 SWEEP = """
 name: unlabelled

@@ -31,7 +31,7 @@ def test_the_example_passes_the_contract_suite(tmp_path: Path) -> None:
     listing = (folder / "__init__.py").read_text()
     (folder / "__init__.py").write_text(listing.replace("METHODS = (", f'METHODS = ("{NAME}", '))
 
-    assert f"{NAME} " in run(tmp_path, "ssl_sweep.orchestrator.cli", "methods")
+    assert f"{NAME} " in run(tmp_path, "ssl_sweep.orchestrator.cli.main", "methods")
     suites = [f"tests/methods/test_{suite}.py" for suite in ("contract", "two_ranks", "catalog")]
     out = run(tmp_path, "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "-k", NAME, *suites)
     passed = re.search(r"(\d+) passed", out)

@@ -20,8 +20,8 @@ from ssl_sweep.datasets.views import Images, evaluation_view, make_view, normali
 from ssl_sweep.methods.base import Batch, Method, View
 from ssl_sweep.methods.config import BackboneConfig, GaussianBlur, OptimizerConfig, Solarize, ViewConfig, ViewsConfig
 from ssl_sweep.methods.optimizer import build_optimizer
-from ssl_sweep.orchestrator.pending_loss import PendingLoss
-from ssl_sweep.orchestrator.runtime import Runtime
+from ssl_sweep.orchestrator.trial.pending_loss import PendingLoss
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 from tiny import FITTING, IDS, progress, tiny_batch, tiny_method
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

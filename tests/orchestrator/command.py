@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-COMMAND = [sys.executable, "-m", "ssl_sweep.orchestrator.cli"]
+COMMAND = [sys.executable, "-m", "ssl_sweep.orchestrator.cli.main"]
 TIMEOUT = 240
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from ssl_sweep.datasets.prepare import prepare
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.identity import trial_id
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.run_trial import run_trial
-from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.spec import TrialSpec, data_root
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.trial_store import TrialStore
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.identity import trial_id
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.trial.run import run_trial
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 CPU = torch.device("cpu")
 

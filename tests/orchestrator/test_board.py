@@ -1,7 +1,7 @@
 """The board: who gets which trial, and what becomes of it."""
 
 import pytest
-from ssl_sweep.orchestrator.board import Board, Job
+from ssl_sweep.orchestrator.engine.board import Board, Job
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import ray.train
 import ray.train.torch
-from ssl_sweep.orchestrator.engine import CLEANER, Shape, _GangTrainer
+from ssl_sweep.orchestrator.engine.ray_engine import CLEANER, Shape, _GangTrainer
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Data warns of its own settings

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from ssl_sweep.orchestrator import interrupts as module
-from ssl_sweep.orchestrator.interrupts import Interrupts, interrupts
+from ssl_sweep.orchestrator.engine.interrupts import Interrupts, interrupts
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from ssl_sweep.datasets.prepared import Prepared, SplitInfo
-from ssl_sweep.orchestrator.progress import Display, Row, cells
+from ssl_sweep.orchestrator.cli.live_table import Display, Row, cells
 
 
 def test_a_row_follows_its_trial_through_its_stages() -> None:

@@ -4,10 +4,10 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from ssl_sweep.orchestrator.problems import UserError
-from ssl_sweep.orchestrator.records import Cost, PretrainRecord
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.trial_store import Failure, TrialStore
+from ssl_sweep.orchestrator.spec.errors import UserError
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
+from ssl_sweep.orchestrator.store.trial_folder import Failure, TrialStore
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

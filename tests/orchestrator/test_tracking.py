@@ -12,14 +12,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from ssl_sweep.evaluation.config import KnnConfig
-from ssl_sweep.orchestrator import projection
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.problems import UserError
-from ssl_sweep.orchestrator.records import Cost, EvaluationRecord, PretrainRecord
-from ssl_sweep.orchestrator.store import Store
-from ssl_sweep.orchestrator.tracking import Tracker
-from ssl_sweep.orchestrator.trial_store import Failure, TrialStore
+from ssl_sweep.orchestrator.spec.errors import UserError
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord
+from ssl_sweep.orchestrator.store.trial_folder import Failure, TrialStore
+from ssl_sweep.orchestrator.tracking import mlflow_values as projection
+from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker
 
 BEGAN = 1_700_000_000
 COST = Cost(seconds=8.0, workers=1, device="cpu", resident=1_234_567_890)

@@ -10,10 +10,10 @@ import timm
 import torch
 from in_process import CPU, Ear, carry, trials_of
 from safetensors.torch import load_file
-from ssl_sweep.orchestrator.event_log import TrialFailed, TrialStopped
-from ssl_sweep.orchestrator.run_trial import new_encoder
-from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.trial_store import TrialStore
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.trial.event_log import TrialFailed, TrialStopped
+from ssl_sweep.orchestrator.trial.run import new_encoder
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 SweepFile = Callable[..., Path]
 

@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from in_process import CPU, Ear, carry, trials_of
-from ssl_sweep.orchestrator.runtime import Runtime
-from ssl_sweep.orchestrator.spec import TrialSpec
-from ssl_sweep.orchestrator.trial_store import TrialStore
+from ssl_sweep.orchestrator.spec.models import TrialSpec
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 SweepFile = Callable[..., Path]
 
@@ -21,7 +21,7 @@ SweepFile = Callable[..., Path]
 def on_ranks(trial: TrialSpec, storage: Path, ranks: int) -> TrialStore:
     """The trial on a gloo group of processes."""
     # Forked from one server that has imported everything: that takes longer than the trials.
-    multiprocessing.set_forkserver_preload(["ssl_sweep.orchestrator.run_trial", "in_process"])
+    multiprocessing.set_forkserver_preload(["ssl_sweep.orchestrator.trial.run", "in_process"])
     arguments = (trial.model_dump(mode="json"), str(storage), ranks, str(storage / "rendezvous"))
     mp.start_processes(_rank, arguments, ranks, start_method="forkserver")
     return carry(trial, storage)  # finds everything done

@@ -1,6 +1,6 @@
 """Small sweeps, made by hand."""
 
-from ssl_sweep.orchestrator.records import (
+from ssl_sweep.orchestrator.store.records import (
     Cost,
     EpochRecord,
     EvaluationRecord,

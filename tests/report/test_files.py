@@ -13,9 +13,9 @@ import pyarrow.parquet
 import pytest
 from made_by_hand import evaluation, full_sweep, sweep, trial
 from rich.console import Console
-from ssl_sweep.orchestrator.records import SweepResult
 from ssl_sweep.orchestrator.report import ReportFiles, terminal_table, write_report
 from ssl_sweep.orchestrator.report.tidy import COLUMNS, tidy_table
+from ssl_sweep.orchestrator.store.records import SweepResult
 
 NASTY = "<b>x</b> | `$a_b$` [l](u) & *s* \\"
 

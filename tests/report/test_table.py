@@ -4,7 +4,6 @@ import statistics
 
 import pytest
 from made_by_hand import evaluation, full_sweep, sweep, trial
-from ssl_sweep.orchestrator.records import Cost, PretrainRecord
 from ssl_sweep.orchestrator.report import render_table
 from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
 from ssl_sweep.orchestrator.report.main_table import data_tables
@@ -18,6 +17,7 @@ from ssl_sweep.orchestrator.report.sections import (
 )
 from ssl_sweep.orchestrator.report.settings import Spread, group_settings, labels, spread
 from ssl_sweep.orchestrator.report.table import Table
+from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
 
 
 def column(table: Table, label: str, group: str = "") -> list[str]:

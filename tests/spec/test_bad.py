@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from ssl_sweep.orchestrator.cli import main
+from ssl_sweep.orchestrator.cli.main import main
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
 

@@ -3,9 +3,9 @@
 import random
 from pathlib import Path
 
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.problems import SpecError
+from ssl_sweep.orchestrator.spec.errors import SpecError
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
 
 MUTATIONS = 300
 SKETCH = Path(__file__).with_name("sketch.yaml").read_bytes()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from ssl_sweep.orchestrator.cli import main
+from ssl_sweep.orchestrator.cli.main import main
 
 GOOD = "name: good\ndataset: digits\nbackbone: resnet18-cifar\nmethods: [simclr]\n"
 PROGRAM = Path(sys.executable).with_name("ssl-sweep")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.identity import evaluation_id, trial_id
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.spec import TrialSpec
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.identity import evaluation_id, trial_id
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import TrialSpec
 
 BASE = {
     "name": "good",

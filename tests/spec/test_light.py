@@ -9,7 +9,7 @@ import pytest
 
 RUN = """
 import sys
-from ssl_sweep.orchestrator.cli import main
+from ssl_sweep.orchestrator.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from ssl_sweep.methods import METHODS, load_config_class
-from ssl_sweep.orchestrator.expand import expand
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.recipes import SWEEPS, available, load_recipe
-from ssl_sweep.orchestrator.spec import TrialSpec
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import TrialSpec
+from ssl_sweep.orchestrator.spec.recipes import SWEEPS, available, load_recipe
 
 DATASETS = available("lightly")
 PAIRS = [

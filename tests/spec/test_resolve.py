@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ssl_sweep.orchestrator import recipes
-from ssl_sweep.orchestrator.expand import expand, groups, resolve
-from ssl_sweep.orchestrator.load import load_spec
-from ssl_sweep.orchestrator.problems import SpecError
-from ssl_sweep.orchestrator.spec import ResourcesConfig, SearchConfig, SweepSpec, TrialSpec
+from ssl_sweep.orchestrator.spec import recipes as recipes
+from ssl_sweep.orchestrator.spec.errors import SpecError
+from ssl_sweep.orchestrator.spec.expand import expand, groups, resolve
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import ResourcesConfig, SearchConfig, SweepSpec, TrialSpec
 
 HEAD = "name: good\ndataset: digits\nbackbone: resnet18-cifar\n"
 SKETCH = Path(__file__).with_name("sketch.yaml")

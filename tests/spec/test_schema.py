@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from ssl_sweep.methods import METHODS
-from ssl_sweep.orchestrator.cli import main
-from ssl_sweep.orchestrator.spec import SweepSpec
+from ssl_sweep.orchestrator.cli.main import main
+from ssl_sweep.orchestrator.spec.models import SweepSpec
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""The command line: commands, the live table, what is printed."""

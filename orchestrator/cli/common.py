@@ -1,0 +1,50 @@
+"""What the commands of the command line share."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..spec.errors import SpecError, UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+BAD_INPUT = 2
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def guarded(command: F) -> F:
+    """Show what the user can mend as a message, with exit status 2 and no traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except SpecError as error:
+            if kwargs.get("as_json"):
+                problems = [
+                    {"file": p.file, "line": p.position[0], "column": p.position[1], "message": p.message}
+                    for p in error.problems
+                ]
+                click.echo(json.dumps({"valid": False, "errors": problems}, indent=2))
+            else:
+                click.echo(str(error), err=True)
+            sys.exit(BAD_INPUT)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(BAD_INPUT)
+
+    return run  # type: ignore[return-value]  # the same signature
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """A table in columns as wide as they need, or JSON."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    widths = {key: max(len(str(row[key])) for row in [*rows, {key: key}]) for key in rows[0]}
+    for row in rows:
+        click.echo("  ".join(str(value).ljust(widths[key]) for key, value in row.items()).rstrip())

@@ -1,0 +1,123 @@
+"""The commands about data: what there is, a picture of it, and its preparation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..spec.errors import UserError, unknown
+from .common import JSON, guarded, print_rows
+
+if TYPE_CHECKING:
+    from ...datasets.config import DatasetConfig
+    from ...datasets.prepared import Prepared
+
+PATH = click.option("--path", help="Folder or file of the images.")
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@PATH
+@click.option("--method", default="simclr", show_default=True, help="Whose views to show.")
+@click.option("--recipe", type=click.Choice(["paper", "lightly"]), default="paper", show_default=True)
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels; unset: the data set's usual size.")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default="views.png", show_default=True, help="The PNG to write."
+)
+@JSON
+@guarded
+def datasets(
+    dataset: str | None,
+    path: str | None,
+    method: str,
+    recipe: str,
+    image_size: int | None,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """List the data sets and what each needs, or draw some images of one and the views that a method makes of them.
+
+    \b
+    Examples:
+      ssl-sweep datasets
+      ssl-sweep datasets cifar10 --path ~/data/cifar10 --method dino -o dino.png
+    """
+    from ...datasets import DATASETS
+
+    if dataset is None:
+        print_rows([{"name": name, "description": text} for name, text in DATASETS.items()], as_json)
+        return
+    from .preview import look
+
+    config = _config(dataset, path, image_size=image_size)
+    content = look(config, _prepared(config), method, recipe, seed)
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    click.echo(f"views of {method} ({recipe} recipe)  {out}")
+
+
+@click.command()
+@click.argument("dataset")
+@PATH
+@click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--verify", is_flag=True, help="Compare what is stored with its checksums.")
+@guarded
+def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) -> None:
+    """Prepare a data set: decode, check and store it, once. A run that was killed goes on where it stopped.
+
+    \b
+    Examples:
+      ssl-sweep prepare cifar10 --path ~/data/cifar10
+      ssl-sweep prepare folder --path ~/my-images
+      ssl-sweep prepare torchvision.CIFAR100
+    """
+    from ...datasets.prepare import verify as compare
+    from ...datasets.prepared import PUBLISHED
+    from ..sweep.plan import data_errors
+
+    prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
+    if verify:
+        with data_errors():
+            compare(prepared)
+    published = PUBLISHED.get(prepared.name, (prepared.train.count, prepared.test.count))
+    for split, count in zip(("train", "test"), published, strict=True):
+        info = prepared.split(split)
+        of = "" if info.count == count else f" (of {count:,} that the published set has)"
+        click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes) or 'no'} classes, {info.encoding}")
+    if verify:
+        click.echo("checksums    as written")
+    click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
+
+
+def _config(dataset: str, path: str | None, **settings: Any) -> "DatasetConfig":
+    from pydantic import ValidationError
+
+    from ...datasets import DATASETS
+    from ...datasets.config import DatasetConfig
+
+    name, _, class_name = dataset.partition(".")
+    if name not in DATASETS:
+        raise UserError(unknown("data set", dataset, DATASETS))
+    whole = str(Path(path).expanduser().absolute()) if path and "://" not in path else path
+    try:
+        return DatasetConfig.model_validate({"name": name, "path": whole, "class_name": class_name or None, **settings})
+    except ValidationError as error:
+        raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
+
+def _prepared(config: "DatasetConfig") -> "Prepared":
+    """The data set, prepared now if it was not; what is left out of it is said."""
+    from ...datasets.prepare import prepare as run
+    from ..spec.models import data_root
+    from ..sweep.plan import data_errors
+    from .live_table import Display
+
+    display = Display()
+    with data_errors(), display.preparing(config.title) as on_progress:
+        prepared = run(config, data_root(), on_progress)
+    display.remarks(prepared)
+    return prepared

@@ -1,0 +1,208 @@
+"""The command line: ``ssl-sweep``. Heavy imports (torch, Ray, MLflow) happen inside the commands that need them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import JSON, guarded, print_rows
+from .data import datasets, prepare
+
+STOPPED = 130
+
+SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ssl-sweep")
+def main() -> None:
+    """One YAML file in, one comparable table of self-supervised pretraining methods out.
+
+    \b
+    Examples:
+      ssl-sweep validate sweep.yaml     check the file
+      ssl-sweep plan sweep.yaml         what would run, and what is done already
+      ssl-sweep submit sweep.yaml       run what is missing and write the report
+      ssl-sweep status sweep.yaml       how it stands
+
+    Shell completion: eval "$(_SSL_SWEEP_COMPLETE=bash_source ssl-sweep)"
+    """
+
+
+@main.command()
+@SWEEP
+@click.option("--address", help="Ray cluster to use: auto, HOST:PORT, or http://HOST:8265 for a detached job.")
+@guarded
+def submit(sweep: Path, address: str | None) -> None:
+    """Run what is missing of a sweep and write its report.
+
+    Submitting again is always safe: what is finished is not run again, what was interrupted goes on.
+
+    \b
+    Examples:
+      ssl-sweep submit sweep.yaml
+      ssl-sweep submit sweep.yaml --address auto
+    """
+    if address is not None and address.startswith("http"):
+        from ..engine.ray_job import submit_job
+
+        click.echo(submit_job(sweep, address))
+        return
+    from ..engine.interrupts import interrupts
+    from ..sweep.driver import run_sweep
+    from .live_table import Display
+
+    with interrupts() as stop:
+        try:
+            outcome = run_sweep(sweep, Display(), stop, address)
+        except KeyboardInterrupt:
+            click.echo(_go_on(sweep))
+            sys.exit(STOPPED)
+        _print_outcome(sweep, outcome)
+    sys.exit(outcome.status)
+
+
+def _go_on(sweep: Path) -> str:
+    return f"stopped    everything is kept; go on with: ssl-sweep submit {sweep}"
+
+
+def _print_outcome(sweep: Path, outcome: Any) -> None:
+    from ..report import terminal_console, terminal_table
+
+    terminal_console().print(terminal_table(outcome.result))
+    lines = [f"report     {outcome.report}/report.html"]
+    lines.append(f"MLflow     mlflow ui --backend-store-uri {outcome.tracking}")
+    if not outcome.tracked:
+        lines.append("           (it was out of reach; the next submit catches up)")
+    failed = [trial for trial in outcome.result.trials if trial.status == "failed"]
+    lines += [f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}" for trial in failed]
+    if outcome.interrupted:
+        lines.append(_go_on(sweep))
+    click.echo("\n".join(lines))
+
+
+@main.command()
+@SWEEP
+@JSON
+@guarded
+def validate(sweep: Path, as_json: bool) -> None:
+    """Check a sweep file: every error at once, each with its place.
+
+    \b
+    Example:
+      ssl-sweep validate sweep.yaml
+    """
+    from ..spec.expand import expand
+    from ..spec.load import load_spec
+
+    spec, document = load_spec(sweep)
+    trials = expand(spec, document)
+    if as_json:
+        click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials)}))
+    else:
+        click.echo(f"{sweep}: valid, {len(trials)} trials")
+
+
+@main.command()
+@SWEEP
+@JSON
+@guarded
+def plan(sweep: Path, as_json: bool) -> None:
+    """Show a sweep's trials: what is done, what is missing, what each takes.
+
+    \b
+    Example:
+      ssl-sweep plan sweep.yaml
+    """
+    from ..sweep.status import plan_rows, print_plan
+
+    rows = plan_rows(sweep)
+    click.echo(json.dumps(rows, indent=2)) if as_json else print_plan(rows)
+
+
+@main.command()
+@click.argument("sweep", type=click.Path(path_type=Path), required=False)
+@click.option("--storage", default="runs", show_default=True, help="Where to look, without a sweep.")
+@JSON
+@guarded
+def status(sweep: Path | None, storage: str, as_json: bool) -> None:
+    """Show how a sweep stands, or list the sweeps of a store.
+
+    \b
+    Examples:
+      ssl-sweep status
+      ssl-sweep status sweep.yaml
+    """
+    from ..sweep.status import print_status, print_sweeps, status_rows, sweep_rows
+
+    if sweep is None:
+        rows = sweep_rows(storage)
+        click.echo(json.dumps(rows, indent=2)) if as_json else print_sweeps(rows, storage)
+        return
+    rows = status_rows(sweep)
+    click.echo(json.dumps(rows, indent=2)) if as_json else print_status(rows)
+
+
+@main.command()
+@SWEEP
+@guarded
+def report(sweep: Path) -> None:
+    """Write a sweep's report again from what the store has.
+
+    \b
+    Example:
+      ssl-sweep report sweep.yaml
+    """
+    from ..report import terminal_console, terminal_table
+    from ..sweep.results import keep_report
+    from ..sweep.status import stored_result
+
+    store, spec, result = stored_result(sweep)
+    scratch, _ = keep_report(store, result)
+    scratch.cleanup()
+    terminal_console().print(terminal_table(result))
+    click.echo(f"report     {store.path(f'sweeps/{spec.name}/report')}/report.html")
+
+
+@main.command()
+@guarded
+def schema() -> None:
+    """Print the JSON Schema of a sweep file, for editors.
+
+    \b
+    Example:
+      ssl-sweep schema > sweep.schema.json
+    """
+    from ..spec.schema import sweep_schema
+
+    click.echo(json.dumps(sweep_schema(), indent=2))
+
+
+@main.command()
+@JSON
+@click.option("--markdown", is_flag=True, help="Print the table of the documentation.")
+@guarded
+def methods(as_json: bool, markdown: bool) -> None:
+    """List the methods: name, family, what each needs, paper.
+
+    \b
+    Example:
+      ssl-sweep methods
+    """
+    from .method_table import markdown_table, method_rows
+
+    if markdown:
+        click.echo(markdown_table())
+        return
+    rows = method_rows()
+    shown = ("name", "title", "family", "needs", "paper")
+    print_rows(rows if as_json else [{key: row[key] for key in shown} for row in rows], as_json)
+
+
+main.add_command(datasets)
+main.add_command(prepare)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The methods as a table, from their configurations and recipes: `ssl-sweep methods` and ``docs/methods.md``."""
+
+import re
+from typing import Any
+
+from ...methods import METHODS, MethodConfig, load_config_class
+from ..spec.recipes import SWEEPS, available, load_recipe
+
+RECIPE = "lightly"
+"""The recipe with files of its own; ``paper`` is every method's default."""
+
+
+def method_rows() -> list[dict[str, Any]]:
+    """One row a method: name, title, family, what it needs, its views, its recipes beside ``paper``, its paper."""
+    listed = {name: load_recipe(SWEEPS / "recipes" / f"{RECIPE}-{name}.yaml").methods for name in available(RECIPE)}
+    rows: list[dict[str, Any]] = []
+    for name in METHODS:
+        config = load_config_class(name)
+        needs = [text for flag, text in ((config.needs_vit, "a ViT"), (config.needs_labels, "labels")) if flag]
+        rows.append(
+            {
+                "name": name,
+                "title": config.title,
+                "family": config.family,
+                "needs": ", ".join(needs),
+                "views": _views(config),
+                "recipes": [dataset for dataset, methods in listed.items() if name in methods],
+                "paper": config.paper,
+            }
+        )
+    return rows
+
+
+def _views(config: type[MethodConfig]) -> str:
+    views = config.model_validate({}).views
+    large, small = (sum(view.count for view in group) for group in (views.global_views, views.local_views))
+    return f"{large} + {small} small" if small else str(large)
+
+
+def markdown_table() -> str:
+    """The rows in Markdown, papers as links."""
+    lines = ["| method | title | family | needs | views | `lightly` recipes | paper |", "| --- " * 7 + "|"]
+    for row in method_rows():
+        recipes = ", ".join(row["recipes"])
+        cells = (f"`{row['name']}`", row["title"], row["family"], row["needs"], row["views"], recipes)
+        lines.append(f"| {' | '.join(cells)} | {_linked(row['paper'])} |")
+    return "\n".join(lines)
+
+
+def _linked(paper: str) -> str:
+    return re.sub(r"^(.*?),? arXiv:(\S+)$", r"[\1](https://arxiv.org/abs/\2)", paper)

@@ -1,0 +1,1 @@
+"""Sampled trials: search algorithms and early stopping."""

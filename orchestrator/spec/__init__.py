@@ -1,0 +1,1 @@
+"""From a sweep file to its trials: models, recipes, identity, error messages."""

@@ -1,0 +1,88 @@
+"""The axes of a grid and of a search: whether there are such keys, and values to try them with."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ...datasets.config import DatasetConfig
+from ...methods import load_config_class
+from ...methods.config import BackboneConfig, PretrainConfig
+from .errors import Problem, Steps, did_you_mean, dotted, show, unknown
+from .models import Choice, SearchConfig, SweepSpec
+from .resolve import Group, applies
+from .yaml_document import Document
+
+ROOTS: dict[str, type[BaseModel]] = {"pretrain": PretrainConfig, "backbone": BackboneConfig, "dataset": DatasetConfig}
+"""Where a dotted key may start, beside `method`."""
+RULE = "(an axis is a dotted key under method, pretrain, backbone or dataset, as in pretrain.batch_size)"
+
+
+def axis_problems(spec: SweepSpec, document: Document, *, all_methods: bool) -> tuple[list[Problem], set[str]]:
+    """Axes over keys that there are not, and axes that stand twice; and which these are.
+
+    Unless `all_methods` are known, a key that none of the known ones has is let pass.
+    """
+    problems: list[Problem] = []
+    bad: set[str] = set()
+    places: list[tuple[Steps, str]] = [(("grid", key), key) for key in spec.grid]
+    places += [(("search", "space", key), key) for key in (spec.search.space if spec.search else {})]
+    for path, key in places:
+        what = _wrong_with(key, spec, all_methods=all_methods)
+        if what is not None:
+            bad.add(key)
+        elif path[0] == "search" and key in spec.grid:
+            what = "is an axis of `grid` too; must be of one of the two"
+        if what is not None:
+            problems.append(document.problem(path, f"{dotted(path)}: {what}", of_key=True))
+    return problems, bad
+
+
+def _wrong_with(key: str, spec: SweepSpec, *, all_methods: bool) -> str | None:
+    root, *steps = key.split(".")
+    methods = [load_config_class(entry.name) for entry in spec.methods]
+    names = {"method": _fields(methods), **{name: _fields([model]) for name, model in ROOTS.items()}}
+    if root not in names or (not steps and root in ("method", "pretrain")):
+        full = [f"{name}.{field}" for name, fields in names.items() for field in fields]
+        near = [name for name in full if not steps and name.endswith(f".{root}")]
+        hint = f"; did you mean '{near[0]}'?" if near else did_you_mean(key, full) if root not in names else ""
+        return f"unknown axis {show(key)}{hint} {RULE}"
+    if root == "method" and not all_methods:
+        return None
+    models: Sequence[type[BaseModel]] = methods if root == "method" else [ROOTS[root]]
+    for i, step in enumerate(steps):
+        fields = _fields(models)
+        if root == "method":
+            fields.pop("name", None) if i == 0 else None
+        if not fields:
+            return f"'{steps[i - 1]}' has no keys that an axis can reach; write its whole value"
+        if step not in fields:
+            return unknown("key", step, fields)
+        if get_origin(fields[step]) is dict:
+            return None if len(steps) <= i + 2 else f"'{step}' takes one key"
+        models = _models_in(fields[step])
+    return None
+
+
+def _fields(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    return {key: field.annotation for model in models for key, field in model.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models in an optional value; a list's have no dotted keys."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) is tuple:
+        return []
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def probes(search: SearchConfig, group: Group, bad_axes: set[str]) -> Iterator[tuple[str, Any, Steps]]:
+    """Values that a search may sample for a row, with their places: both ends of each range, each choice."""
+    for key, domain in search.space.items():
+        if key in bad_axes or not applies(key, group.entry):
+            continue
+        kind = next(iter(type(domain).model_fields))
+        values: tuple[Any, ...] = domain.choice if isinstance(domain, Choice) else getattr(domain, kind)
+        for i, value in enumerate(values):
+            yield key, value, ("search", "space", key, kind, i)

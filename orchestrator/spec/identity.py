@@ -1,0 +1,53 @@
+"""What makes two trials the same: hashes over everything that can change a number, and over nothing else."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
+from .models import TrialSpec
+
+PIPELINE_VERSION = 2
+"""Raised whenever a change to the training loop, the views or the evaluations changes numbers."""
+
+
+def trial_id(trial: TrialSpec, fingerprint: str) -> str:
+    """Readable slug and hash of the pretraining: ``simclr-resnet18-cifar-cifar10-b512-e200-s0-1f2e3d4c5b``.
+
+    Resources, storage and tracking are not in it, nor where the data lies: `fingerprint` is of its content.
+    Evaluations are not in it either, so that a changed evaluation never pretrains again.
+    """
+    content: dict[str, Any] = {
+        "pipeline": PIPELINE_VERSION,
+        "data": fingerprint,
+        "image_size": trial.image_size,
+        "backbone": trial.backbone.model_dump(mode="json"),
+        "method": trial.method.model_dump(mode="json") | {"version": trial.method.version},
+        "pretrain": trial.pretrain.model_dump(mode="json"),
+        "seed": trial.seed,
+        "split": trial.split,
+    }
+    if trial.split == "holdout":
+        content["holdout"] = trial.dataset.holdout
+    parts = (
+        trial.method.name,
+        trial.backbone.name,
+        trial.dataset.title,
+        f"b{trial.pretrain.batch_size}",
+        f"e{trial.pretrain.epochs}",
+        f"s{trial.seed}",
+    )
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).lower()
+    return f"{slug}-{_digest(content)}"
+
+
+def evaluation_id(config: KnnConfig | LinearConfig | FinetuneConfig) -> str:
+    """File name of an evaluation of one trial: protocol and hash of its settings, ``linear-simclr@1-0a1b2c3d4e``."""
+    content = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
+    return f"{config.protocol.replace('/', '-')}-{_digest(content)}"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -1,0 +1,93 @@
+"""From a sweep file to a checked `SweepSpec`: every error of the file at once, each with its place."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...methods import METHODS
+from .errors import Problem, SpecError
+from .expand import Broken, whole_problems
+from .messages import complaints, problems_of, validate
+from .models import SweepSpec
+from .recipes import method_problems
+from .yaml_document import Document, read_document
+
+__all__ = ["load_spec", "problems_of", "validate"]
+
+
+def load_spec(path: Path) -> tuple[SweepSpec, Document]:
+    """Read and check a sweep file.
+
+    Raises:
+        SpecError: with all problems of the file, those that only `expand` can see included.
+    """
+    document = read_document(path)
+    problems: list[Problem] = []
+    broken: set[tuple[Any, ...]] = set()
+    spec: SweepSpec | None = None
+    try:
+        spec = validate(SweepSpec, document.data)
+    except ValidationError as error:
+        problems += problems_of(error, document, SweepSpec)
+        broken |= {item.path for item in complaints(error, SweepSpec, document.data)}
+    for i, entry in enumerate(_entries(document)):
+        if isinstance(entry, dict) and entry.get("name") in METHODS:
+            found = method_problems(document, ("methods", i), entry["name"], entry, ("backbone", "pretrain"))
+            broken |= {("methods", i) for _ in found}
+            problems += found
+    if problems or spec is None:
+        raise SpecError(problems + _problems_of_the_rest(document, broken))
+    return _with_whole_paths(spec), document
+
+
+def _entries(document: Document) -> tuple[Any, ...]:
+    entries = document.data.get("methods")
+    return entries if isinstance(entries, tuple) else ()
+
+
+def _problems_of_the_rest(document: Document, broken: set[tuple[Any, ...]]) -> list[Problem]:
+    """What is wrong with the values taken together, as far as they stand: `broken` ones give way to harmless ones.
+
+    Nothing is said that the broken values could have to do with.
+    """
+    places = {path[0] for path in broken if path}
+    methods = frozenset(path[1] for path in broken if path[:1] == ("methods",) and len(path) > 1)
+    if ("methods",) in broken or "methods" not in document.data:
+        return []
+    harmless: dict[str, Any] = {"name": "sweep", "dataset": "digits", "backbone": "resnet18-cifar"}
+    places |= {key for key in ("dataset", "backbone") if key not in document.data}
+    kept = {key: value for key, value in document.data.items() if key not in places}
+    if "grid" in places and isinstance(document.data.get("grid"), dict):
+        axes = {path[1] for path in broken if path[:1] == ("grid",) and len(path) > 1}
+        kept["grid"] = {key: values for key, values in document.data["grid"].items() if key not in axes}
+    kept["methods"] = tuple("random" if i in methods else entry for i, entry in enumerate(_entries(document)))
+    try:
+        spec = validate(SweepSpec, harmless | kept)
+    except ValidationError:  # at odds with itself in one more way, which shows once the rest is mended
+        return []
+    return whole_problems(spec, document, Broken(frozenset(map(str, places)), methods))
+
+
+def _with_whole_paths(spec: SweepSpec) -> SweepSpec:
+    """Paths are relative to the current folder; workers have another one."""
+    grid = dict(spec.grid)
+    for key in ("dataset", "dataset.path"):
+        if key in grid:
+            grid[key] = tuple(_whole_value(value, alone=key == "dataset") for value in grid[key])
+    path = spec.dataset.path
+    dataset = spec.dataset if path is None else spec.dataset.model_copy(update={"path": _whole(path)})
+    changed = {"dataset": dataset} | ({"grid": grid} if grid != spec.grid else {})
+    return spec.model_copy(update=changed)
+
+
+def _whole_value(value: Any, *, alone: bool) -> Any:
+    """The value of an axis over data sets: a path, a name, or a mapping with a `path`."""
+    if isinstance(value, dict):
+        return value | {"path": _whole(value["path"])} if isinstance(value.get("path"), str) else value
+    is_path = isinstance(value, str) and (not alone or "/" in value or value.endswith(".parquet"))
+    return _whole(value) if is_path else value
+
+
+def _whole(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())

@@ -1,0 +1,242 @@
+"""The sweep file as models: what a user may write, and what one trial of it becomes."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ...datasets.config import DatasetConfig
+from ...evaluation.config import EvaluationConfig, FinetuneConfig, KnnConfig, LinearConfig
+from ...methods import METHODS, load_config_class
+from ...methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
+from .errors import Misfit, show, unknown
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RecipeName = Literal["paper", "lightly"]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+STORES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+MAX_TRIALS = 10_000
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """1 and 1.0 are the same value of an axis; 1 and true are not."""
+    seen: set[tuple[bool, Any]] = set()
+    for i, value in enumerate(values):
+        key = (isinstance(value, bool), repr(value) if isinstance(value, (dict, tuple, list)) else value)
+        if key in seen:
+            raise Misfit(f"got {show(value)} a second time; each value must stand once", (i,))
+        seen.add(key)
+    return values
+
+
+class MethodEntry(Config):
+    """A method by its name, with what differs for it alone. Its own settings stand beside `name`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    backbone: BackboneConfig | None = None
+    pretrain: PretrainConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def method_exists(cls, name: str) -> str:
+        if name not in METHODS:
+            raise Misfit(unknown("method", name, METHODS))
+        return name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the sweep sets of the method's own configuration."""
+        return dict(self.model_extra or {})
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first number must be less than the second")
+    return bounds
+
+
+class Uniform(Config):
+    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
+class LogUniform(Config):
+    loguniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)]
+
+
+class IntegerRange(Config):
+    randint: Annotated[tuple[int, int], AfterValidator(_rising)] = Field(description="both ends are included")
+
+
+class Choice(Config):
+    choice: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+Domain = Uniform | LogUniform | IntegerRange | Choice
+
+
+def _kind(value: Any) -> str | None:
+    """The only key of a search axis."""
+    if isinstance(value, get_args(Domain)):
+        return next(iter(type(value).model_fields))
+    return next(iter(value)) if isinstance(value, dict) and len(value) == 1 else None
+
+
+AXIS_RULE = "must be one of {uniform: [low, high]}, {loguniform: [low, high]}, {randint: [low, high]}, {choice: [...]}"
+SearchAxis = Annotated[
+    Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("loguniform")]
+    | Annotated[IntegerRange, Tag("randint")]
+    | Annotated[Choice, Tag("choice")],
+    Discriminator(_kind, custom_error_type="search_axis", custom_error_message=AXIS_RULE),
+]
+
+
+class EarlyStopping(Config):
+    """Asynchronous successive halving: of each rung's trials, one in `reduction` goes on."""
+
+    grace_epochs: PositiveInt = 10
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class SearchConfig(Config):
+    """Sampled axes, per method; scored on a held-out part of the training set, never on the test set."""
+
+    space: dict[str, SearchAxis] = Field(min_length=1)
+    algorithm: Literal["random", "optuna"] = "random"
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 16
+    metric: Literal["knn/top1", "linear/top1", "finetune/top1"] = "knn/top1"
+    early_stopping: EarlyStopping | None = None
+    seed: Seed = 0
+
+    @field_validator("early_stopping")
+    @classmethod
+    def metric_of_epochs(cls, value: EarlyStopping | None, info: ValidationInfo) -> EarlyStopping | None:
+        metric = info.data.get("metric", "knn/top1")
+        if value is not None and metric != "knn/top1":
+            raise Misfit(f"compares epochs, so `search.metric` must be 'knn/top1', but it is '{metric}'")
+        return value
+
+
+class ResourcesConfig(Config):
+    """What one trial takes. Changes nothing in its numbers."""
+
+    workers: PositiveInt = 1
+    gpus_per_worker: NonNegativeFloat | None = Field(
+        default=None, description="unset: 1 where the cluster has GPUs, else 0"
+    )
+    cpus_per_worker: PositiveInt = 1
+    decoders_per_worker: NonNegativeInt | None = Field(
+        default=None,
+        description="processes that decode images ahead of a worker; unset: one a CPU beside a GPU, else one for two CPUs",
+    )
+    concurrent_trials: PositiveInt | None = Field(
+        default=None, description="at most this many at once; unset: as many as fit"
+    )
+    max_failures: NonNegativeInt = Field(default=2, description="restarts of a trial whose worker or node died")
+    checkpoint_minutes: NonNegativeFloat = Field(default=5, description="longest work that a crash can cost")
+    compile: bool = Field(default=False, description="torch.compile the backbones; changes no result")
+
+    def decoders(self, gpu: bool) -> int:
+        """Decoding processes of a worker that trains on a GPU, or on its CPUs."""
+        if self.decoders_per_worker is not None:
+            return self.decoders_per_worker
+        return self.cpus_per_worker if gpu else max(1, self.cpus_per_worker // 2)
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def whole_gpus(cls, gpus: float | None, info: ValidationInfo) -> float | None:
+        workers = info.data.get("workers", 1)
+        if gpus is not None and gpus != int(gpus) and (gpus > 1 or workers > 1):
+            rule = "a part of a GPU is for one worker" if workers > 1 else "a part of a GPU is less than 1"
+            raise Misfit(f"got {gpus:g} with {workers} worker{'s' * (workers > 1)}; must be a whole number ({rule})")
+        return gpus
+
+
+def _evaluated_once(evaluations: tuple[Any, ...]) -> tuple[Any, ...]:
+    names = [item.name for item in evaluations]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise Misfit(f"got evaluation '{name}' a second time; each must stand once", (i,))
+    return evaluations
+
+
+class SweepSpec(Config):
+    """A sweep file."""
+
+    name: Name = Field(description="the sweep's name: its folder in the store and its MLflow experiment")
+    dataset: DatasetConfig
+    backbone: BackboneConfig
+    methods: tuple[MethodEntry, ...] = Field(min_length=1)
+    recipe: RecipeName = Field(default="paper", description="where unset values come from")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    pretrain: PretrainConfig = PretrainConfig()
+    evaluate: Annotated[tuple[EvaluationConfig, ...], Field(min_length=1), AfterValidator(_evaluated_once)] = (
+        KnnConfig(),
+        LinearConfig(),
+        FinetuneConfig(),
+    )
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(_distinct)]] = Field(
+        default_factory=dict, description="dotted key: values, as a Cartesian product"
+    )
+    search: SearchConfig | None = None
+    resources: ResourcesConfig = ResourcesConfig()
+    storage: str = Field(default="runs", description="a folder, or s3://, gs://", min_length=1)
+    tracking: str | None = Field(default=None, description="MLflow's URI; unset: mlflow.db in the store", min_length=1)
+
+    @field_validator("storage")
+    @classmethod
+    def known_store(cls, storage: str) -> str:
+        scheme, separator, _ = storage.partition("://")
+        if separator and scheme not in STORES:
+            raise Misfit(f"got {show(storage)}; must be a folder, or one of {', '.join(f'{s}://' for s in STORES)}")
+        return storage
+
+
+def _method_by_name(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, dict) and value.get("name") in METHODS:
+        strict = bool((info.context or {}).get("strict"))
+        return load_config_class(value["name"]).model_validate(value, strict=strict, context=info.context)
+    return value
+
+
+class TrialSpec(Config):
+    """One trial, resolved: every value that its numbers depend on, wherever it came from."""
+
+    dataset: DatasetConfig
+    image_size: PositiveInt
+    backbone: BackboneConfig
+    method: Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_method_by_name)]
+    pretrain: PretrainConfig
+    evaluate: tuple[EvaluationConfig, ...]
+    seed: Seed
+    split: Literal["test", "holdout"] = "test"
+    recipe: RecipeName = "paper"
+    axes: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+
+def data_root() -> Path:
+    """Where prepared data sets are kept: ``SSL_SWEEP_DATA``, or a folder in the user's cache."""
+    return Path(os.environ.get("SSL_SWEEP_DATA") or Path.home() / ".cache" / "ssl-sweep" / "data")

@@ -1,0 +1,138 @@
+"""From a method's entry and a point of the grid to a trial, resolved to the last value."""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from ...datasets.config import DatasetConfig
+from ...evaluation.config import resolve as resolve_evaluation
+from ...methods import load_config_class
+from ...methods.backbones import is_vit
+from ...methods.config import BackboneConfig
+from .errors import show
+from .messages import validate
+from .models import MethodEntry, SweepSpec, TrialSpec
+from .recipes import merge, method_defaults, recipe_values
+
+
+class Group(NamedTuple):
+    """One row of the table: a method at one point of the grid, over all seeds."""
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Of the method's entry in the sweep."""
+    entry: MethodEntry
+    axes: dict[str, Any]
+
+
+def groups(spec: SweepSpec) -> list[Group]:
+    """The rows of the sweep. An axis over a key that a method does not have leaves that method as it is."""
+    rows: list[Group] = []
+    for index, entry in enumerate(spec.methods):
+        axes = _axes_of(spec, entry)
+        points = itertools.product(*axes.values())
+        rows += [Group(index, entry, dict(zip(axes, point, strict=True))) for point in points]
+    return rows
+
+
+def count_trials(spec: SweepSpec, but: frozenset[int] = frozenset()) -> int:
+    """How many trials the sweep has, without making them; entries of methods `but` are left out."""
+    entries = [entry for i, entry in enumerate(spec.methods) if i not in but]
+    return sum(math.prod(map(len, _axes_of(spec, entry).values())) for entry in entries) * len(spec.seeds)
+
+
+def _axes_of(spec: SweepSpec, entry: MethodEntry) -> dict[str, tuple[Any, ...]]:
+    return {key: values for key, values in spec.grid.items() if applies(key, entry)}
+
+
+def applies(key: str, entry: MethodEntry) -> bool:
+    """Whether the axis `key` says something about this method."""
+    root, _, rest = key.partition(".")
+    return root != "method" or rest.split(".")[0] in load_config_class(entry.name).model_fields
+
+
+def resolve(
+    spec: SweepSpec, group: Group, seed: int, sampled: dict[str, Any] | None = None, *, holdout: bool = False
+) -> TrialSpec:
+    """One trial: the method's defaults, then the recipe, the sweep, the method's entry, the axes.
+
+    Raises:
+        ValidationError: the values do not fit together.
+        RecipeError: the sweep's recipe has nothing for the data set.
+    """
+    return validate(TrialSpec, trial_values(spec, group, seed, sampled, holdout=holdout))
+
+
+def trial_values(
+    spec: SweepSpec, group: Group, seed: int, sampled: dict[str, Any] | None = None, *, holdout: bool = False
+) -> dict[str, Any]:
+    """The values of `resolve`, not yet checked together."""
+    entry = group.entry
+    axes = {key: value for key, value in {**group.axes, **(sampled or {})}.items() if applies(key, entry)}
+    axes = _tuples(axes)
+    material: dict[str, Any] = {
+        "dataset": spec.dataset.model_dump(),
+        "backbone": (entry.backbone or spec.backbone).model_dump(),
+    }
+    material = _laid(material, {key: value for key, value in axes.items() if key.split(".")[0] in material})
+    dataset, vit = _dataset(material, spec), _is_vit(material)
+    recipe_method, recipe_pretrain = recipe_values(spec.recipe, dataset.name, entry.name)
+    config_class = load_config_class(entry.name)
+    pretrain = config_class.pretrain.model_dump()
+    for layer in (
+        recipe_pretrain,
+        spec.pretrain.model_dump(exclude_unset=True),
+        entry.pretrain.model_dump(exclude_unset=True) if entry.pretrain else {},
+    ):
+        pretrain = merge(pretrain, layer)
+    method = merge(method_defaults(entry.name), recipe_method)
+    trained = {"method": merge(method, _tuples(entry.settings)), "pretrain": pretrain}
+    trained = _laid(trained, {key: value for key, value in axes.items() if key.split(".")[0] in trained})
+    return {
+        **material,
+        **trained,
+        "image_size": dataset.usual_size,
+        "evaluate": tuple(resolve_evaluation(item, vit).model_dump() for item in spec.evaluate),
+        "seed": seed,
+        "split": "holdout" if holdout else "test",
+        "recipe": spec.recipe,
+        "axes": {
+            key: value if isinstance(value, (bool, int, float, str)) else show(value) for key, value in axes.items()
+        },
+    }
+
+
+def _dataset(material: dict[str, Any], spec: SweepSpec) -> DatasetConfig:
+    try:
+        return validate(DatasetConfig, material["dataset"])
+    except ValidationError:  # of an axis: the trial's own check says so
+        return spec.dataset
+
+
+def _is_vit(material: dict[str, Any]) -> bool:
+    try:
+        return is_vit(validate(BackboneConfig, material["backbone"]).name)
+    except ValidationError:
+        return False
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, as in a file that was just read: what went through JSON has lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _laid(values: dict[str, Any], axes: dict[str, Any]) -> dict[str, Any]:
+    for key, value in axes.items():
+        values = _with(values, key.split("."), value)
+    return values
+
+
+def _with(values: Any, path: list[str], value: Any) -> Any:
+    """A copy of `values` that has `value` at `path`; a name alone becomes a mapping."""
+    if not path:
+        return value
+    inside = values if isinstance(values, dict) else {} if values is None else {"name": values}
+    return inside | {path[0]: _with(inside.get(path[0]), path[1:], value)}

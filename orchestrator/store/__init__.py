@@ -1,0 +1,1 @@
+"""What trials and sweeps leave behind, on a disk or an object store."""

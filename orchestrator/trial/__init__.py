@@ -1,0 +1,1 @@
+"""One trial in any process that has torch: pretraining, then evaluations."""

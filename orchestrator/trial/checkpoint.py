@@ -1,0 +1,40 @@
+"""Checkpoints: everything that a resume needs to go on bit for bit, as bytes.
+
+Random numbers are keyed by seed and step, and schedules are functions of progress, so neither has a state to keep.
+"""
+
+import io
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from ...methods.base import Method
+
+
+@dataclass
+class State:
+    """Where pretraining stands, beside the networks and the optimizer."""
+
+    step: int = 0
+    seconds: float = 0.0
+    attempts: int = 1
+    epoch_loss: float = 0.0
+    """Sum over the steps of the current epoch."""
+    epoch_seconds: float = 0.0
+
+
+def save(method: Method[Any], optimizer: Optimizer, state: State) -> bytes:
+    """Networks with teachers and queues, the optimizer, and where training stands."""
+    content = io.BytesIO()
+    torch.save({"method": method.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}, content)
+    return content.getvalue()
+
+
+def load(content: bytes, method: Method[Any], optimizer: Optimizer, device: torch.device) -> State:
+    """Put a checkpoint's state into `method` and `optimizer`, and return where training stood."""
+    saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    method.load_state_dict(saved["method"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return State(**saved["state"])

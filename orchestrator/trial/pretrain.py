@@ -1,0 +1,300 @@
+"""Pretraining: the one loop that trains every method, and the checkpoint that it resumes from."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ...datasets.batches import steps_per_epoch, training_batches
+from ...datasets.image_set import ImageSet
+from ...datasets.picture import views_picture
+from ...methods.base import Batch, Method, Progress, StepOutput, View
+from ...methods.catalog import build_method
+from ...methods.encoder import Encoder, build_encoder, export
+from ...methods.optimizer import build_optimizer, set_rates
+from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
+from ..spec.models import TrialSpec
+from ..store.records import EpochRecord, PretrainRecord
+from ..store.trial_folder import TrialStore
+from . import checkpoint
+from .checkpoint import State
+from .event_log import EventLog, TrialFailed, TrialStopped
+from .monitor import Monitor
+from .pending_loss import PendingLoss
+from .runtime import Runtime, measured, memory_in_use
+
+log = logging.getLogger(__name__)
+
+CONTINUE, CHECKPOINT, STOP = 0, 1, 2
+STEP_EVENTS_PER_EPOCH = 10
+
+Forward = Callable[[Batch, Progress], StepOutput]
+
+
+def new_encoder(trial: TrialSpec) -> Encoder:
+    """The backbone with the initial weights that the trial's seed stands for."""
+    torch.manual_seed(trial.seed)
+    return build_encoder(trial.backbone, trial.image_size)
+
+
+def pretrain(
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, events: EventLog
+) -> Encoder:
+    """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
+
+    Raises:
+        TrialFailed: the loss is not finite, or the features have collapsed and the trial shall stop then.
+        TrialStopped: the listener asked for it.
+    """
+    with measured(runtime) as meter:
+        run = _Run(trial, folder, train, test, runtime, events)
+        state = run.train()
+    seconds = state.seconds
+    record = PretrainRecord(
+        cost=meter.cost.model_copy(update={"seconds": seconds}),
+        epochs=trial.pretrain.epochs if run.total_steps else 0,
+        final_loss=run.final_loss,
+        images_per_second=state.step * trial.pretrain.batch_size / seconds if seconds else 0.0,
+        attempts=state.attempts,
+        parameters=sum(parameter.numel() for parameter in run.method.backbone.parameters()),
+    )
+    backbone = run.method.backbone
+    if runtime.is_first:
+        tensors, metadata = export(backbone)
+        folder.finish_pretraining(record, safetensors.torch.save(tensors, metadata))
+    return backbone
+
+
+class _Step(NamedTuple):
+    """A step whose loss is not known yet."""
+
+    number: int  # of steps before it
+    lr: float
+    seconds: float
+    loss: PendingLoss
+
+
+class _Run:
+    def __init__(
+        self,
+        trial: TrialSpec,
+        folder: TrialStore,
+        train: ImageSet,
+        test: ImageSet,
+        runtime: Runtime,
+        events: EventLog,
+    ):
+        self.trial, self.folder, self.runtime, self.events = trial, folder, runtime, events
+        self.train_set = train
+        self.monitor = Monitor(trial, train, test, runtime)
+        self.config = trial.pretrain
+        self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.info)
+        if runtime.world_size > 1 and self.config.sync_batchnorm:
+            convert_sync_batchnorm(self.method, runtime.device)
+        runtime.place(self.method).train()
+        self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
+        self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
+        self.final_loss: float | None = None
+        self.state = State()
+        self.parallel: DistributedDataParallel | None = None
+        self.untold: list[_Step] = []
+
+    def train(self) -> State:
+        if not self.total_steps:
+            return self.state
+        self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size)
+        self._resume()
+        if self.state.step == 0 and self.runtime.is_first:
+            views = self.trial.method.views
+            self.folder.keep_picture(views_picture(self.train_set, views, self.trial.image_size, seed=self.trial.seed))
+        forward = self._forward()
+        batches = training_batches(
+            self.train_set,
+            self.trial.method.views,
+            self.trial.image_size,
+            seed=self.trial.seed,
+            batch_size=self.config.batch_size,
+            rank=self.runtime.rank,
+            world_size=self.runtime.world_size,
+            parts=self.config.accumulate,
+            start_step=self.state.step,
+            total_steps=self.total_steps,
+        )
+        saved = time.monotonic()
+        last = time.perf_counter()
+        for batch in _closing(batches):
+            progress = Progress(self.state.step, self.total_steps, self.steps_per_epoch, self.trial.seed)
+            output, lr = self._step(forward, batch, progress)
+            del batch  # so that the next one is made in its memory
+            loss = PendingLoss(output.loss, self.runtime.world_size)
+            self._tell_steps()
+            ends_epoch = (progress.step + 1) % self.steps_per_epoch == 0
+            if ends_epoch:
+                loss.wait()  # so that the epoch's time is all of its work
+            seconds = time.perf_counter() - last
+            self.state.step += 1
+            self.state.seconds += seconds
+            self.state.epoch_seconds += seconds
+            self.untold.append(_Step(progress.step, lr, seconds, loss))
+            if ends_epoch:
+                self._tell_steps()
+                self._end_epoch(lr, output)
+            code = self.runtime.agree(self._request(saved))
+            if code != CONTINUE and self.state.step < self.total_steps:
+                self._tell_steps()  # nothing that follows a loss that is not finite is worth keeping
+                self._save()
+                saved = time.monotonic()
+                if code == STOP:
+                    raise TrialStopped(f"stopped after step {self.state.step} of {self.total_steps}")
+            last = time.perf_counter()
+        return self.state
+
+    def _forward(self) -> Forward:
+        if self.runtime.compile:
+            compile_backbones(self.method)
+        if self.runtime.world_size > 1:
+            devices = [self.runtime.device] if self.runtime.device.type == "cuda" else None
+            # With synchronised statistics all ranks hold equal buffers; otherwise rank 0's are everyone's.
+            self.parallel = DistributedDataParallel(
+                self.method,
+                device_ids=devices,
+                broadcast_buffers=not self.config.sync_batchnorm,
+                gradient_as_bucket_view=True,
+            )
+        return self.parallel or self.method
+
+    def _step(self, forward: Forward, batch: Batch, progress: Progress) -> tuple[StepOutput, float]:
+        """One step of the optimizer; returns the batch's loss with the logs of its last part, and the rate."""
+        config = self.config.optimizer
+        lr = set_rates(self.optimizer, config, self.config.schedule, self.config.batch_size, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = parts_of(batch, self.config.accumulate)
+        losses: list[Tensor] = []
+        logs: dict[str, Tensor | float] = {}
+        for i, part in enumerate(parts):
+            # Drop path and dropout depend on the step, the part and the rank alone, so a resume repeats them.
+            torch.manual_seed(hash((self.trial.seed, progress.step, i, self.runtime.rank)) % 2**63)
+            with self._synchronised(i == len(parts) - 1):
+                with torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                    loss, logs = forward(part, progress._replace(part=i))
+                (loss / len(parts)).backward()
+            losses.append(loss.detach())
+        output = StepOutput(torch.stack(losses).mean(), logs)
+        self.method.before_optimizer_step(progress)
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.method.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.method.after_optimizer_step(progress)
+        return output, lr
+
+    def _synchronised(self, now: bool) -> contextlib.AbstractContextManager[None]:
+        """Ranks exchange gradients once a step, in its last backward pass."""
+        return contextlib.nullcontext() if now or self.parallel is None else self.parallel.no_sync()
+
+    # -- what is told --
+
+    def _tell_steps(self) -> None:
+        """Take in the losses of the steps before this one, which a GPU has finished long ago."""
+        every = max(1, self.steps_per_epoch // STEP_EVENTS_PER_EPOCH)
+        for step in self.untold:
+            loss = step.loss.wait()
+            if not math.isfinite(loss):
+                epoch = step.number // self.steps_per_epoch + 1
+                raise TrialFailed(f"the loss is not finite at step {step.number} (epoch {epoch})")
+            self.state.epoch_loss += loss
+            if step.number % every == 0:
+                rate = self.config.batch_size / step.seconds
+                self.events.tell(
+                    "step", "pretrain", step=step.number + 1, loss=loss, lr=step.lr, images_per_second=rate
+                )
+        self.untold.clear()
+
+    def _end_epoch(self, lr: float, output: StepOutput) -> None:
+        state, epoch = self.state, self.state.step // self.steps_per_epoch
+        logs = {key: float(value) for key, value in output.logs.items()}
+        logs |= self.monitor.look(self.method.backbone, epoch)
+        self.final_loss = state.epoch_loss / self.steps_per_epoch
+        record = EpochRecord(
+            epoch=epoch,
+            step=state.step,
+            loss=self.final_loss,
+            lr=lr,
+            images_per_second=self.steps_per_epoch * self.config.batch_size / state.epoch_seconds,
+            seconds=state.seconds,
+            logs=logs,
+        )
+        state.epoch_loss = state.epoch_seconds = 0.0
+        log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, record.loss, _brief(logs))
+        memory = memory_in_use(self.runtime.device)
+        self.events.tell("epoch", "pretrain", **record.model_dump(), epochs=self.config.epochs, memory=memory)
+        self.monitor.refuse_collapsed(logs, epoch)
+
+    # -- checkpoints --
+
+    def _request(self, saved: float) -> int:
+        """What rank 0 wants done after this step."""
+        if not self.runtime.is_first:
+            return CONTINUE
+        if self.events.stop_requested():
+            return STOP
+        return CHECKPOINT if time.monotonic() - saved > self.runtime.checkpoint_seconds else CONTINUE
+
+    def _save(self) -> None:
+        if not self.runtime.is_first:
+            return
+        self.events.flush()
+        self.folder.save_checkpoint(checkpoint.save(self.method, self.optimizer, self.state))
+
+    def _resume(self) -> None:
+        content = self.folder.checkpoint()
+        if content is None:
+            return
+        self.state = checkpoint.load(content, self.method, self.optimizer, self.runtime.device)
+        self.state.attempts += 1
+        log.info("resumed at step %d of %d", self.state.step, self.total_steps)
+
+
+def compile_backbones(method: nn.Module) -> None:
+    """The student's and the teacher's. Heads and losses are few kernels, and the step's number would compile them anew."""
+    for module in method.modules():
+        if isinstance(module, Encoder):
+            module.compile_blocks()
+
+
+def parts_of(batch: Batch, count: int) -> list[Batch]:
+    """The batch cut into `count` equal parts."""
+
+    def cut(views: list[View]) -> list[list[View]]:
+        pieces = [zip(view.image.chunk(count), view.box.chunk(count), strict=True) for view in views]
+        return [[View(*piece) for piece in part] for part in zip(*pieces, strict=True)] or [[] for _ in range(count)]
+
+    if count == 1:
+        return [batch]
+    columns = (
+        cut(batch.global_views),
+        cut(batch.local_views),
+        batch.labels.chunk(count),
+        batch.samples.chunk(count),
+    )
+    return [Batch(*part) for part in zip(*columns, strict=True)]
+
+
+def _closing(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches; however the loop ends, what prepares them ends too."""
+    try:
+        yield from batches
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
+
+
+def _brief(logs: dict[str, float]) -> str:
+    return " ".join(f"{key} {value:.4g}" for key, value in logs.items())
