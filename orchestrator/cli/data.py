@@ -114,10 +114,10 @@ def _prepared(config: "DatasetConfig") -> "Prepared":
     from ...datasets.prepare import prepare as run
     from ..spec.models import data_root
     from ..sweep.plan import data_errors
-    from .live_table import Display
+    from .live_table import LiveTable
 
-    display = Display()
-    with data_errors(), display.preparing(config.title) as on_progress:
+    screen = LiveTable()
+    with data_errors(), screen.preparing(config.title) as on_progress:
         prepared = run(config, data_root(), on_progress)
-    display.remarks(prepared)
+    screen.on_dataset(prepared)
     return prepared

@@ -1,39 +1,37 @@
-"""Progress in the terminal: one live table, or plain lines where there is no terminal."""
+"""Progress in the terminal: one live table, or plain lines if there is no terminal."""
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets.prepared import Prepared
 from ..spec.models import TrialSpec
-from ..sweep.plan import Planned
+from ..store.events import EpochDone, EvaluationDone, Event, StatusChanged, Warned
+from ..store.planned import PlannedTrial
+from ..store.trial_state import TrialState
+from ..store.trial_status import TrialStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.live import Live
     from rich.table import Table
 
 ROWS = 20
 """Trials that the table shows; the rest is counted."""
+ORDER = (
+    TrialState.RUNNING,
+    TrialState.FAILED,
+    TrialState.INTERRUPTED,
+    TrialState.WAITING,
+    TrialState.STOPPED_EARLY,
+    TrialState.FINISHED,
+)
 
 
-@dataclass
-class Row:
-    """What is known of one trial."""
-
+class _Row(NamedTuple):
     label: str
-    status: str = "waiting"
-    stage: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    loss: float | None = None
-    knn: float | None = None
-    images_per_second: float | None = None
-    memory: int | None = None
-    seconds_left: float | None = None
-    reason: str | None = None
+    status: TrialStatus
 
 
 def label_of(trial: TrialSpec) -> str:
@@ -46,86 +44,60 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-class Display:
-    """Draws the state of a sweep; `event` takes what the trials report."""
+class LiveTable:
+    """Shows the statuses of a sweep's trials."""
 
     def __init__(self, console: "Console | None" = None):
         from rich.console import Console
 
         self.console = console or Console(stderr=True)
-        self.rows: dict[str, Row] = {}
-        self.drawn: Live | None = None
+        self.rows: dict[str, _Row] = {}
 
     # -- what a sweep tells --
 
-    def plan(self, items: list[Planned]) -> None:
-        for item in items:
-            status = "finished" if not item.missing() else "waiting"
-            self.rows[item.trial_id] = Row(label_of(item.trial), status, epochs=item.trial.pretrain.epochs)
+    def on_trials(self, trials: Sequence[PlannedTrial], statuses: Sequence[TrialStatus]) -> None:
+        """These trials belong to the sweep."""
+        for item, status in zip(trials, statuses, strict=True):
+            self.rows[item.trial_id] = _Row(label_of(item.trial), status)
 
-    def forget(self, trial_ids: Iterable[str]) -> None:
-        for trial_id in trial_ids:
-            self.rows.pop(trial_id, None)
+    def on_event(self, item: PlannedTrial, event: Event, status: TrialStatus) -> None:
+        """A line for what a user waits for, if there is no table."""
+        row = _Row(self.rows[item.trial_id].label, status)
+        self.rows[item.trial_id] = row
+        if isinstance(event, Warned):
+            self.on_message(f"{row.label}: {event.message}")
+        elif not self.console.is_terminal and (line := _line(event, status)):
+            self.on_message(f"{row.label}: {line}")
 
-    def event(self, trial_id: str, event: dict[str, Any]) -> None:
-        row = self.rows[trial_id]
-        kind = event["kind"]
-        if kind == "status":
-            row.status = event["status"]
-            row.reason = event.get("reason")
-            if event["status"] != "waiting":
-                self._line(row, event["status"] + (f": {row.reason}" if row.reason else ""))
-        elif kind == "stage":
-            row.stage, row.seconds_left, row.epoch = event["stage"], None, 0
-        elif kind == "step":
-            row.loss, row.images_per_second = event["loss"], event["images_per_second"]
-        elif kind == "epoch":
-            self._epoch(row, event)
-        elif kind == "score":
-            row.epoch, row.epochs = event["epoch"], event["epochs"]
-            row.seconds_left = _seconds_left(event)
-        elif kind == "evaluation":
-            self._line(row, f"{event['stage']} top-1 {event['top1']:.1f} %, top-5 {event['top5']:.1f} %")
-        self._draw()
-
-    def _epoch(self, row: Row, event: dict[str, Any]) -> None:
-        row.epoch, row.epochs = event["epoch"], event["epochs"]
-        row.loss, row.images_per_second = event["loss"], event["images_per_second"]
-        row.knn = event["logs"].get("knn/top1", row.knn)
-        row.memory = event.get("memory")
-        row.seconds_left = _seconds_left(event)
-        knn = f", kNN {row.knn:.1f} %" if "knn/top1" in event["logs"] else ""
-        left = f", {duration(row.seconds_left)} left" if row.seconds_left else ""
-        rate = f"{row.images_per_second:,.0f} images/s"
-        self._line(row, f"epoch {row.epoch}/{row.epochs}, loss {row.loss:.4f}{knn}, {rate}{left}")
-
-    def say(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """A line of its own."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def preparing(self, name: str) -> Generator[Callable[[int, int], None]]:
-        """Progress of a data set's preparation; nothing is shown where nothing is left to do."""
+        """Progress of a data set's preparation; nothing is shown if nothing is left to do."""
         told = time.monotonic()
 
         def on_progress(done: int, total: int) -> None:
             nonlocal told
             if time.monotonic() - told > 2:
                 told = time.monotonic()
-                self.say(f"preparing {name}: {done:,} of {total:,} images")
+                self.on_message(f"preparing {name}: {done:,} of {total:,} images")
 
         yield on_progress
 
-    def remarks(self, prepared: Prepared) -> None:
+    def on_dataset(self, prepared: Prepared) -> None:
         """Say what a data set lacks, if it lacks anything."""
         if not prepared.classes:
-            self.say(f"{prepared.name}: the images have no labels, which all evaluations need; there will be none")
+            self.on_message(f"{prepared.name}: no labels found: evaluations will be skipped")
         if prepared.untaught:
             count, total = prepared.untaught, prepared.test.count
-            self.say(f"{prepared.name}: {count:,} of {total:,} test images are of classes without a training image")
+            self.on_message(
+                f"{prepared.name}: {count:,} of {total:,} test images are of classes without a training image"
+            )
         if prepared.damaged:
             count, where = len(prepared.damaged), prepared.folder / "meta.json"
-            self.say(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")
+            self.on_message(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")
 
     @contextlib.contextmanager
     def live(self) -> Generator[None]:
@@ -135,56 +107,62 @@ class Display:
             return
         from rich.live import Live
 
-        with Live(console=self.console, refresh_per_second=4, get_renderable=self.table) as self.drawn:
+        with Live(console=self.console, refresh_per_second=4, get_renderable=self.table):
             yield
-        self.drawn = None
 
     # -- drawing --
-
-    def _draw(self) -> None:
-        if self.drawn is not None:
-            self.drawn.refresh()
-
-    def _line(self, row: Row, text: str) -> None:
-        if not self.console.is_terminal:
-            self.say(f"{row.label}: {text}")
 
     def table(self) -> "Table":
         """The running trials first, then those that failed, then those that wait."""
         from rich import box
         from rich.table import Table
 
-        order = ("running", "failed", "waiting", "stopped", "finished")
-        rows = sorted(self.rows.values(), key=lambda row: order.index(row.status))
-        counts = {status: sum(row.status == status for row in rows) for status in order}
-        caption = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        rows = sorted(self.rows.values(), key=lambda row: ORDER.index(row.status.state))
+        counts = Counter(row.status.state for row in rows)
+        caption = ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
         drawn = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         for name in ("trial", "stage"):
             drawn.add_column(name, no_wrap=True)
         for name in ("epoch", "loss", "kNN", "images/s", "memory", "left"):
             drawn.add_column(name, justify="right", no_wrap=True)
         for row in rows[:ROWS]:
-            drawn.add_row(*cells(row), style=None if row.status == "running" else "dim")
+            dim = row.status.state is not TrialState.RUNNING
+            drawn.add_row(*cells(row.label, row.status), style="dim" if dim else None)
         return drawn
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(label: str, status: TrialStatus) -> tuple[str, ...]:
     """A row of the table."""
+    running = status.state is TrialState.RUNNING
+    progress = status.progress
+    left = progress.seconds_left
     return (
-        row.label,
-        row.stage if row.status == "running" and row.stage else row.status,
-        f"{row.epoch}/{row.epochs}" if row.epoch and row.status != "finished" else "",
-        "" if row.loss is None else f"{row.loss:.4f}",
-        "" if row.knn is None else f"{row.knn:.1f} %",
-        "" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
-        "" if row.memory is None else f"{row.memory / 1e9:.1f} GB",
-        duration(row.seconds_left) if row.seconds_left and row.status == "running" else "",
+        label,
+        progress.stage if running and progress.stage else status.state.words,
+        f"{progress.epoch}/{progress.epochs}" if progress.epoch and status.state is not TrialState.FINISHED else "",
+        "" if progress.loss is None else f"{progress.loss:.4f}",
+        "" if progress.knn is None else f"{progress.knn:.1f} %",
+        "" if progress.images_per_second is None else f"{progress.images_per_second:,.0f}",
+        "" if progress.memory is None else f"{progress.memory / 1e9:.1f} GB",
+        duration(left) if left and running else "",
     )
 
 
-def _seconds_left(event: dict[str, Any]) -> float:
-    """As long for each epoch to come as for each so far."""
-    return event["seconds"] / event["epoch"] * (event["epochs"] - event["epoch"])
+def _line(event: Event, status: TrialStatus) -> str | None:
+    """What a log shows of an event."""
+    match event:
+        case StatusChanged() if event.state is not TrialState.WAITING:
+            return event.state.words + (f": {event.reason}" if event.reason else "")
+        case EpochDone():
+            knn = f", kNN {event.logs['knn/top1']:.1f} %" if "knn/top1" in event.logs else ""
+            left = status.progress.seconds_left
+            rest = f", {duration(left)} left" if left else ""
+            rate = f"{event.images_per_second:,.0f} images/s"
+            return f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.4f}{knn}, {rate}{rest}"
+        case EvaluationDone():
+            return f"{event.stage} top-1 {event.top1:.1f} %, top-5 {event.top5:.1f} %"
+        case _:
+            return None
 
 
 def duration(seconds: float) -> str:

@@ -1,14 +1,27 @@
 """The command line: ``ssl-sweep``. Heavy imports (torch, Ray, MLflow) happen inside the commands that need them."""
 
 import json
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ..store.trial_state import TrialState
 from .common import JSON, guarded, print_rows
 from .data import datasets, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..engine.protocol import Engine
+    from ..spec.models import ResourcesConfig
+    from ..store.files import Store
+    from ..sweep.status import PlanRow, StatusRow, SweepRow
+    from ..sweep.submit import Outcome
+    from .live_table import LiveTable
 
 STOPPED = 130
 
@@ -50,36 +63,48 @@ def submit(sweep: Path, address: str | None) -> None:
 
         click.echo(submit_job(sweep, address))
         return
-    from ..engine.interrupts import interrupts
-    from ..sweep.driver import run_sweep
-    from .live_table import Display
+    from .environment import configure
 
+    configure()
+    from ..engine.interrupts import interrupts
+    from ..sweep.submit import run_sweep
+    from .live_table import LiveTable
+
+    screen = LiveTable()
     with interrupts() as stop:
         try:
-            outcome = run_sweep(sweep, Display(), stop, address)
+            outcome = run_sweep(sweep, screen, stop, partial(_ray_engine, screen, address))
         except KeyboardInterrupt:
-            click.echo(_go_on(sweep))
+            click.echo(_how_to_resume(sweep))
             sys.exit(STOPPED)
         _print_outcome(sweep, outcome)
-    sys.exit(outcome.status)
+    sys.exit(outcome.exit_status)
 
 
-def _go_on(sweep: Path) -> str:
-    return f"stopped    everything is kept; go on with: ssl-sweep submit {sweep}"
+def _ray_engine(
+    screen: "LiveTable", address: str | None, resources: "ResourcesConfig", store: "Store", data_root: Path
+) -> "Engine":
+    from ..engine.ray_engine import RayEngine
+
+    return RayEngine(resources, store, data_root, address, screen.on_message)
 
 
-def _print_outcome(sweep: Path, outcome: Any) -> None:
+def _how_to_resume(sweep: Path) -> str:
+    return f"stopped    everything is kept; resume with: ssl-sweep submit {shlex.quote(str(sweep))}"
+
+
+def _print_outcome(sweep: Path, outcome: "Outcome") -> None:
     from ..report import terminal_console, terminal_table
 
     terminal_console().print(terminal_table(outcome.result))
     lines = [f"report     {outcome.report}/report.html"]
-    lines.append(f"MLflow     mlflow ui --backend-store-uri {outcome.tracking}")
+    lines.append(f"MLflow     mlflow ui --backend-store-uri {shlex.quote(outcome.tracking)}")
     if not outcome.tracked:
-        lines.append("           (it was out of reach; the next submit catches up)")
-    failed = [trial for trial in outcome.result.trials if trial.status == "failed"]
+        lines.append("           (it missed something; the next submit catches up)")
+    failed = [trial for trial in outcome.result.trials if trial.status is TrialState.FAILED]
     lines += [f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}" for trial in failed]
     if outcome.interrupted:
-        lines.append(_go_on(sweep))
+        lines.append(_how_to_resume(sweep))
     click.echo("\n".join(lines))
 
 
@@ -116,10 +141,11 @@ def plan(sweep: Path, as_json: bool) -> None:
     Example:
       ssl-sweep plan sweep.yaml
     """
-    from ..sweep.status import plan_rows, print_plan
+    from ..sweep.status import plan_rows
+    from .tables import print_plan
 
     rows = plan_rows(sweep)
-    click.echo(json.dumps(rows, indent=2)) if as_json else print_plan(rows)
+    click.echo(_json(rows)) if as_json else print_plan(rows)
 
 
 @main.command()
@@ -135,14 +161,19 @@ def status(sweep: Path | None, storage: str, as_json: bool) -> None:
       ssl-sweep status
       ssl-sweep status sweep.yaml
     """
-    from ..sweep.status import print_status, print_sweeps, status_rows, sweep_rows
+    from ..sweep.status import status_rows, sweep_rows
+    from .tables import print_status, print_sweeps
 
     if sweep is None:
-        rows = sweep_rows(storage)
-        click.echo(json.dumps(rows, indent=2)) if as_json else print_sweeps(rows, storage)
+        sweeps = sweep_rows(storage)
+        click.echo(_json(sweeps)) if as_json else print_sweeps(sweeps, storage)
         return
     rows = status_rows(sweep)
-    click.echo(json.dumps(rows, indent=2)) if as_json else print_status(rows)
+    click.echo(_json(rows)) if as_json else print_status(rows)
+
+
+def _json(rows: "Sequence[PlanRow | StatusRow | SweepRow]") -> str:
+    return json.dumps([row._asdict() for row in rows], indent=2)
 
 
 @main.command()
@@ -156,14 +187,14 @@ def report(sweep: Path) -> None:
       ssl-sweep report sweep.yaml
     """
     from ..report import terminal_console, terminal_table
-    from ..sweep.results import keep_report
-    from ..sweep.status import stored_result
+    from ..sweep.results import write_report
+    from ..sweep.status import stored_sweep
 
-    store, spec, result = stored_result(sweep)
-    scratch, _ = keep_report(store, result)
-    scratch.cleanup()
+    stored = stored_sweep(sweep)
+    result = stored.result(f"ssl-sweep report {sweep}")
+    folder = write_report(stored.store, result)
     terminal_console().print(terminal_table(result))
-    click.echo(f"report     {store.path(f'sweeps/{spec.name}/report')}/report.html")
+    click.echo(f"report     {folder}/report.html")
 
 
 @main.command()

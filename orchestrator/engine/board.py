@@ -1,132 +1,138 @@
-"""The board: trials that wait, the trial that each gang has, what the trials report, and who is asked to stop.
+"""The board: jobs that wait, the job that each worker group has, and events on their way to the driver.
 
-One plain object in one process, so nothing needs a lock. Gangs (groups of workers that stay) ask it for work; searchers
-and the command line read what comes back. It keeps nothing that the store does not have as well.
+One object in one process, so nothing needs a lock. It keeps a trial only until it ends and an event only until it is
+delivered, and nothing that the store does not have as well.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+import asyncio
+from collections import deque
+from dataclasses import dataclass
 
-Status = Literal["waiting", "running", "finished", "failed", "stopped"]
-ENDED: tuple[Status, ...] = ("finished", "failed", "stopped")
-
-
-class Job(NamedTuple):
-    """One trial to do, as it travels to a gang."""
-
-    trial_id: str
-    trial: dict[str, Any]  # a TrialSpec as JSON: classes of methods may differ between processes, data does not
-    fingerprint: str
+from ..store.events import Event, StatusChanged
+from ..store.trial_state import TrialState
+from .protocol import Job, TrialEvent
 
 
 @dataclass
-class _Entry:
+class _Running:
     job: Job
-    status: Status = "waiting"
-    reason: str | None = None
-    gang: str | None = None
-    attempts: int = 0
-    stop: bool = False
-    events: list[dict[str, Any]] = field(default_factory=list)
+    group: str
+    starts: int = 0
+    stop: TrialState | None = None
+    """What it is asked to become."""
 
 
 class Board:
-    """All calls are short; whoever waits asks again."""
+    """Worker groups and the driver wait here for each other, without polling."""
 
     def __init__(self, max_failures: int):
         self.max_failures = max_failures
-        self.entries: dict[str, _Entry] = {}
-        self.news_log: list[tuple[str, dict[str, Any]]] = []
-        self.tags: dict[str, str] = {}
         self.closed = False
-        self.stopping = False
-
-    # -- searchers --
-
-    def put(self, job: Job, tag: str | None = None) -> None:
-        """Add a trial that waits for a gang; `tag` is what Tune calls it. One that is there already stays as it is."""
-        if tag is not None:
-            self.tags[tag] = job.trial_id
-        if job.trial_id in self.entries:
-            return
-        self.entries[job.trial_id] = _Entry(job)
-        self._tell(job.trial_id, {"kind": "status", "status": "waiting", "trial": job.trial})
-        if self.stopping:
-            self._end(self.entries[job.trial_id], "stopped", "not started")
-
-    def outcome(self, trial_id: str, seen: int) -> tuple[Status, list[dict[str, Any]]]:
-        """A trial's status and its events after the first `seen`."""
-        entry = self.entries[trial_id]
-        return entry.status, entry.events[seen:]
-
-    # -- gangs --
-
-    def lease(self, gang: str) -> Job | None:
-        """The gang's own unfinished trial if it has one (it comes back from a crash), else the next that waits."""
-        for entry in self.entries.values():
-            if entry.gang == gang and entry.status == "running":
-                return self._start(entry) or self.lease(gang)
-        for entry in self.entries.values():
-            if entry.status == "waiting":
-                entry.gang = gang
-                return self._start(entry) or self.lease(gang)
-        return None
-
-    def _start(self, entry: _Entry) -> Job | None:
-        if entry.attempts > self.max_failures:
-            self._end(entry, "failed", f"its worker died {entry.attempts} times")
-            return None
-        if entry.stop:
-            self._end(entry, "stopped", "stopped after its worker died")
-            return None
-        entry.attempts += 1
-        entry.status = "running"
-        self._tell(entry.job.trial_id, {"kind": "status", "status": "running", "attempt": entry.attempts})
-        return entry.job
-
-    def report(self, trial_id: str, event: dict[str, Any]) -> None:
-        self.entries[trial_id].events.append(event)
-        self._tell(trial_id, event)
-
-    def finish(self, trial_id: str, status: Status, reason: str | None) -> None:
-        """A gang is done with a trial. The first word counts: ranks that fail together all call."""
-        if self.entries[trial_id].status not in ENDED:
-            self._end(self.entries[trial_id], status, reason)
-
-    def stop_requested(self, trial_id: str) -> bool:
-        return self.entries[trial_id].stop
-
-    def is_closed(self) -> bool:
-        return self.closed
+        self._waiting: deque[Job] = deque()
+        self._running: dict[str, _Running] = {}
+        self._news: list[TrialEvent] = []
+        self._jobs_changed = asyncio.Condition()
+        self._news_came = asyncio.Event()
 
     # -- the driver --
 
-    def news(self, seen: int) -> list[tuple[str, dict[str, Any]]]:
-        """Everything that was reported after the first `seen` reports, in order, with its trial."""
-        return self.news_log[seen:]
+    async def submit(self, jobs: list[Job]) -> None:
+        """Queue jobs."""
+        self._waiting.extend(jobs)
+        await self._wake_groups()
 
-    def stop(self, trial_id: str | None = None) -> None:
-        """Ask one trial, or all, to keep a checkpoint and end; those that wait end now."""
-        self.stopping |= trial_id is None
-        for entry in self.entries.values():
-            if trial_id not in (None, entry.job.trial_id):
-                continue
-            entry.stop = True
-            if entry.status == "waiting":
-                self._end(entry, "stopped", "not started")
+    async def news(self, timeout: float) -> list[TrialEvent]:
+        """Events that were not delivered before; waits up to `timeout` seconds for one."""
+        if not self._news:
+            try:
+                await asyncio.wait_for(self._news_came.wait(), timeout)
+            except TimeoutError:
+                return []
+        news, self._news = self._news, []
+        self._news_came.clear()
+        return news
 
-    def stop_tagged(self, tag: str) -> None:
-        """Stop the trial that Tune calls `tag`."""
-        if tag in self.tags:
-            self.stop(self.tags[tag])
+    async def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
+        """Ask one trial, or all, to end in `state`; returns those that had not begun and are withdrawn."""
+        for running in self._running.values():
+            if trial_id in (None, running.job.trial_id):
+                running.stop = state
+        withdrawn = [job.trial_id for job in self._waiting if trial_id in (None, job.trial_id)]
+        self._waiting = deque(job for job in self._waiting if job.trial_id not in withdrawn)
+        return withdrawn
 
-    def close(self) -> None:
-        """Gangs that find no trial go home."""
+    async def close(self) -> None:
+        """Worker groups that ask for a job end."""
         self.closed = True
+        await self._wake_groups()
 
-    def _end(self, entry: _Entry, status: Status, reason: str | None) -> None:
-        entry.status, entry.reason = status, reason
-        self._tell(entry.job.trial_id, {"kind": "status", "status": status, "reason": reason})
+    # -- worker groups --
 
-    def _tell(self, trial_id: str, event: dict[str, Any]) -> None:
-        self.news_log.append((trial_id, event))
+    async def next_job(self, group: str, timeout: float) -> Job | None:
+        """The group's own unfinished job if it has one (it comes back from a crash), else the next; waits up to `timeout`."""
+        own = next((item for item in self._running.values() if item.group == group), None)
+        if own is not None and self._may_start(own):
+            return own.job
+        async with self._jobs_changed:
+            try:
+                await asyncio.wait_for(self._jobs_changed.wait_for(lambda: self.closed or self._waiting), timeout)
+            except TimeoutError:
+                return None
+        if self.closed:
+            return None
+        job = self._waiting.popleft()
+        self._running[job.trial_id] = _Running(job, group, starts=1)
+        return job
+
+    async def release(self, group: str) -> None:
+        """The group will not come back: its job goes to the front of the queue."""
+        for running in [item for item in self._running.values() if item.group == group]:
+            if self._may_start(running):
+                del self._running[running.job.trial_id]
+                self._waiting.appendleft(running.job)
+        await self._wake_groups()
+
+    def _may_start(self, running: _Running) -> bool:
+        """Whether a job whose workers died is started again; if not, it ends here."""
+        trial_id = running.job.trial_id
+        if running.stop is not None:
+            self._end(trial_id, StatusChanged(state=running.stop, reason="stopped after its worker died"))
+            return False
+        if running.starts > self.max_failures:
+            self._end(
+                trial_id, StatusChanged(state=TrialState.FAILED, reason=f"its worker died {running.starts} times")
+            )
+            return False
+        running.starts += 1
+        return True
+
+    async def is_closed(self) -> bool:
+        """Whether worker groups shall end."""
+        return self.closed
+
+    async def report(self, trial_id: str, events: list[Event]) -> None:
+        """Events of a running trial. What comes after its end is dropped: ranks that fail together may each report it."""
+        for event in events:
+            if trial_id not in self._running:
+                return
+            if isinstance(event, StatusChanged) and event.state is not TrialState.RUNNING:
+                self._end(trial_id, event)
+            else:
+                self._tell(trial_id, event)
+
+    async def stop_requested(self, trial_id: str) -> TrialState | None:
+        """What the trial is asked to become."""
+        running = self._running.get(trial_id)
+        return running.stop if running is not None else None
+
+    def _end(self, trial_id: str, event: StatusChanged) -> None:
+        del self._running[trial_id]
+        self._tell(trial_id, event)
+
+    def _tell(self, trial_id: str, event: Event) -> None:
+        self._news.append(TrialEvent(trial_id, event))
+        self._news_came.set()
+
+    async def _wake_groups(self) -> None:
+        async with self._jobs_changed:
+            self._jobs_changed.notify_all()

@@ -1,33 +1,79 @@
-"""A gang: a group of data-parallel workers that stays and carries one trial after another.
+"""A worker group: data-parallel workers that stay, and run one trial after another.
 
-Starting processes, importing torch and joining a process group take many seconds; a trial that is handed to a group
-that stands starts in milliseconds. Ray Train starts the gang, and starts it again when a worker or a node dies; the
-board then gives it its own trial back, which goes on from its checkpoint in the store.
+Starting processes, importing torch and joining a process group take many seconds; a trial that is handed to a running
+group starts in milliseconds. Ray Train starts the group, and starts it again when a worker or a node dies; the board
+then hands it its own trial again, which resumes at its checkpoint in the store.
 """
 
-from typing import Any, NamedTuple
+import threading
+from typing import Any
+
+import ray.train
+import ray.train.torch
+
+from .group_config import GroupConfig
+from .protocol import Shape
+
+CLEANER = "PlacementGroupCleanerCallback"
 
 
-class GangConfig(NamedTuple):
-    """What every worker of a gang is told at its start."""
-
-    name: str
-    board: str
-    namespace: str
-    storage: str
-    data_root: str
-    gpus: bool
-    threads: int
-    decoders: int
-    checkpoint_seconds: float
-    compile: bool
-
-
-def carry_trials(values: dict[str, Any]) -> None:
-    """The train loop that Ray Train starts on every worker; `values` are those of a `GangConfig`.
+def run_jobs(values: dict[str, Any]) -> None:
+    """The train loop that Ray Train starts on every worker; `values` are those of a `GroupConfig`.
 
     Only the workers import what trains: the driver and Ray's controllers, which get this function too, do without.
     """
     from .worker import work
 
-    work(GangConfig(**values))
+    work(GroupConfig(**values))
+
+
+class WorkerGroup:
+    """One Ray Train run, in a thread of the driver."""
+
+    def __init__(self, config: GroupConfig, shape: Shape, scratch: str):
+        """Start it."""
+        self.name = config.name
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(config, shape, scratch), name=self.name, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs, or is being started again by Ray Train."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end."""
+        self._thread.join(timeout)
+
+    def _run(self, config: GroupConfig, shape: Shape, scratch: str) -> None:
+        resources = {"CPU": float(shape.cpus)} | ({"GPU": shape.gpus} if config.gpus else {})
+        try:
+            _GroupTrainer(
+                run_jobs,
+                train_loop_config=config._asdict(),
+                torch_config=ray.train.torch.TorchConfig(backend="nccl" if config.gpus else "gloo"),
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=shape.workers, use_gpu=config.gpus, resources_per_worker=resources
+                ),
+                run_config=ray.train.RunConfig(
+                    name=config.name,
+                    storage_path=scratch,
+                    # The board counts a trial's failures; the group itself always comes back.
+                    failure_config=ray.train.FailureConfig(max_failures=-1),
+                ),
+            ).fit()
+        except BaseException as error:  # the engine replaces the group, or tells the user
+            self.error = error
+
+
+class _GroupTrainer(ray.train.torch.TorchTrainer):
+    """Ray Train's trainer without its cleaner of placement groups.
+
+    The cleaner asks whether our controller is alive, but asks the Ray that was started last on this machine: a second
+    sweep next to the first would take the first one's workers away. Ray itself removes the groups after the driver's end.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [callback for callback in callbacks if type(callback).__name__ != CLEANER]

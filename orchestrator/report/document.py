@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..store.records import SweepResult
+from ..store.trial_state import TrialState
 from .formats import accuracy, plural
 from .main_table import DataTable, data_tables
 from .sections import (
+    NO_REASON,
     LogLink,
     cost_table,
     environment_table,
@@ -117,16 +119,15 @@ def _summary(result: SweepResult, tables: Sequence[DataTable]) -> str:
     parts = [plural(len({trial.method for trial in result.trials} - set(BASELINES)), "method")]
     parts += [plural(sum(len(data.settings) for data in tables), "setting")] if trials else []
     parts += [plural(len({trial.seed for trial in trials}), "seed")] if trials else []
-    finished = sum(trial.status == "finished" for trial in trials)
+    finished = sum(trial.status is TrialState.FINISHED for trial in trials)
     done = f"{finished} of {plural(len(trials), 'trial')} finished" if trials else ""
     search = f"{plural(sampled, 'search trial')} besides" if sampled and trials else plural(sampled, "search trial")
     return f"{', '.join(parts)}; " + ", ".join(text for text in (done, search if sampled else "") if text) + "."
 
 
 def _failures(result: SweepResult) -> str:
-    counts = {status: sum(t.status == status for t in result.trials) for status in ("failed", "running", "missing")}
-    words = {"failed": "failed", "running": "still running", "missing": "not started"}
-    parts = [f"{count} {words[status]}" for status, count in counts.items() if count]
+    counts = {state: sum(trial.status is state for trial in result.trials) for state in NO_REASON}
+    parts = [f"{count} {state.words}" for state, count in counts.items() if count]
     return f"Trials without a result: {', '.join(parts)}." if parts else ""
 
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from ..store.records import Cost, SweepResult, TrialResult
+from ..store.trial_state import TrialState
 from .formats import NONE, accuracy, duration, integer, one_line, plural, scalar
 from .main_table import DataTable
 from .published import exact_match, nearest
@@ -14,10 +15,13 @@ LogLink = Callable[[TrialResult], str | None]
 """Where a reader of the report finds a trial's log: a URL, a path relative to the report, or nothing."""
 
 NO_REASON = {
-    "failed": "no reason was recorded",
-    "running": "not finished when this was written",
-    "missing": "not started",
+    TrialState.FAILED: "no reason was recorded",
+    TrialState.RUNNING: "not finished when this was written",
+    TrialState.INTERRUPTED: "resumes with the next submit",
+    TrialState.STOPPED_EARLY: "the search had seen enough",
+    TrialState.WAITING: "not started",
 }
+"""Of the states without a full result, those that need attention first."""
 
 
 def other_settings(data: DataTable) -> Table:
@@ -122,14 +126,14 @@ def _scored(tried: Sequence[Setting], name: str, measure: str) -> dict[Protocol,
 
 def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
     """Every trial without a full result, why, and where its log is; the failed ones first."""
-    order = ["failed", "running", "missing"]
+    order = list(NO_REASON)
     trials = sorted(
-        (trial for trial in result.trials if trial.status != "finished"),
+        (trial for trial in result.trials if trial.status is not TrialState.FINISHED),
         key=lambda t: (order.index(t.status), t.trial_id),
     )
     rows: list[list[str | Cell]] = []
     for trial in trials:
-        status = f"{trial.status} (search)" if trial.search else trial.status
+        status = f"{trial.status.words} (search)" if trial.search else trial.status.words
         reason = one_line(trial.reason) if trial.reason else NO_REASON[trial.status]
         if trial.history:
             reason += f" (after epoch {trial.history[-1].epoch} of {trial.epochs})"

@@ -117,9 +117,9 @@ class Store:
     def write_record(self, name: str, record: Record) -> None:
         self.write(name, record.model_dump_json(indent=2).encode())
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """The whole lines of a file of JSON lines."""
-        return [json.loads(line) for line in _whole_lines(self.read(name) or b"").splitlines()]
+    def lines(self, name: str) -> list[str]:
+        """The whole lines of a file of lines."""
+        return _whole_lines(self.read(name) or b"").decode().splitlines()
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Generator[bool]:

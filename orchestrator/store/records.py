@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .trial_state import TrialState
+
 Scalar = bool | int | float | str | None
 
 
@@ -99,7 +101,7 @@ class TrialResult(Record):
     """Dotted key to value, for the axes of `grid` and `search`."""
     search: bool = False
     """A trial of a search: scored on the held-out part of the training set, never in the main table."""
-    status: Literal["finished", "failed", "running", "missing"]
+    status: TrialState
     reason: str | None = None
     """Why a failed trial failed, in one line."""
     log: str | None = None

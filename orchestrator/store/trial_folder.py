@@ -1,19 +1,20 @@
 """One trial's folder in the store: what it has done, and the files that a resume starts from."""
 
-import json
-from typing import Any
+from collections.abc import Sequence
 
 from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
+from .events import EVENT, EpochDone, Event, StageStarted, StatusChanged
 from .files import Store
 from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
+from .trial_state import TrialState
+from .trial_status import TrialStatus
 
 
 class Failure(Record):
-    """Why a trial failed, for good."""
+    """Why a trial of the first edition failed: its `failure.json`."""
 
-    stage: str
     reason: str
     """One line."""
 
@@ -42,19 +43,47 @@ class TrialStore:
     def evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig) -> EvaluationRecord | None:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
 
-    def failure(self) -> Failure | None:
-        return self.store.read_record(self.name("failure.json"), Failure)
+    def status(self) -> TrialStatus:
+        """Where the trial stands, as its latest process knew; of the first edition's trials, as their records tell."""
+        kept = self.store.read_record(self.name("state.json"), TrialStatus)
+        return self.status_of_records() if kept is None else kept
 
-    def missing(self, trial: TrialSpec) -> list[str]:
-        """Stages that are still to run, in order: ``pretrain`` and the evaluations' names."""
-        stages = [] if self.pretrained() else ["pretrain"]
-        return stages + [config.name for config in trial.evaluate if not self.evaluation(config)]
+    def status_of_records(self) -> TrialStatus:
+        """The status without `state.json`: that file is lost or damaged, or was not yet written in the first edition."""
+        started = self.store.read_json(self.name("trial.json"))
+        if started is None:
+            return TrialStatus()
+        status = TrialStatus(state=TrialState.INTERRUPTED, attempts=1)
+        for event in self.events():
+            status = status.apply(event) if isinstance(event, (StageStarted, EpochDone)) else status
+        failure = self.store.read_record(self.name("failure.json"), Failure)
+        names = [name.removesuffix(".json") for name in self.store.names(self.name("evaluations"))]
+        records = {
+            name: self.store.read_record(self.name(f"evaluations/{name}.json"), EvaluationRecord) for name in names
+        }
+        return status.model_copy(
+            update={
+                "state": TrialState.FAILED if failure else TrialState.INTERRUPTED,
+                "reason": failure.reason if failure else None,
+                "pretrain": self.pretrained(),
+                "evaluations": {name: record for name, record in records.items() if record is not None},
+                "environment": started.get("environment", {}),
+                "dataset_fingerprint": started.get("dataset_fingerprint", ""),
+            }
+        )
 
-    def started(self) -> bool:
-        return self.store.exists(self.name("trial.json"))
+    def write_status(self, status: TrialStatus) -> None:
+        self.store.write_record(self.name("state.json"), status)
+
+    def record_end(self, event: StatusChanged) -> None:
+        """Record how the trial ended, if its last worker had no time to."""
+        status = self.status()
+        if status.state is TrialState.RUNNING:
+            self.add_events([event])
+            self.write_status(status.apply(event))
 
     def trial(self) -> TrialSpec | None:
-        """The trial as it was started, or None where it never was."""
+        """The trial as it was started, or None if it never was."""
         content = self.store.read_json(self.name("trial.json"))
         return None if content is None else TrialSpec.model_validate(content["trial"])
 
@@ -89,24 +118,17 @@ class TrialStore:
     def finish_evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig, record: EvaluationRecord) -> None:
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 
-    def fail(self, failure: Failure) -> None:
-        self.store.write_record(self.name("failure.json"), failure)
+    def add_events(self, events: list[Event]) -> None:
+        self.store.append(self.name("events.jsonl"), [event.model_dump_json(exclude_none=True) for event in events])
 
-    def add_events(self, events: list[dict[str, Any]]) -> None:
-        self.store.append(self.name("events.jsonl"), [json.dumps(event) for event in events])
+    def events(self) -> list[Event]:
+        """All events, in the order in which they happened. A resumed trial repeats the steps since its checkpoint."""
+        return [EVENT.validate_json(line) for line in self.store.lines(self.name("events.jsonl"))]
 
-    def events(self) -> list[dict[str, Any]]:
-        """All events. A resumed trial repeats the steps since its checkpoint; the later event of a step counts."""
-        latest: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for i, event in enumerate(self.store.events(self.name("events.jsonl"))):
-            key = (event["kind"], event.get("stage"), event["step"]) if "step" in event else (event["kind"], i)
-            latest[key] = event
-        return list(latest.values())
-
-    def history(self) -> list[EpochRecord]:
-        """The epochs of the pretraining, in order."""
-        epochs = [EpochRecord.model_validate(event) for event in self.events() if event["kind"] == "epoch"]
-        return sorted(epochs, key=lambda record: record.epoch)
+    def history(self) -> Sequence[EpochRecord]:
+        """The epochs of the pretraining, in order; of one that a resumed trial repeated, the later."""
+        latest = {event.epoch: event for event in self.events() if isinstance(event, EpochDone)}
+        return [latest[epoch] for epoch in sorted(latest)]
 
     # -- checkpoints: the bytes of the newest --
 

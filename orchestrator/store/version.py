@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def package_version() -> str:
         return os.environ.get(VERSION, "unknown")
 
 
+@cache
 def git_commit() -> str | None:
     """Commit of the checkout that this code runs from, with ``+`` where it has changes; None outside of one."""
     here = Path(__file__).resolve().parents[2]

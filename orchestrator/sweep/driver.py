@@ -1,296 +1,185 @@
-"""A sweep from its file to its report: `run_sweep` is what ``ssl-sweep submit`` does."""
+"""The driver: one loop that gives trials to the engine, folds what happens into the state, and asks the searches."""
 
-import contextlib
-import os
-import platform
-import shlex
-import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
 
-from ...datasets.config import DatasetConfig
-from ...datasets.prepared import Prepared
-from ..cli.live_table import Display
 from ..engine.interrupts import Interrupts
-from ..search.rounds import Point, best_point, group_key, random_trials, read_points, run_group, score, write_points
-from ..spec.errors import UserError
-from ..spec.expand import Group, expand, groups, resolve
-from ..spec.load import load_spec
-from ..spec.models import SweepSpec, TrialSpec, data_root
-from ..spec.yaml_document import Document
+from ..engine.protocol import Engine, Job
+from ..search.base import Create, SearchAlgorithm, Stop
+from ..spec.models import TrialSpec
+from ..store.catalog import read_catalog
+from ..store.events import Event, StatusChanged
 from ..store.files import Store
-from ..store.records import SweepResult
+from ..store.planned import PlannedTrial
 from ..store.trial_folder import TrialStore
-from .plan import Planned, data_errors, plan_trials
-from .results import collect, keep_report
+from ..store.trial_state import TrialState
+from .observer import Observer
+from .plan import Datasets, plan_trials
+from .state import SweepState
 
-if TYPE_CHECKING:
-    from ..engine.ray_engine import Engine
-    from ..tracking.mlflow_tracker import Tracker
-
+POLL_SECONDS = 0.25
 BUSY_SECONDS = 2.0
+"""Between two looks at trials that another sweep computes."""
 
 
-class Outcome(NamedTuple):
-    """How a sweep ended."""
+class Driver:
+    """Runs trials; everything that it knows can be read from the store again."""
 
-    result: SweepResult
-    report: Path | str
-    tracking: str
-    interrupted: bool
-    tracked: bool
-    """False where MLflow was out of reach."""
-
-    @property
-    def status(self) -> int:
-        """Exit status: 0, 1 where a trial failed, 130 where the user stopped it."""
-        if self.interrupted:
-            return 130
-        return int(any(trial.status != "finished" and not trial.search for trial in self.result.trials))
-
-
-def run_sweep(path: Path, display: Display, interrupts: Interrupts, address: str | None = None) -> Outcome:
-    """Run what is missing of the sweep in `path`, and write its report.
-
-    Raises:
-        UserError: the file, the data, the store or the cluster do not allow it; nothing already computed is lost.
-        KeyboardInterrupt: the user ended it before there was anything to report.
-    """
-    spec, document = load_spec(path)
-    trials = expand(spec, document)
-    store = Store(spec.storage)
-    with store.lock(f"sweeps/{spec.name}/lock") as free:
-        if not free:
-            raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
-        store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
-        store.write_json(driving_name(spec), {"host": platform.node(), "pid": os.getpid()})
-        try:
-            return _Sweep(spec, document, store, display, interrupts, address).run(trials)
-        finally:
-            store.delete(driving_name(spec))
-
-
-def driving_name(spec: SweepSpec) -> str:
-    """A file that is there while a sweep is driven, and after its driver was killed."""
-    return f"sweeps/{spec.name}/driving.json"
-
-
-def mend_after_kill(spec: SweepSpec, store: Store, planned: list[Planned]) -> None:
-    """Where a driver was killed, end the runs that it left running in MLflow."""
-    with store.lock(f"sweeps/{spec.name}/lock") as free:
-        if not free or not store.exists(driving_name(spec)):
-            return
-        from ..tracking.mlflow_tracker import Tracker, tracking_uri
-
-        tracker = Tracker(spec, store, tracking_uri(spec, store))
-        sync_runs(tracker, planned)
-        if tracker.close(None, "stopped"):
-            store.delete(driving_name(spec))
-
-
-def sync_runs(tracker: "Tracker", planned: list[Planned]) -> None:
-    """Every trial's run in MLflow as the store has it, also those that nothing was run for."""
-    ends = {"finished": "finished", "failed": "failed"}
-    for item in planned:
-        status = item.status()
-        if status == "finished" or item.folder.started():
-            tracker.sync(item.trial_id, item.trial, ends.get(status, "stopped"))
-
-
-def prepare_datasets(trials: list[TrialSpec], root: Path, display: Display) -> dict[DatasetConfig, Prepared]:
-    """The trials' data sets, prepared where they were not."""
-    from ...datasets.prepare import prepare
-
-    datasets: dict[DatasetConfig, Prepared] = {}
-    for config in {trial.dataset: None for trial in trials}:
-        with data_errors(), display.preparing(config.name) as on_progress:
-            datasets[config] = prepare(config, root, on_progress)
-        display.remarks(datasets[config])
-    return datasets
-
-
-class _Sweep:
     def __init__(
-        self,
-        spec: SweepSpec,
-        document: Document,
-        store: Store,
-        display: Display,
-        interrupts: Interrupts,
-        address: str | None,
+        self, store: Store, datasets: Datasets, engine: Engine, observers: Sequence[Observer], interrupts: Interrupts
     ):
-        self.spec, self.document, self.store, self.display = spec, document, store, display
-        self.interrupts, self.address = interrupts, address
-        self.root = data_root()
-        self.datasets: dict[DatasetConfig, Prepared] = {}
-        self.planned: dict[str, Planned] = {}
-        self.tracker: Tracker | None = None
-        self.engine: Engine | None = None
-        self.stack = contextlib.ExitStack()
+        self.store, self.datasets, self.engine = store, datasets, engine
+        self.observers, self.interrupts = observers, interrupts
+        self.planned: dict[str, PlannedTrial] = {}
+        self.state = SweepState()
+        self.searches: list[SearchAlgorithm] = []
+        self.pending: set[str] = set()
+        """Given to the engine and not ended."""
+        self.busy: set[str] = set()
+        """Computed by another sweep."""
+        self.started = self.stopping = False
+        self._looked = 0.0
 
-    def run(self, trials: list[TrialSpec]) -> Outcome:
-        self.datasets = prepare_datasets(trials, self.root, self.display)
-        from ..tracking.mlflow_tracker import Tracker, tracking_uri
+    # -- what a sweep asks for --
 
-        self._plan(trials)  # refuses what cannot run before anything starts
-        uri = tracking_uri(self.spec, self.store)
-        self.tracker = Tracker(self.spec, self.store, uri)
-        try:
-            with self.stack, self.display.live():
-                finals = self._search() if self.spec.search else self._plan(trials)
-                self._list_trials()
-                self._carry([item for item in finals if item.missing()])
-        except KeyboardInterrupt:
-            self.display.say("ending at once; the report follows")
-        finally:
-            result = self._finish_runs()
-            scratch, report = keep_report(self.store, result)
-            status = "stopped" if self.interrupts.requested else "failed" if _failed(result) else "finished"
-            tracked = self.tracker.close(report, status)
-            scratch.cleanup()
-        place = self.store.path(f"sweeps/{self.spec.name}/report")
-        return Outcome(result, place, uri, self.interrupts.requested, tracked)
-
-    # -- trials --
-
-    def _plan(self, trials: list[TrialSpec]) -> list[Planned]:
-        items = plan_trials(trials, self.store, self.datasets)
+    def add(self, trials: list[TrialSpec]) -> list[PlannedTrial]:
+        """Take trials into the sweep, as the store has them; those that are new to it."""
+        items = [item for item in plan_trials(trials, self.datasets) if item.trial_id not in self.planned]
+        catalog = read_catalog(self.store, [item.trial_id for item in items])
         self.planned |= {item.trial_id: item for item in items}
-        self.display.plan(items)
+        self.state = self.state.add(items, catalog)
+        for observer in self.observers:
+            observer.on_trials(items, [self.state.trials[item.trial_id] for item in items])
         return items
 
-    def _list_trials(self) -> None:
-        self.store.write_json(
-            f"sweeps/{self.spec.name}/trials.json",
-            [{"id": item.trial_id, "trial": item.trial.model_dump(mode="json")} for item in self.planned.values()],
+    def run(self, items: Iterable[PlannedTrial]) -> None:
+        """Run what the trials miss; returns when all have ended, by themselves or by the user."""
+        self._submit([item for item in items if item.missing(self.state.trials[item.trial_id])])
+        self._wait()
+
+    def search(self, searches: Sequence[SearchAlgorithm]) -> None:
+        """Run searches side by side, until none wants another trial."""
+        self.searches = list(searches)
+        for search in self.searches:
+            self._create(search, search.earlier())
+        self._refill()
+        self._wait()
+        self.searches = []
+
+    def finish(self) -> None:
+        """Record what was cut short: no worker is left to say so."""
+        for trial_id, status in self.state.trials.items():
+            if status.state is TrialState.RUNNING and trial_id in self.pending:
+                self._take_in(trial_id, StatusChanged(state=TrialState.INTERRUPTED, reason="ended at once"))
+
+    # -- the loop --
+
+    def _wait(self) -> None:
+        with self.interrupts.watched():
+            while self.pending or self.busy:
+                if self.interrupts.requested and not self.stopping:
+                    self._stop()
+                if self.pending:
+                    for trial_id, event in self.engine.events(POLL_SECONDS):
+                        self._take_in(trial_id, event)
+                        self._ask_searches(trial_id, event)
+                    self._refill()
+                else:
+                    time.sleep(POLL_SECONDS)
+                self._look_at_busy()
+
+    def _take_in(self, trial_id: str, event: Event) -> None:
+        self.state = self.state.apply(trial_id, event)
+        if isinstance(event, StatusChanged) and event.state is not TrialState.RUNNING:
+            self._ended(trial_id, event)
+        item, status = self.planned[trial_id], self.state.trials[trial_id]
+        for observer in self.observers:
+            observer.on_event(item, event, status)
+
+    def _ended(self, trial_id: str, event: StatusChanged) -> None:
+        was_running = trial_id in self.pending
+        self.pending.discard(trial_id)
+        if event.state is TrialState.WAITING:
+            if was_running and not self.stopping:
+                self.busy.add(trial_id)
+        elif event.state is not TrialState.FINISHED:
+            TrialStore(self.store, trial_id).record_end(event)  # if its worker could not
+
+    def _submit(self, items: list[PlannedTrial]) -> None:
+        if not items or self.interrupts.requested:
+            return
+        if not self.started:
+            self.engine.start()
+            self.interrupts.listen()  # Ray has taken the signals
+            self.started = True
+        for item in items:
+            if self.state.trials[item.trial_id].state is not TrialState.WAITING:
+                self._take_in(item.trial_id, StatusChanged(state=TrialState.WAITING))
+        self.pending |= {item.trial_id for item in items}
+        self.engine.submit(
+            [Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint) for item in items]
         )
 
-    def _carry(self, items: list[Planned]) -> None:
-        """Run trials. What another sweep is computing is waited for, and taken over should it stop."""
-        waiting = items
-        while waiting and not self.interrupts.requested:
-            with contextlib.ExitStack() as locks:
-                mine = [item for item in waiting if locks.enter_context(self.store.lock(item.folder.name("lock")))]
-                jobs = [item.job() for item in mine if item.missing()]
-                if jobs:
-                    self._started().run(jobs)
-            waiting = [item for item in waiting if item not in mine and item.missing()]
-            if waiting:
-                self.display.say(f"waiting for {len(waiting)} trials that another sweep is computing")
-                time.sleep(BUSY_SECONDS)
+    def _stop(self) -> None:
+        self.stopping = True
+        self._say("stopping: each trial keeps a checkpoint at its next step or epoch; Ctrl-C again ends at once")
+        self._withdraw(self.engine.stop(None, TrialState.INTERRUPTED))
+        self.busy.clear()
 
-    def _started(self) -> "Engine":
-        """The engine; Ray starts when there is something to carry, and only once."""
-        if self.engine is None:
-            from ..engine.ray_engine import started
+    def _withdraw(self, trial_ids: Iterable[str], state: TrialState = TrialState.INTERRUPTED) -> None:
+        """Trials that had not begun are as they were, or stopped early."""
+        for trial_id in trial_ids:
+            self.pending.discard(trial_id)
+            if self.state.trials[trial_id].attempts or state is not TrialState.INTERRUPTED:
+                self._take_in(trial_id, StatusChanged(state=state))
 
-            self.display.say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
-            self.engine = self.stack.enter_context(
-                started(
-                    self.spec.resources,
-                    self.store,
-                    self.root,
-                    self._news,
-                    self.interrupts,
-                    self._stopping,
-                    self.address,
-                )
-            )
-        return self.engine
+    def _look_at_busy(self) -> None:
+        """Take what another sweep has computed, and run what it gave up."""
+        if not self.busy or time.monotonic() - self._looked < BUSY_SECONDS:
+            return
+        self._looked = time.monotonic()
+        items = [self.planned[trial_id] for trial_id in sorted(self.busy)]
+        self.busy.clear()
+        self.state = self.state.add(items, read_catalog(self.store, [item.trial_id for item in items]))
+        for item in items:
+            status = self.state.trials[item.trial_id]
+            for observer in self.observers:
+                observer.on_event(item, StatusChanged(state=status.state), status)
+        self._submit([item for item in items if item.missing(self.state.trials[item.trial_id])])
 
-    def _stopping(self) -> None:
-        self.display.say("stopping: each trial keeps what it has at its next step or epoch; Ctrl-C again ends at once")
+    # -- searches --
 
-    def _news(self, trial_id: str, event: dict[str, Any]) -> None:
-        """An event of a trial: to the live table and to MLflow."""
-        assert self.tracker is not None
-        if trial_id not in self.planned:  # sampled by a searcher
-            trial = TrialSpec.model_validate(event["trial"])
-            prepared = self.datasets[self.spec.dataset]
-            self.planned[trial_id] = Planned(trial, prepared, TrialStore(self.store, trial_id))
-            self.display.plan([self.planned[trial_id]])
-        item = self.planned[trial_id]
-        self.display.event(trial_id, event)
-        if event["kind"] != "status":
-            self.tracker.event(trial_id, event)
-        elif event["status"] == "running":
-            self.tracker.begin(trial_id, item.trial)
-        elif event["status"] in ("finished", "failed", "stopped"):
-            if event["status"] == "failed" and item.folder.failure() is None:
-                from ..store.trial_folder import Failure
+    def _refill(self) -> None:
+        for search in self.searches:
+            while not self.interrupts.requested and (wanted := search.more(self._room())):
+                self._create(search, wanted)
 
-                item.folder.fail(Failure(stage="pretrain", reason=event["reason"]))
-            if item.folder.started():
-                self.tracker.sync(trial_id, item.trial, event["status"])
+    def _room(self) -> int:
+        return self.engine.room if self.started else 1
 
-    # -- search --
+    def _create(self, search: SearchAlgorithm, wanted: Sequence[Create]) -> None:
+        missing: list[PlannedTrial] = []
+        for trial in [create.trial for create in wanted]:
+            self.add([trial])
+            (item,) = plan_trials([trial], self.datasets)
+            status = self.state.trials[item.trial_id]
+            stopped = status.state is TrialState.STOPPED_EARLY
+            complete = stopped or not item.missing(status)
+            search.created(item.trial_id, trial, status if complete else None)
+            if not complete and item.trial_id not in self.pending:
+                missing.append(item)
+        self._submit(missing)
 
-    def _search(self) -> list[Planned]:
-        """Run the search of every group, then plan the trials of the table at the best points."""
-        best: list[TrialSpec] = []
-        for group in groups(self.spec):
-            values = self._search_group(group)
-            if values is None or self.interrupts.requested:
-                continue
-            best += [resolve(self.spec, group, seed, values) for seed in self.spec.seeds]
-        for trial in best:
-            self.datasets.setdefault(trial.dataset, self.datasets[self.spec.dataset])
-        first = {item.trial_id for item in self.planned.values() if item.trial.split == "test"}
-        for trial_id in first:  # those at the sweep's own values gave way to the best
-            del self.planned[trial_id]
-        self.display.forget(first)
-        return self._plan(best)
+    def _ask_searches(self, trial_id: str, event: Event) -> None:
+        for search in self.searches:
+            for action in search.on_event(trial_id, event):
+                if isinstance(action, Stop):
+                    self._withdraw(
+                        self.engine.stop(action.trial_id, TrialState.STOPPED_EARLY), TrialState.STOPPED_EARLY
+                    )
+                else:
+                    self._create(search, [action])
 
-    def _search_group(self, group: Group) -> dict[str, Any] | None:
-        assert self.spec.search is not None
-        others = set(self.planned)
-        points = read_points(self.spec, self.store)
-        known = [point for point in points if point.group == group_key(group)]
-        rest = [point for point in points if point.group != group_key(group)]
-        earlier = [TrialStore(self.store, point.trial_id).trial() for point in known]
-        self._plan([trial for trial in earlier if trial is not None and trial.dataset in self.datasets])
-        sampled = random_trials(self.spec, group)
-        planned = self._plan([trial for _, trial in sampled]) if self.spec.search.algorithm == "random" else []
-        template = planned or plan_trials([sampled[0][1]], self.store, self.datasets)
-        try:
-            run_group(self.spec, group, template, known, self._started)
-        finally:
-            own = [item for trial_id, item in self.planned.items() if trial_id not in others]
-            known = self._points(group, own, known)
-            write_points(self.spec, self.store, rest + known)
-        return best_point(known, group)
-
-    def _points(self, group: Group, own: list[Planned], known: list[Point]) -> list[Point]:
-        """What is known of the group's search now; `own` are its trials."""
-        assert self.spec.search is not None
-        stopped = {point.trial_id for point in known if point.stopped}
-        points: list[Point] = []
-        for item in own:
-            ended_early = item.missing() and not self.interrupts.requested and item.folder.failure() is None
-            points.append(
-                Point(
-                    group=group_key(group),
-                    trial_id=item.trial_id,
-                    values={k: v for k, v in item.trial.axes.items() if k in self.spec.search.space},
-                    value=score(item.folder, item.trial, self.spec.search.metric),
-                    stopped=item.trial_id in stopped or bool(ended_early),
-                )
-            )
-        listed = {point.trial_id for point in points}
-        return [point for point in known if point.trial_id not in listed] + points
-
-    # -- the end --
-
-    def _finish_runs(self) -> SweepResult:
-        assert self.tracker is not None
-        sync_runs(self.tracker, list(self.planned.values()))
-        return collect(self.spec, list(self.planned.values()), " ".join(map(shlex.quote, _command())))
-
-
-def _failed(result: SweepResult) -> bool:
-    return any(trial.status != "finished" for trial in result.trials if not trial.search)
-
-
-def _command() -> list[str]:
-    return ["ssl-sweep", *sys.argv[1:]]
+    def _say(self, text: str) -> None:
+        for observer in self.observers:
+            observer.on_message(text)

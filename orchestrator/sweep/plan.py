@@ -1,68 +1,35 @@
-"""What a sweep needs and what of it is done already, read from the store."""
+"""From trials and data sets to planned trials, and the data sets of a sweep."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
 from ...datasets.prepared import Prepared, find_prepared
 from ...evaluation.config import KnnConfig
-from ..engine.board import Job
 from ..spec.errors import UserError
 from ..spec.identity import trial_id
 from ..spec.models import TrialSpec
-from ..store.files import Store
-from ..store.trial_folder import TrialStore
+from ..store.planned import PlannedTrial
+
+Datasets = Mapping[DatasetConfig, Prepared]
 
 
-class Planned(NamedTuple):
-    """One trial of a sweep, and its folder in the store."""
-
-    trial: TrialSpec
-    prepared: Prepared
-    folder: TrialStore
-
-    @property
-    def trial_id(self) -> str:
-        return self.folder.trial_id
-
-    def missing(self) -> list[str]:
-        """Stages that are still to run."""
-        return self.folder.missing(self.trial)
-
-    def job(self) -> Job:
-        return Job(self.trial_id, self.trial.model_dump(mode="json"), self.prepared.fingerprint)
-
-    def status(self) -> Literal["finished", "running", "failed", "missing"]:
-        """finished, running, failed, or missing (not started, or stopped on the way)."""
-        if not self.missing():
-            return "finished"
-        if self.folder.started() and self.is_held():
-            return "running"
-        return "failed" if self.folder.failure() else "missing"
-
-    def is_held(self) -> bool:
-        """Whether a sweep that lives holds the trial."""
-        with self.folder.store.lock(self.folder.name("lock")) as free:
-            return not free
-
-
-def plan_trials(trials: list[TrialSpec], store: Store, datasets: dict[DatasetConfig, Prepared]) -> list[Planned]:
-    """The trials with their identities; two with the same one are one trial.
+def plan_trials(trials: list[TrialSpec], datasets: Datasets) -> list[PlannedTrial]:
+    """The trials with their identities; two with the same one are one trial. Pure.
 
     Raises:
         UserError: a trial does not fit its data set.
     """
-    planned: dict[str, Planned] = {}
+    planned: dict[str, PlannedTrial] = {}
     for trial in trials:
         prepared = datasets[trial.dataset]
         if not prepared.classes:
             trial = _without_labels(trial)
         _refuse_misfit(trial, prepared)
         identity = trial_id(trial, prepared.fingerprint)
-        planned.setdefault(identity, Planned(trial, prepared, TrialStore(store, identity)))
+        planned.setdefault(identity, PlannedTrial(identity, trial, prepared))
     return list(planned.values())
 
 
@@ -75,6 +42,21 @@ def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig
         if prepared is not None:
             found[dataset] = prepared
     return found
+
+
+Preparing = Callable[[str], contextlib.AbstractContextManager[Callable[[int, int], None]]]
+"""Shows the preparation of a data set by its name; yields what is told images done and images in all."""
+
+
+def prepare_datasets(trials: list[TrialSpec], root: Path, preparing: Preparing) -> dict[DatasetConfig, Prepared]:
+    """The trials' data sets, prepared if they were not."""
+    from ...datasets.prepare import prepare
+
+    datasets: dict[DatasetConfig, Prepared] = {}
+    for config in dict.fromkeys(trial.dataset for trial in trials):
+        with data_errors(), preparing(config.name) as on_progress:
+            datasets[config] = prepare(config, root, on_progress)
+    return datasets
 
 
 @contextlib.contextmanager

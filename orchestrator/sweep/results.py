@@ -1,45 +1,41 @@
-"""A sweep's results, read from the store: what the report, the table in the terminal and `status` are made of."""
+"""A sweep's results: what the report, the table in the terminal and `status` are made of."""
 
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..spec.models import SweepSpec
 from ..store.files import Store
+from ..store.planned import PlannedTrial
 from ..store.records import SweepResult, TrialResult
+from ..store.trial_folder import TrialStore
+from ..store.trial_state import TrialState
+from ..store.trial_status import TrialStatus
 from ..store.version import package_version
-from .plan import Planned
+from .state import SweepState
 
 
-def collect(spec: SweepSpec, planned: list[Planned], command: str) -> SweepResult:
-    """Everything that the store knows of the sweep's trials."""
-    trials = [trial_result(item) for item in planned]
-    pictured: set[str] = set()
-    for i, item in enumerate(planned):
-        if trials[i].setting not in pictured and (picture := item.folder.picture()):
-            pictured.add(trials[i].setting)
-            trials[i] = trials[i].model_copy(update={"views": picture})
+def collect(
+    spec: SweepSpec, planned: Sequence[PlannedTrial], state: SweepState, store: Store, command: str
+) -> SweepResult:
+    """The results without what only a report shows: histories and pictures stay in the store."""
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=package_version(),
         command=command,
-        trials=tuple(trials),
+        trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
         search_metric=spec.search.metric if spec.search else "knn/top1",
     )
 
 
-def trial_result(item: Planned) -> TrialResult:
-    """The results of one trial, so far."""
-    trial, folder = item.trial, item.folder
-    pretrained = folder.pretrained()
-    failure = folder.failure()
-    status = item.status()
-    content = folder.store.read_json(folder.name("trial.json")) or {}
-    records = [folder.evaluation(config) for config in trial.evaluate]
-    dataset = trial.dataset
+def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> TrialResult:
+    trial, dataset = item.trial, item.trial.dataset
+    records = [status.evaluations.get(name) for name in item.evaluation_ids]
+    failed = status.state is TrialState.FAILED
     return TrialResult(
         trial_id=item.trial_id,
         method=trial.method.name,
@@ -58,14 +54,13 @@ def trial_result(item: Planned) -> TrialResult:
         axes=dict(trial.axes),
         setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
         search=trial.split == "holdout",
-        status=status,
-        reason=failure.reason if failure and status == "failed" else None,
-        log=folder.log if content else None,
-        parameters=pretrained.parameters if pretrained else None,
-        pretrain=pretrained,
-        history=tuple(folder.history()),
+        status=status.state,
+        reason=status.reason if failed else None,
+        log=TrialStore(store, item.trial_id).log if status.attempts else None,
+        parameters=status.pretrain.parameters if status.pretrain else None,
+        pretrain=status.pretrain,
         evaluations=tuple(record for record in records if record is not None),
-        environment=content.get("environment", {}),
+        environment=status.environment,
     )
 
 
@@ -74,14 +69,36 @@ def _setting(resolved: str) -> str:
     return hashlib.sha256(json.dumps(json.loads(resolved), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def keep_report(store: Store, result: SweepResult) -> tuple[tempfile.TemporaryDirectory[str], Path]:
-    """Write the report into the store; returns a local copy of it and the folder that holds the copy."""
-    from ..report import write_report
+def with_details(result: SweepResult, store: Store) -> SweepResult:
+    """The result with each trial's history, and the picture of each setting's views."""
+    pictured: set[str] = set()
+    trials: list[TrialResult] = []
+    for trial in result.trials:
+        folder = TrialStore(store, trial.trial_id)
+        details: dict[str, object] = {}
+        if trial.log is not None:
+            details["history"] = tuple(folder.history())
+            if trial.setting not in pictured and (picture := folder.picture()):
+                pictured.add(trial.setting)
+                details["views"] = picture
+        trials.append(trial.model_copy(update=details))
+    return result.model_copy(update={"trials": tuple(trials)})
 
-    scratch = tempfile.TemporaryDirectory(prefix="ssl-sweep-report-")
-    folder = Path(scratch.name) / "report"
-    write_report(result, folder)
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            store.write(f"sweeps/{result.name}/report/{file.relative_to(folder).as_posix()}", file.read_bytes())
-    return scratch, folder
+
+def write_report(store: Store, result: SweepResult) -> str:
+    """Write the report into the store, unless it is there already; returns its folder."""
+    from ..report import write_report as write
+
+    name = f"sweeps/{result.name}/report"
+    content = result.model_dump_json(exclude={"created", "command"})
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    if store.read(f"{name}/digest") == digest.encode():
+        return store.path(name)
+    with tempfile.TemporaryDirectory(prefix="ssl-sweep-report-") as scratch:
+        folder = Path(scratch) / "report"
+        write(with_details(result, store), folder)
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                store.write(f"{name}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    store.write(f"{name}/digest", digest.encode())
+    return store.path(name)

@@ -1,287 +1,273 @@
-"""MLflow: an experiment for the sweep, a parent run, a child run for each trial. A projection of the store.
+"""MLflow as an observer of a sweep: a projection of the store, written by one thread of the process that drives it.
 
-One writer: the process that drives the sweep. Replaying events is idempotent, for every metric carries the step and
-the time of its event; so whatever a crash or an absent server left out is made good by the next `sync`.
+Live metrics are written as they come. Whatever a crash, a locked database or an absent server left out is made good from
+the store when the trial ends, when the sweep ends, or at the next `submit`. Each metric carries the time of its event,
+so writing it twice changes nothing.
 """
 
 import logging
-import os
 import queue
-import tempfile
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
 
-# Read by MLflow at a request: an absent server must not hold up a sweep.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from mlflow.entities import Metric
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException, RestException
-
-from ..spec.errors import UserError
-from ..spec.models import SweepSpec, TrialSpec
+from ..spec.errors import UserError, show
+from ..spec.models import SweepSpec
+from ..store.events import EvaluationDone, Event, PretrainingDone, StatusChanged
 from ..store.files import Store
+from ..store.planned import PlannedTrial
 from ..store.trial_folder import TrialStore
-from . import mlflow_values as projection
+from ..store.trial_state import TrialState
+from ..store.trial_status import TrialStatus
+from . import mlflow_values as values
+from .ledger import Ledger, Tracked, settled_digest
+from .mlflow_runs import PARAMETERS_TAG, SETTLED, Runs
 
 log = logging.getLogger(__name__)
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
-METRICS, PARAMETERS = 500, 100
-"""In one request; MLflow takes at most 1,000 metrics and 100 parameters."""
-RETRY_SECONDS = 30.0
-PROJECTION = 1
-"""Raised whenever runs come to look otherwise: those that are there are then written again."""
-Status = str
-ENDS: dict[str, Status] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+FLUSH_SECONDS = 2.0
+RETRY_SECONDS = 10.0
+PATIENCE = 60.0
+"""Seconds that closing waits without any request being answered; each request has a timeout of its own, which is less."""
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+ARTIFACTS = ("trial.json", "log.txt", "views.png", "backbone.safetensors")
 
 
 def tracking_uri(spec: SweepSpec, store: Store) -> str:
-    """The sweep's `tracking`, or a database in the store (beside the sweep where the store is remote)."""
-    if spec.tracking is not None:
-        return spec.tracking
-    return f"sqlite:///{store.path('mlflow.db')}" if store.is_local else "sqlite:///mlflow.db"
+    """The sweep's `tracking`, or a database in the store (next to the sweep if the store is remote).
+
+    Raises:
+        UserError: the sweep's is of a kind that MLflow does not have.
+    """
+    if spec.tracking is None:
+        return f"sqlite:///{quote(store.path('mlflow.db'))}" if store.is_local else "sqlite:///mlflow.db"
+    scheme, separator, _ = spec.tracking.partition(":")
+    if not separator or scheme.partition("+")[0] not in SCHEMES:
+        allowed = "http://HOST:PORT, sqlite:///PATH, or another database's address"
+        raise UserError(f"tracking: got {show(spec.tracking)}; must be {allowed}")
+    return spec.tracking
+
+
+class _News(NamedTuple):
+    item: PlannedTrial
+    event: Event
+    status: TrialStatus
 
 
 class Tracker:
     """The runs of one sweep. Calls return at once; a thread of its own writes."""
 
     def __init__(self, spec: SweepSpec, store: Store, uri: str):
-        """Open the tracking store and put right what a crash left behind. A server may be absent, and come later.
-
-        Raises:
-            UserError: the URI is of no use.
-        """
+        """Begin to open MLflow, which may be absent and come later."""
         self.spec, self.store, self.uri = spec, store, uri
-        self.shared = uri.startswith("http")
-        self.experiment = self.parent = ""
-        self.runs: dict[str, tuple[str, str]] = {}
-        """Run and digest of its parameters, by trial."""
-        self.trials: dict[str, TrialSpec] = {}
-        self.pending: dict[str, list[Metric]] = {}
-        self.unsynced: dict[str, Callable[[], None]] = {}
-        """What MLflow has still to be told, by trial, or by nothing for the parent."""
+        self.ledger = Ledger.read(store, spec.name, uri)
+        self.runs: Runs | None = None
+        self.trials: dict[str, tuple[PlannedTrial, TrialStatus]] = {}
+        self.live: dict[str, list[Metric]] = {}
+        """Metrics on their way, by trial."""
+        self.behind: set[str] = set()
+        """Trials that missed a metric: the rest waits for their end, so that no gap is left."""
         self.retry_at = 0.0
-        self.queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        try:
-            self.client = MlflowClient(uri)
-            self._open()
-        except (MlflowException, ImportError, OSError) as error:
-            if not self._absent(error):
-                raise UserError(f"tracking '{uri}' cannot be used: {_first_line(error)}") from None
+        self.answered = time.monotonic()
+        self.complaint = ""
+        self.queue: queue.SimpleQueue[_News | TrialState] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self.thread.start()
 
-    # -- what a sweep calls --
+    # -- what the driver calls --
 
-    def begin(self, trial_id: str, trial: TrialSpec) -> None:
-        """A trial runs."""
-        self.trials[trial_id] = trial
-        self.queue.put(lambda: self._begin(trial_id, trial))
+    def on_trials(self, trials: Sequence[PlannedTrial], statuses: Sequence[TrialStatus]) -> None:
+        """Nothing is written for trials that do not run: most are settled."""
+        self.trials |= {item.trial_id: (item, status) for item, status in zip(trials, statuses, strict=True)}
 
-    def event(self, trial_id: str, event: dict[str, Any]) -> None:
-        """Metrics of a trial that runs; written about every two seconds."""
-        metrics = projection.metrics_of(event)
-        if metrics:
-            self.queue.put(lambda: self.pending.setdefault(trial_id, []).extend(metrics))
+    def on_event(self, item: PlannedTrial, event: Event, status: TrialStatus) -> None:
+        """Metrics of a trial that runs, its begin and its end."""
+        self.trials[item.trial_id] = (item, status)
+        self.queue.put(_News(item, event, status))
 
-    def sync(self, trial_id: str, trial: TrialSpec, status: str) -> None:
-        """Make a trial's run tell what the store tells; `status` is finished, failed or stopped."""
-        self.queue.put(lambda: self._settle(trial_id, lambda: self._sync(trial_id, trial, ENDS[status])))
+    def on_message(self, text: str) -> None:
+        """Not for MLflow."""
 
-    def close(self, report: Path | None, status: str) -> bool:
-        """Attach the report to the parent, end it, and wait for the last write. False where MLflow was out of reach."""
-        self.unsynced[""] = lambda: self._end_parent(report, ENDS[status])
-        self.queue.put(None)
-        self.thread.join(timeout=120)
-        return not self.unsynced
+    def close(self, state: TrialState) -> bool:
+        """Bring every run up to date, end the sweep's, and wait while requests are answered. False if MLflow misses something."""
+        self.queue.put(state)
+        self.answered = time.monotonic()
+        while self.thread.is_alive() and time.monotonic() - self.answered < PATIENCE:
+            self.thread.join(timeout=0.5)
+        return not self.thread.is_alive() and not self.complaint
 
     # -- the thread --
 
     def _work(self) -> None:
+        self._guarded(self._open)
         flushed = time.monotonic()
         while True:
             try:
-                call = self.queue.get(timeout=2)
+                news = self.queue.get(timeout=FLUSH_SECONDS)
             except queue.Empty:
-                call = self._flush
-            if call is None:
+                news = None
+            if isinstance(news, TrialState):
                 break
-            self._guarded(call)
-            if time.monotonic() - flushed > 2:
-                self._guarded(self._flush)
+            if news is not None:
+                self._hear(news)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                self._flush()
                 flushed = time.monotonic()
+        self._finish(news)
+
+    def _finish(self, state: TrialState) -> None:
         self.retry_at = 0.0
-        for name in sorted(self.unsynced, reverse=True):  # the parent last
-            self._settle(name, self.unsynced[name])
+        self.complaint = ""
+        self._flush()
+        for item, status in list(self.trials.values()):
+            if status.attempts and not self._is_settled(item, status):
+                self._guarded(lambda item=item, status=status: self._settle(item, status))
+        self._guarded(lambda: self._opened().end_parent(values.ENDS[state]))
+        self.store.write_record(Ledger.name(self.spec.name), self.ledger)
 
     def _guarded(self, call: Callable[[], None]) -> bool:
-        """Whether `call` was done. An absent server costs nothing but lateness: the store has the events."""
+        """Whether `call` was done. Trouble with MLflow costs nothing but lateness: the store has everything."""
         if time.monotonic() < self.retry_at:
             return False
         try:
-            if not self.parent:
-                self._open()
             call()
-        except Exception as error:
-            if not self._absent(error):
-                log.warning("MLflow at %s: %s", self.uri, _first_line(error))
+        except Exception as error:  # a database that is locked, full or damaged, a server that is away or refuses
+            self.complaint = _first_line(error)
+            log.warning("MLflow at %s: %s; events wait in the store", self.uri, self.complaint)
+            self.retry_at = time.monotonic() + RETRY_SECONDS
             return False
         return True
 
-    def _settle(self, name: str, call: Callable[[], None]) -> None:
-        """Do `call`, or keep it for the end."""
-        self.unsynced[name] = call
-        if self._guarded(call):
-            del self.unsynced[name]
-
-    def _absent(self, error: Exception) -> bool:
-        """Whether a server did not answer; then it is left alone for a while."""
-        if not self.shared or isinstance(error, RestException):
-            return False
-        log.warning("MLflow at %s does not answer; what it misses is in the store (%s)", self.uri, _first_line(error))
-        self.retry_at = time.monotonic() + RETRY_SECONDS
-        return True
-
-    def _flush(self) -> None:
-        for trial_id in list(self.pending):
-            metrics = self.pending.pop(trial_id)
-            if trial_id in self.trials:
-                self._log_metrics(self._run(trial_id, self.trials[trial_id]), metrics)
-
-    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        for start in range(0, len(metrics), METRICS):
-            self.client.log_batch(run_id, metrics=metrics[start : start + METRICS])
+    def _progress(self) -> None:
+        self.answered = time.monotonic()
 
     # -- runs --
 
     def _open(self) -> None:
-        """Find or make the sweep's experiment and run; children that a crash left running are put right."""
-        self.experiment = self._experiment()
-        parent = ""
-        for run in self._search():
-            trial_id = run.data.tags.get("ssl_sweep.trial")
-            if trial_id is None:
-                parent = run.info.run_id
-                continue
-            self.runs[trial_id] = run.info.run_id, run.data.tags.get("ssl_sweep.parameters", "")
-            if run.info.status == "RUNNING":
-                self._cut_short(run.info.run_id, trial_id)
-        if parent:
-            self.client.update_run(parent, status="RUNNING")
-        else:
-            tags = self._tags() | projection.source_tags()
-            parent = self.client.create_run(self.experiment, tags=tags, run_name=self.spec.name).info.run_id
-        self.parent = parent
+        """Find or make the sweep's experiment and run; if the ledger does not know them, learn from what MLflow has."""
+        runs = Runs(self.spec, self.store, self.uri, self._progress)
+        found = runs.open(self.ledger.parent)
+        if self.ledger.parent != runs.parent:
+            self.ledger = Ledger(uri=self.uri, parent=runs.parent)
+        for run in found:
+            trial_id = run.data.tags.get(values.TRIAL_TAG)
+            if trial_id is not None:
+                parameters, settled = (run.data.tags.get(tag, "") for tag in (PARAMETERS_TAG, SETTLED))
+                self._note(trial_id, Tracked(run_id=run.info.run_id, parameters=parameters, settled=settled))
+        self.runs = runs
 
-    def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self.spec.name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            return found.experiment_id
-        artifacts = self.store.path("mlartifacts") if self.uri.startswith("sqlite") and self.store.is_local else None
-        # Without the tag, MLflow's interface guesses, and takes a sweep for an application of language models.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        return self.client.create_experiment(self.spec.name, artifact_location=artifacts, tags=tags)
+    def _opened(self) -> Runs:
+        if self.runs is None:
+            self._open()
+        assert self.runs is not None
+        return self.runs
 
-    def _tags(self) -> dict[str, str]:
-        """What this sweep's runs are known by: on a shared server, another store may have a sweep of the same name."""
-        return {"ssl_sweep.sweep": self.spec.name} | ({"ssl_sweep.storage": self.store.location} if self.shared else {})
+    def _note(self, trial_id: str, tracked: Tracked) -> None:
+        self.ledger.trials[trial_id] = tracked
 
-    def _search(self) -> list[Any]:
-        runs: list[Any] = []
-        token: str | None = None
-        while True:
-            page = self.client.search_runs([self.experiment], "tags.`ssl_sweep.sweep` != ''", page_token=token)
-            runs += [run for run in page if self._tags().items() <= run.data.tags.items()]
-            token = page.token
-            if not token:
-                return runs
+    def _hear(self, news: _News) -> None:
+        trial_id, event = news.item.trial_id, news.event
+        if isinstance(event, StatusChanged):
+            if event.state is TrialState.RUNNING:
+                self._guarded(lambda: self._opened().running(self._run(news.item, news.status)))
+            elif news.status.attempts:
+                self._flush()
+                self._guarded(lambda: self._settle(news.item, news.status))
+        elif trial_id not in self.behind:
+            self.live.setdefault(trial_id, []).extend(self._new_metrics(trial_id, event))
 
-    def _begin(self, trial_id: str, trial: TrialSpec) -> None:
-        self.client.update_run(self._run(trial_id, trial), status="RUNNING")
+    def _new_metrics(self, trial_id: str, event: Event) -> list[Metric]:
+        """Of an event that is not written yet; it counts as written from now on."""
+        tracked = self.ledger.trials.get(trial_id)
+        if tracked is None:
+            self.behind.add(trial_id)  # its run could not be made
+            return []
+        after = tracked.after(event)
+        if after == tracked:
+            return []
+        self._note(trial_id, after)
+        return values.metrics_of(event)
 
-    def _run(self, trial_id: str, trial: TrialSpec) -> str:
-        """The trial's run, made on first need, and anew where its parameters changed: MLflow never changes one."""
-        values = projection.parameters(trial)
-        wanted = projection.digest(values)
-        run_id, found = self.runs.get(trial_id, ("", ""))
-        if found == wanted:
-            return run_id
-        if run_id:
-            self.client.delete_run(run_id)
-        tags = self._tags() | projection.source_tags()
-        tags |= {"ssl_sweep.trial": trial_id, "mlflow.parentRunId": self.parent}
-        name = projection.run_name(self.spec, trial, trial_id)
-        began, _ = projection.span(TrialStore(self.store, trial_id).events())
-        run_id = self.client.create_run(self.experiment, began, tags, name).info.run_id
-        self.runs[trial_id] = run_id, ""
-        params = [Param(key, value) for key, value in values.items()]
-        for start in range(0, len(params), PARAMETERS):
-            self.client.log_batch(run_id, params=params[start : start + PARAMETERS])
-        # Set last: a run that a crash cuts short before this is made anew.
-        self.client.set_tag(run_id, "ssl_sweep.parameters", wanted)
-        self.runs[trial_id] = run_id, wanted
+    def _flush(self) -> None:
+        for trial_id in list(self.live):
+            metrics = self.live.pop(trial_id)
+            run_id = self.ledger.trials[trial_id].run_id
+            if not self._guarded(lambda run_id=run_id, metrics=metrics: self._opened().metrics(run_id, metrics)):
+                self.behind.add(trial_id)
+
+    def _run(self, item: PlannedTrial, status: TrialStatus) -> str:
+        """The trial's run, made on first need, and anew if its parameters changed: MLflow never changes one."""
+        params = values.parameters(item.trial)
+        wanted = values.digest(params)
+        tracked = self.ledger.trials.get(item.trial_id)
+        if tracked is not None and tracked.parameters == wanted:
+            return tracked.run_id
+        runs = self._opened()
+        if tracked is not None:
+            runs.delete(tracked.run_id)
+        name = values.run_name(self.spec, item.trial, item.trial_id)
+        began = values.milliseconds(status.began) or None
+        run_id = runs.create(name, {values.TRIAL_TAG: item.trial_id}, began, params, wanted)
+        self._note(item.trial_id, Tracked(run_id=run_id, parameters=wanted))
+        if status.attempts > 1 or status.evaluations:
+            self.behind.add(item.trial_id)  # earlier events are only in the store
         return run_id
 
-    def _sync(self, trial_id: str, trial: TrialSpec, status: Status) -> None:
-        run_id = self._run(trial_id, trial)
-        self.pending.pop(trial_id, None)
-        folder = TrialStore(self.store, trial_id)
-        events = folder.events()
-        done = f"{PROJECTION} {status} {len(events)}"
-        before = self.client.get_run(run_id).data.tags
-        if before.get("ssl_sweep.synced") != done:
-            self._log_metrics(run_id, projection.stored_metrics(trial, folder, events))
-            content = self.store.read_json(folder.name("trial.json")) or {}
-            tags = projection.environment_tags(content)
-            failure = folder.failure()
-            if failure is not None:
-                tags["failure"] = failure.reason
-            elif "failure" in before:
-                self.client.delete_tag(run_id, "failure")
-            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-            if content:
-                data = projection.dataset_input(trial, content["dataset_fingerprint"])
-                self.client.log_inputs(run_id, datasets=[data])
-            for name in ("trial.json", "log.txt", "views.png", "backbone.safetensors"):
-                self._artifact(run_id, folder.name(name), name)
-            # Set last: a run that a crash cuts short before this is synced again.
-            self.client.set_tag(run_id, "ssl_sweep.synced", done)
-        self.client.set_terminated(run_id, status, end_time=projection.span(events)[1])
+    def _is_settled(self, item: PlannedTrial, status: TrialStatus) -> bool:
+        tracked = self.ledger.trials.get(item.trial_id)
+        return tracked is not None and tracked.settled == settled_digest(status, item.evaluation_ids)
 
-    def _cut_short(self, run_id: str, trial_id: str) -> None:
-        """End a run that nothing computes any more, at its trial's last sign of life."""
-        _, last = projection.span(TrialStore(self.store, trial_id).events())
-        self.client.set_terminated(run_id, "KILLED", end_time=last)
+    def _settle(self, item: PlannedTrial, status: TrialStatus) -> None:
+        """Make a trial's run show all that the store has of it, and end it."""
+        runs, run_id = self._opened(), self._run(item, status)
+        folder = TrialStore(self.store, item.trial_id)
+        if item.trial_id in self.behind or not self._shows_all(item, status):
+            runs.metrics(run_id, self._stored_metrics(item, status, folder))
+            self.behind.discard(item.trial_id)
+        runs.describe(run_id, values.status_tags(status), values.dataset_input(item.trial, status.dataset_fingerprint))
+        for name in ARTIFACTS:
+            runs.artifact(run_id, folder.name(name), name)
+        settled = settled_digest(status, item.evaluation_ids)
+        runs.end(run_id, values.ENDS[status.state], values.milliseconds(status.ended) or None, settled)
+        self._note(item.trial_id, self.ledger.trials[item.trial_id].model_copy(update={"settled": settled}))
 
-    def _artifact(self, run_id: str, stored: str, name: str) -> None:
-        if self.store.is_local and self.store.exists(stored):
-            self.client.log_artifact(run_id, self.store.path(stored))
-            return
-        content = self.store.read(stored)
-        if content is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / name).write_bytes(content)
-                self.client.log_artifact(run_id, str(Path(folder) / name))
+    def _shows_all(self, item: PlannedTrial, status: TrialStatus) -> bool:
+        written = self.ledger.trials[item.trial_id].written
+        wanted = [name for name in item.evaluation_ids if name in status.evaluations]
+        return all(name in written for name in [*wanted, *(["pretrain"] if status.pretrain else [])])
 
-    def _end_parent(self, report: Path | None, status: Status) -> None:
-        self._artifact(self.parent, f"sweeps/{self.spec.name}/sweep.yaml", "sweep.yaml")
-        if report is not None:
-            self.client.log_artifacts(self.parent, str(report), "report")
-            self.client.set_tag(self.parent, "mlflow.note.content", projection.note(report))
-        for run in self._search():
-            trial_id = run.data.tags.get("ssl_sweep.trial")
-            if run.info.status == "RUNNING" and trial_id is not None:
-                self._cut_short(run.info.run_id, trial_id)
-        self.client.set_terminated(self.parent, status)
+    def _stored_metrics(self, item: PlannedTrial, status: TrialStatus, folder: TrialStore) -> list[Metric]:
+        """All metrics of a trial, without evaluations that only other sweeps ask for."""
+        events: list[Event] = []
+        fresh = Tracked(run_id="", parameters="")
+        for event in folder.events():
+            if isinstance(event, EvaluationDone) and event.evaluation_id not in item.evaluation_ids:
+                continue
+            after = fresh.after(event)
+            if after != fresh:  # the first time that a step was trained
+                events.append(event)
+            fresh = after
+        events += self._without_events(item, status, fresh)
+        for event in events:
+            fresh = fresh.after(event)
+        tracked = self.ledger.trials[item.trial_id]
+        self._note(item.trial_id, fresh.model_copy(update={"run_id": tracked.run_id, "parameters": tracked.parameters}))
+        return [metric for event in events for metric in values.metrics_of(event)]
+
+    def _without_events(self, item: PlannedTrial, status: TrialStatus, told: Tracked) -> list[Event]:
+        """Records whose events are lost, or are of the first edition, which had no ids in them."""
+        events: list[Event] = []
+        if status.pretrain is not None and "pretrain" not in told.written:
+            events.append(PretrainingDone(time=status.ended or 0.0, **dict(status.pretrain)))
+        for name, config in zip(item.evaluation_ids, item.trial.evaluate, strict=True):
+            if name in status.evaluations and name not in told.written:
+                record = dict(status.evaluations[name])
+                events.append(EvaluationDone(time=status.ended or 0.0, stage=config.name, evaluation_id=name, **record))
+        return events
 
 
 def _first_line(error: BaseException) -> str:

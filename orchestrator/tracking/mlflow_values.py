@@ -4,17 +4,28 @@ import contextlib
 import getpass
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
 from ..spec.models import SweepSpec, TrialSpec
-from ..store.records import Cost, EvaluationRecord, PretrainRecord
-from ..store.trial_folder import TrialStore
+from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
+from ..store.records import Cost
+from ..store.trial_state import TrialState
+from ..store.trial_status import TrialStatus
 
 NOTE_LENGTH = 7900
 """A tag of MLflow takes 8,000 characters."""
+TRIAL_TAG = "ssl_sweep.trial"
+ENDS = {
+    TrialState.WAITING: "SCHEDULED",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.INTERRUPTED: "KILLED",
+    TrialState.FINISHED: "FINISHED",
+    TrialState.FAILED: "FAILED",
+    TrialState.STOPPED_EARLY: "KILLED",
+}
+"""MLflow's word for each state."""
 
 
 def run_name(spec: SweepSpec, trial: TrialSpec, trial_id: str) -> str:
@@ -59,13 +70,14 @@ def source_tags() -> dict[str, str]:
     return tags
 
 
-def environment_tags(content: dict[str, Any]) -> dict[str, str]:
-    """Of a ``trial.json``."""
-    environment: dict[str, str] = content.get("environment", {})
-    tags = {f"environment.{key}": str(value) for key, value in environment.items()}
-    tags["dataset_fingerprint"] = content.get("dataset_fingerprint", "")
-    if "git_commit" in environment:
-        tags["mlflow.source.git.commit"] = environment["git_commit"].removesuffix("+")
+def status_tags(status: TrialStatus) -> dict[str, str]:
+    """Environment, data and failure of a trial."""
+    tags = {f"environment.{key}": value for key, value in status.environment.items()}
+    tags["dataset_fingerprint"] = status.dataset_fingerprint
+    if "git_commit" in status.environment:
+        tags["mlflow.source.git.commit"] = status.environment["git_commit"].removesuffix("+")
+    if status.state is TrialState.FAILED:
+        tags["failure"] = status.reason or "failed"
     return tags
 
 
@@ -77,43 +89,33 @@ def dataset_input(trial: TrialSpec, fingerprint: str) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "pretraining")])
 
 
-def metrics_of(event: dict[str, Any]) -> list[Metric]:
+def metrics_of(event: Event) -> list[Metric]:
     """An event of a trial as MLflow's metrics; accuracies in percent. Training goes by step; the rest has one value."""
-    when = int(1000 * event.get("time", 0))
+    step = 0
     values: dict[str, float] = {}
-    if event["kind"] == "step":
-        values = {key: event[key] for key in ("loss", "lr", "images_per_second")}
-    elif event["kind"] == "epoch":
-        values = {"epoch": event["epoch"], "epoch_loss": event["loss"], **event["logs"]}
-    elif event["kind"] == "evaluation":
-        record = EvaluationRecord.model_validate(event)
-        values = {f"{record.name}/final_top1": record.top1, f"{record.name}/final_top5": record.top5}
-        if record.best_top1 is not None:
-            values[f"{record.name}/best_epoch_top1"] = record.best_top1
-        values |= _costs(record.name, record.cost)
-    return [Metric(key, _digits(value), when, event.get("step", 0)) for key, value in values.items()]
+    match event:
+        case StepDone():
+            step = event.step
+            values = {"loss": event.loss, "lr": event.lr, "images_per_second": event.images_per_second}
+        case EpochDone():
+            step = event.step
+            values = {"epoch": event.epoch, "epoch_loss": event.loss, **event.logs}
+        case PretrainingDone():
+            values = _costs("pretrain", event.cost)
+        case EvaluationDone():
+            values = {f"{event.name}/final_top1": event.top1, f"{event.name}/final_top5": event.top5}
+            if event.best_top1 is not None:
+                values[f"{event.name}/best_epoch_top1"] = event.best_top1
+            values |= _costs(event.name, event.cost)
+        case _:
+            pass
+    when = milliseconds(event.time)
+    return [Metric(key, _digits(value), when, step) for key, value in values.items()]
 
 
-def stored_metrics(trial: TrialSpec, folder: TrialStore, events: list[dict[str, Any]]) -> list[Metric]:
-    """All metrics of a trial. Its folder may hold evaluations that only other sweeps ask for: these are left out."""
-    wanted = [
-        (config.protocol, config.model_dump(mode="json", exclude={"name", "protocol"})) for config in trial.evaluate
-    ]
-    kept: dict[Any, dict[str, Any]] = {}
-    for i, event in enumerate(events):
-        if event["kind"] != "evaluation":
-            kept[i] = event
-        elif (event["protocol"], event["settings"]) in wanted:
-            kept[event["name"]] = event  # the later of two
-    metrics = [metric for event in kept.values() for metric in metrics_of(event)]
-    return metrics + _pretraining(folder.pretrained(), events)
-
-
-def _pretraining(record: PretrainRecord | None, events: list[dict[str, Any]]) -> list[Metric]:
-    if record is None:
-        return []
-    when = max((event["time"] for event in events if event.get("stage") == "pretrain"), default=0.0)
-    return [Metric(key, _digits(value), int(1000 * when), 0) for key, value in _costs("pretrain", record.cost).items()]
+def milliseconds(seconds: float | None) -> int:
+    """A time of an event as MLflow has times."""
+    return int(1000 * (seconds or 0))
 
 
 def _costs(stage: str, cost: Cost) -> dict[str, float]:
@@ -131,15 +133,9 @@ def _digits(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def span(events: list[dict[str, Any]]) -> tuple[int | None, int | None]:
-    """When a trial began and ended, in milliseconds."""
-    times = [int(1000 * event["time"]) for event in events if "time" in event]
-    return min(times, default=None), max(times, default=None)
-
-
-def note(report: Path) -> str:
-    """The report's tables of results, in Markdown, with a word on where the rest is."""
-    blocks = (report / "report.md").read_text().split("\n\n")[1:]
+def note(report: str) -> str:
+    """The tables of results of a report in Markdown, with a word on where the rest is."""
+    blocks = report.split("\n\n")[1:]
     shown: list[str] = []
     rest = "Notes, plots, cost and environment: `report/report.html` among the artifacts."
     skipping = False

@@ -7,7 +7,7 @@ from ...evaluation.knn import evaluate_knn
 from ...evaluation.task import Task
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
-from .event_log import TrialFailed
+from .journal import TrialFailed
 from .runtime import Runtime
 
 

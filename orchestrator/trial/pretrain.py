@@ -21,11 +21,12 @@ from ...methods.encoder import Encoder, build_encoder, export
 from ...methods.optimizer import build_optimizer, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
 from ..spec.models import TrialSpec
-from ..store.records import EpochRecord, PretrainRecord
+from ..store.events import EpochDone, PretrainingDone, StepDone
+from ..store.records import PretrainRecord
 from ..store.trial_folder import TrialStore
 from . import checkpoint
 from .checkpoint import State
-from .event_log import EventLog, TrialFailed, TrialStopped
+from .journal import Journal, TrialFailed
 from .monitor import Monitor
 from .pending_loss import PendingLoss
 from .runtime import Runtime, measured, memory_in_use
@@ -45,7 +46,7 @@ def new_encoder(trial: TrialSpec) -> Encoder:
 
 
 def pretrain(
-    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, events: EventLog
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
 ) -> Encoder:
     """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
 
@@ -54,7 +55,7 @@ def pretrain(
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
-        run = _Run(trial, folder, train, test, runtime, events)
+        run = _Run(trial, folder, train, test, runtime, journal)
         state = run.train()
     seconds = state.seconds
     record = PretrainRecord(
@@ -69,6 +70,7 @@ def pretrain(
     if runtime.is_first:
         tensors, metadata = export(backbone)
         folder.finish_pretraining(record, safetensors.torch.save(tensors, metadata))
+        journal.tell(PretrainingDone(**dict(record)))
     return backbone
 
 
@@ -89,9 +91,9 @@ class _Run:
         train: ImageSet,
         test: ImageSet,
         runtime: Runtime,
-        events: EventLog,
+        journal: Journal,
     ):
-        self.trial, self.folder, self.runtime, self.events = trial, folder, runtime, events
+        self.trial, self.folder, self.runtime, self.journal = trial, folder, runtime, journal
         self.train_set = train
         self.monitor = Monitor(trial, train, test, runtime)
         self.config = trial.pretrain
@@ -152,7 +154,7 @@ class _Run:
                 self._save()
                 saved = time.monotonic()
                 if code == STOP:
-                    raise TrialStopped(f"stopped after step {self.state.step} of {self.total_steps}")
+                    raise self.journal.stopped(f"after step {self.state.step} of {self.total_steps}")
             last = time.perf_counter()
         return self.state
 
@@ -211,9 +213,7 @@ class _Run:
             self.state.epoch_loss += loss
             if step.number % every == 0:
                 rate = self.config.batch_size / step.seconds
-                self.events.tell(
-                    "step", "pretrain", step=step.number + 1, loss=loss, lr=step.lr, images_per_second=rate
-                )
+                self.journal.tell(StepDone(step=step.number + 1, loss=loss, lr=step.lr, images_per_second=rate))
         self.untold.clear()
 
     def _end_epoch(self, lr: float, output: StepOutput) -> None:
@@ -221,19 +221,20 @@ class _Run:
         logs = {key: float(value) for key, value in output.logs.items()}
         logs |= self.monitor.look(self.method.backbone, epoch)
         self.final_loss = state.epoch_loss / self.steps_per_epoch
-        record = EpochRecord(
+        done = EpochDone(
             epoch=epoch,
+            epochs=self.config.epochs,
             step=state.step,
             loss=self.final_loss,
             lr=lr,
             images_per_second=self.steps_per_epoch * self.config.batch_size / state.epoch_seconds,
             seconds=state.seconds,
             logs=logs,
+            memory=memory_in_use(self.runtime.device),
         )
         state.epoch_loss = state.epoch_seconds = 0.0
-        log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, record.loss, _brief(logs))
-        memory = memory_in_use(self.runtime.device)
-        self.events.tell("epoch", "pretrain", **record.model_dump(), epochs=self.config.epochs, memory=memory)
+        log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, done.loss, _brief(logs))
+        self.journal.tell(done)
         self.monitor.refuse_collapsed(logs, epoch)
 
     # -- checkpoints --
@@ -242,14 +243,14 @@ class _Run:
         """What rank 0 wants done after this step."""
         if not self.runtime.is_first:
             return CONTINUE
-        if self.events.stop_requested():
+        if self.journal.stop_requested():
             return STOP
         return CHECKPOINT if time.monotonic() - saved > self.runtime.checkpoint_seconds else CONTINUE
 
     def _save(self) -> None:
         if not self.runtime.is_first:
             return
-        self.events.flush()
+        self.journal.flush()
         self.folder.save_checkpoint(checkpoint.save(self.method, self.optimizer, self.state))
 
     def _resume(self) -> None:

@@ -19,10 +19,13 @@ from ...evaluation.knn import evaluate_knn
 from ...evaluation.linear import evaluate_linear
 from ...evaluation.task import Counts, Score, Task
 from ...methods.encoder import Encoder
+from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
+from ..store.events import EvaluationDone, ScoreDone, StageStarted, StatusChanged
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
-from .event_log import EventLog, Listener, TrialStopped
+from ..store.trial_state import TrialState
+from .journal import Deaf, Journal, Listener, TrialFailed, TrialStopped
 from .pretrain import new_encoder, pretrain
 from .runtime import Runtime, environment, measured
 
@@ -44,11 +47,32 @@ def run_trial(
         TrialFailed: the trial cannot go on; what is done is kept.
         TrialStopped: the listener asked for it; what is done is kept.
     """
+    journal = Journal(folder, runtime, listener or Deaf())
     if runtime.is_first:
         folder.start(trial, prepared.fingerprint, environment())
-    events = EventLog(folder, runtime, listener or Listener())
+    journal.tell(
+        StatusChanged(
+            state=TrialState.RUNNING,
+            attempt=journal.status.attempts + 1,
+            environment=environment(),
+            dataset_fingerprint=prepared.fingerprint,
+        )
+    )
+    try:
+        _run_stages(trial, folder, prepared, runtime, journal)
+    except TrialStopped as stop:
+        journal.tell(StatusChanged(state=stop.state, reason=str(stop)))
+        raise
+    except TrialFailed as failure:
+        journal.tell(StatusChanged(state=TrialState.FAILED, reason=str(failure)))
+        raise
+    journal.tell(StatusChanged(state=TrialState.FINISHED))
+
+
+def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, journal: Journal) -> None:
+    """The pretraining and the evaluations, as far as the store does not have them."""
     train, test = _image_sets(trial, prepared, runtime)
-    encoder = _pretrained_encoder(trial, folder, train, test, runtime, events)
+    encoder = _pretrained_encoder(trial, folder, train, test, runtime, journal)
     task = Task(
         runtime.place(encoder).eval(),
         trial.backbone,
@@ -63,14 +87,15 @@ def run_trial(
     for config in trial.evaluate:
         if runtime.agree(int(folder.evaluation(config) is not None)):
             continue
-        if runtime.agree(int(events.stop_requested())):
-            raise TrialStopped(f"stopped before {config.name}")
-        events.tell("stage", config.name)
-        record = _evaluate(task._replace(after_epoch=_AfterEpoch(config.name, runtime, events)), config, trial, runtime)
+        if runtime.agree(int(journal.stop_requested())):
+            raise journal.stopped(f"before {config.name}")
+        journal.tell(StageStarted(stage=config.name))
+        watched = task._replace(after_epoch=_AfterEpoch(config.name, runtime, journal))
+        record = _evaluate(watched, config, trial, runtime)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
         log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
-        events.tell("evaluation", config.name, **record.model_dump(mode="json"))
+        journal.tell(EvaluationDone(stage=config.name, evaluation_id=evaluation_id(config), **dict(record)))
 
 
 def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
@@ -83,11 +108,11 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
 
 
 def _pretrained_encoder(
-    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, events: EventLog
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
 ) -> Encoder:
     if not runtime.agree(int(folder.pretrained() is not None)):
-        events.tell("stage", "pretrain")
-        return pretrain(trial, folder, train, test, runtime, events)
+        journal.tell(StageStarted(stage="pretrain"))
+        return pretrain(trial, folder, train, test, runtime, journal)
     content = folder.backbone()
     assert content is not None, "pretrain.json is written after the backbone"
     encoder = new_encoder(trial)
@@ -98,16 +123,16 @@ def _pretrained_encoder(
 class _AfterEpoch:
     """Tells of each epoch of an evaluation, and ends it where that is asked for: its next run starts it anew."""
 
-    def __init__(self, evaluation: str, runtime: Runtime, events: EventLog):
-        self.evaluation, self.runtime, self.events = evaluation, runtime, events
+    def __init__(self, evaluation: str, runtime: Runtime, journal: Journal):
+        self.evaluation, self.runtime, self.journal = evaluation, runtime, journal
         self.start = time.monotonic()
 
     def __call__(self, epoch: int, epochs: int, counts: Counts) -> None:
         seconds = time.monotonic() - self.start
-        self.events.tell("score", self.evaluation, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
-        if self.runtime.agree(int(epoch < epochs and self.events.stop_requested())):
-            self.events.flush()
-            raise TrialStopped(f"stopped after epoch {epoch} of {epochs} of {self.evaluation}")
+        score = ScoreDone(stage=self.evaluation, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
+        self.journal.tell(score)
+        if self.runtime.agree(int(epoch < epochs and self.journal.stop_requested())):
+            raise self.journal.stopped(f"after epoch {epoch} of {epochs} of {self.evaluation}")
 
 
 def _evaluate(

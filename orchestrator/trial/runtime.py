@@ -130,6 +130,7 @@ def _peak_resident() -> int:
     return memory_in_use(torch.device("cpu"))
 
 
+@cache
 def environment() -> dict[str, str]:
     """Versions, hardware and the git commit: what a number needs beside it."""
     packages = ("torch", "torchvision", "timm", "ray", "mlflow", "pyarrow", "numpy")

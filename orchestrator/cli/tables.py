@@ -1,0 +1,61 @@
+"""Plan, status and sweeps as tables in the terminal."""
+
+from collections.abc import Sequence
+
+from ..store.trial_state import TrialState
+from ..sweep.status import PlanRow, StatusRow, SweepRow
+
+
+def print_plan(rows: Sequence[PlanRow]) -> None:
+    """What would run."""
+    done = sum(not row.missing for row in rows)
+    _print_table(
+        ("trial", "to do", "takes"),
+        [(row.trial, ", ".join(row.missing) or "done", row.needs) for row in rows],
+        f"{_count(len(rows), 'trial')}, {done} done",
+    )
+
+
+def print_status(rows: Sequence[StatusRow]) -> None:
+    """How each trial stands."""
+    _print_table(
+        ("trial", "state", "stage", "epoch", "to do"),
+        [
+            (
+                row.trial,
+                row.state.words + (f": {row.reason}" if row.reason else ""),
+                row.stage if row.missing else "",
+                f"{row.epoch}/{row.epochs}" if row.missing else "",
+                ", ".join(row.missing),
+            )
+            for row in rows
+        ],
+        f"{sum(row.state is TrialState.FINISHED for row in rows)} of {_count(len(rows), 'trial')} finished",
+    )
+
+
+def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
+    """The sweeps of a store."""
+    _print_table(
+        ("sweep", "trials", "status"),
+        [(row.sweep, str(row.trials), row.status) for row in rows],
+        f"{_count(len(rows), 'sweep')} in {storage}",
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -1,0 +1,93 @@
+"""What an engine is: it takes jobs, runs each on workers of a shape, and hands back what happens."""
+
+from typing import NamedTuple, Protocol
+
+from ..spec.models import ResourcesConfig, TrialSpec
+from ..store.events import Event
+from ..store.trial_state import TrialState
+
+
+class Shape(NamedTuple):
+    """The workers that one trial takes."""
+
+    workers: int
+    cpus: int
+    """Of each worker."""
+    gpus: float
+    """Of each worker."""
+
+    @classmethod
+    def of(cls, resources: ResourcesConfig, *, cluster_has_gpus: bool) -> "Shape":
+        """As the sweep asks; unset, a worker takes a GPU if the cluster has any."""
+        gpus = resources.gpus_per_worker
+        return cls(resources.workers, resources.cpus_per_worker, float(cluster_has_gpus) if gpus is None else gpus)
+
+    def __str__(self) -> str:
+        """``2 workers × (4 CPUs, 1 GPU)``."""
+        parts = [_count(self.cpus, "CPU")] + ([_count(self.gpus, "GPU")] if self.gpus else [])
+        return f"{_count(self.workers, 'worker')} × ({', '.join(parts)})"
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+class Job(NamedTuple):
+    """One trial to run, as it travels to a worker."""
+
+    trial_id: str
+    trial_json: str
+    """A `TrialSpec`: the same text on every machine, whichever plug-ins it has."""
+    fingerprint: str
+    """Of the data: a worker refuses other images."""
+
+    @property
+    def trial(self) -> TrialSpec:
+        """The trial. Raises ValidationError if a plug-in that it names is missing here."""
+        return TrialSpec.model_validate_json(self.trial_json)
+
+
+class TrialEvent(NamedTuple):
+    """An event, and whose it is."""
+
+    trial_id: str
+    event: Event
+
+
+class Engine(Protocol):
+    """Runs jobs. Everything in it can be lost at any time: what is complete is in the store."""
+
+    def start(self) -> None:
+        """Acquire what jobs run on.
+
+        Raises:
+            UserError: it cannot be had.
+        """
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many jobs run at once; known once it is started."""
+        ...
+
+    def submit(self, jobs: list[Job]) -> None:
+        """Queue jobs; they start in this order as workers become free."""
+        ...
+
+    def events(self, timeout: float) -> list[TrialEvent]:
+        """What has happened since the last call, in order for each trial; waits up to `timeout` seconds for something.
+
+        A `StatusChanged` to anything but running is a trial's last event. To waiting: another sweep is computing it.
+
+        Raises:
+            UserError: no worker can be kept running.
+        """
+        ...
+
+    def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
+        """Ask one trial, or all, to keep a checkpoint and end in `state`; returns those withdrawn before they began."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; running trials end without a checkpoint."""
+        ...

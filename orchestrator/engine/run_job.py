@@ -1,0 +1,98 @@
+"""One job on one worker: check the data, run the trial under its lease, say how it ended, keep its log."""
+
+import contextlib
+import logging
+import traceback
+from collections.abc import Generator
+from pathlib import Path
+
+import torch.distributed as dist
+
+from ...datasets.errors import DataError
+from ...datasets.prepare import prepare
+from ...datasets.prepared import Prepared, find_known
+from ..spec.models import TrialSpec
+from ..store.files import Store
+from ..store.trial_folder import TrialStore
+from ..trial.journal import Listener, TrialFailed, TrialStopped, tell_failure
+from ..trial.run import run_trial
+from ..trial.runtime import Runtime
+from .protocol import Job
+
+log = logging.getLogger(__name__)
+
+
+class WorkerSpoiled(Exception):
+    """The trial failed in a way that may have left ranks at different places, or a GPU in a bad state."""
+
+
+def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener: Listener) -> None:
+    """Run one trial; its last event says how it ended.
+
+    Raises:
+        WorkerSpoiled: this process is not fit for another trial.
+        Exception: another rank is lost, and it or the engine knows why; the trial has no last event.
+    """
+    folder = TrialStore(store, job.trial_id)
+    with _logging_to(folder, runtime):
+        try:
+            trial = job.trial
+            run_trial(trial, folder, _prepared(trial, job.fingerprint, data_root), runtime, listener)
+        except TrialStopped as stop:
+            log.info("%s", stop)
+        except TrialFailed as failure:
+            log.error("%s", failure)
+        except Exception as error:
+            log.error("%s", traceback.format_exc())
+            if _lost_a_peer(error):
+                raise
+            # Of the ranks that fail together each says so: whichever rank failed alone, its reason is told.
+            reason = str(error) if isinstance(error, DataError) else _one_line(error)
+            tell_failure(folder, listener, reason)
+            if runtime.world_size > 1 or runtime.device.type == "cuda":
+                raise WorkerSpoiled(reason) from error
+
+
+def _prepared(trial: TrialSpec, fingerprint: str, data_root: Path) -> Prepared:
+    prepared = find_known(trial.dataset, fingerprint, data_root) or prepare(trial.dataset, data_root)
+    if prepared.fingerprint != fingerprint:
+        raise DataError(f"the images of '{trial.dataset.title}' on this node differ from those of the sweep")
+    return prepared
+
+
+def _lost_a_peer(error: Exception) -> bool:
+    """Whether a collective failed because another rank has gone. Gloo says so in words alone."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _logging_to(folder: TrialStore, runtime: Runtime) -> Generator[None]:
+    """Send what this process logs to the trial's log; each rank's lines carry its number."""
+    handler = _StoreHandler(folder, runtime.rank)
+    logger = logging.getLogger("ssl_sweep")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _StoreHandler(logging.Handler):
+    """Appends to `log.txt`: the first rank everything, the others what went wrong."""
+
+    def __init__(self, folder: TrialStore, rank: int):
+        super().__init__(logging.INFO if rank == 0 else logging.ERROR)
+        self.folder = folder
+        self.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.folder.store.append(self.folder.name("log.txt"), self.format(record).splitlines())

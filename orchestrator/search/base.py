@@ -1,0 +1,42 @@
+"""What a search is: it hears the events of its trials, and asks for new trials or for the end of some."""
+
+from typing import NamedTuple, Protocol
+
+from ..spec.models import TrialSpec
+from ..store.events import Event
+from ..store.trial_status import TrialStatus
+
+
+class Create(NamedTuple):
+    """Run a trial."""
+
+    trial: TrialSpec
+
+
+class Stop(NamedTuple):
+    """End a trial early."""
+
+    trial_id: str
+
+
+Action = Create | Stop
+
+
+class SearchAlgorithm(Protocol):
+    """One search. What it must not forget is in the store: its points, and the results of their trials."""
+
+    def earlier(self) -> list[Create]:
+        """Trials of earlier runs, to learn from or to resume."""
+        ...
+
+    def created(self, trial_id: str, trial: TrialSpec, complete: TrialStatus | None) -> None:
+        """A trial that was asked for has this id; `complete` is its status if nothing of it is left to run."""
+        ...
+
+    def more(self, room: int) -> list[Create]:
+        """New trials, if at most `room` run at once."""
+        ...
+
+    def on_event(self, trial_id: str, event: Event) -> list[Action]:
+        """What follows from an event of one of its trials."""
+        ...

@@ -1,0 +1,34 @@
+"""A trial of a sweep: what it is, what data it takes, and how it stands in this sweep."""
+
+from typing import NamedTuple
+
+from ...datasets.prepared import Prepared
+from ..spec.identity import evaluation_id
+from ..spec.models import TrialSpec
+from .trial_state import TrialState
+from .trial_status import TrialStatus
+
+
+class PlannedTrial(NamedTuple):
+    """One trial of a sweep."""
+
+    trial_id: str
+    trial: TrialSpec
+    prepared: Prepared
+
+    @property
+    def evaluation_ids(self) -> list[str]:
+        """Of the evaluations that the sweep asks for, in their order."""
+        return [evaluation_id(config) for config in self.trial.evaluate]
+
+    def missing(self, status: TrialStatus) -> list[str]:
+        """Stages that are still to run, in order: ``pretrain`` and the evaluations' names."""
+        ids = zip(self.trial.evaluate, self.evaluation_ids, strict=True)
+        stages = [] if status.pretrain else ["pretrain"]
+        return stages + [config.name for config, name in ids if name not in status.evaluations]
+
+    def state(self, status: TrialStatus) -> TrialState:
+        """The trial's state in this sweep, whatever other sweeps ask of it."""
+        if not self.missing(status):
+            return TrialState.FINISHED
+        return TrialState.WAITING if status.state is TrialState.FINISHED else status.state

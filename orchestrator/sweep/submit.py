@@ -1,0 +1,151 @@
+"""A sweep from its file to its report: what ``ssl-sweep submit`` does."""
+
+import contextlib
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ...datasets.prepared import Prepared
+from ..engine.interrupts import Interrupts
+from ..engine.protocol import Engine
+from ..search.group_search import GroupSearch
+from ..search.points import read_points, write_points
+from ..spec.errors import UserError
+from ..spec.expand import expand, groups, resolve
+from ..spec.load import load_spec
+from ..spec.models import ResourcesConfig, SweepSpec, TrialSpec, data_root
+from ..store.files import Store
+from ..store.records import SweepResult
+from ..store.trial_state import TrialState
+from .driver import Driver
+from .observer import Observer
+from .plan import Preparing, plan_trials, prepare_datasets
+from .results import collect, write_report
+
+EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
+
+
+class Screen(Observer, Protocol):
+    """Shows a sweep to its user."""
+
+    preparing: Preparing
+
+    def on_dataset(self, prepared: Prepared) -> None:
+        """A data set is ready; what it lacks is said."""
+        ...
+
+    def live(self) -> contextlib.AbstractContextManager[None]:
+        """Shows the sweep while the block runs."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """How a sweep ended."""
+
+    result: SweepResult
+    report: str
+    tracking: str
+    interrupted: bool
+    tracked: bool
+    """False if MLflow was out of reach."""
+
+    @property
+    def exit_status(self) -> int:
+        """0, 1 if a trial failed, 130 if the user stopped it."""
+        if self.interrupted:
+            return 130
+        return int(any(trial.status is not TrialState.FINISHED and not trial.search for trial in self.result.trials))
+
+
+def run_sweep(path: Path, screen: Screen, interrupts: Interrupts, make_engine: EngineMaker) -> Outcome:
+    """Run what is missing of the sweep in `path`, and write its report.
+
+    Raises:
+        UserError: the file, the data, the store or the cluster do not allow it; nothing already computed is lost.
+        KeyboardInterrupt: the user ended it before there was anything to report.
+    """
+    spec, document = load_spec(path)
+    trials = expand(spec, document)
+    store = Store(spec.storage)
+    with store.lock(f"sweeps/{spec.name}/lock") as free:
+        if not free:
+            raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
+        store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
+        store.write_json(driving_name(spec), {"host": platform.node(), "pid": os.getpid()})
+        try:
+            return _drive(spec, trials, store, screen, interrupts, make_engine)
+        finally:
+            store.delete(driving_name(spec))
+
+
+def driving_name(spec: SweepSpec) -> str:
+    """A file that is there while a sweep is driven, and after its driver was killed."""
+    return f"sweeps/{spec.name}/driving.json"
+
+
+def _drive(
+    spec: SweepSpec,
+    trials: list[TrialSpec],
+    store: Store,
+    screen: Screen,
+    interrupts: Interrupts,
+    make_engine: EngineMaker,
+) -> Outcome:
+    from ..tracking.mlflow_tracker import Tracker, tracking_uri
+
+    datasets = prepare_datasets(trials, data_root(), screen.preparing)
+    for prepared in datasets.values():
+        screen.on_dataset(prepared)
+    plan_trials(trials, datasets)  # refuses what cannot run before anything starts
+    uri = tracking_uri(spec, store)
+    tracker = Tracker(spec, store, uri)
+    engine = make_engine(spec.resources, store, data_root())
+    driver = Driver(store, datasets, engine, (screen, tracker), interrupts)
+    try:
+        with screen.live():
+            _run(spec, trials, store, driver)
+    except KeyboardInterrupt:
+        screen.on_message("ending at once; the report follows")
+    finally:
+        if driver.started:
+            engine.close()
+        driver.finish()
+        command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
+        result = collect(spec, list(driver.planned.values()), driver.state, store, command)
+        report = write_report(store, result)
+        failed = any(trial.status is not TrialState.FINISHED for trial in result.trials if not trial.search)
+        status = (
+            TrialState.INTERRUPTED if interrupts.requested else TrialState.FAILED if failed else TrialState.FINISHED
+        )
+        tracked = tracker.close(report, status)
+    return Outcome(result, report, uri, interrupts.requested, tracked)
+
+
+def _run(spec: SweepSpec, trials: list[TrialSpec], store: Store, driver: Driver) -> None:
+    """Run the searches if there are any, then the trials of the table."""
+    finals = trials
+    if spec.search is not None:
+        known = read_points(spec, store)
+        searches = [GroupSearch(spec, group, known) for group in groups(spec)]
+        try:
+            driver.search(searches)
+        finally:
+            points = [point for search in searches for point in search.points.values()]
+            write_points(spec, store, points)
+        finals = [] if driver.stopping else _best_trials(spec, searches)
+    items = driver.add(finals)
+    store.write_json(
+        f"sweeps/{spec.name}/trials.json",
+        [{"id": item.trial_id, "trial": item.trial.model_dump(mode="json")} for item in driver.planned.values()],
+    )
+    driver.run(items)
+
+
+def _best_trials(spec: SweepSpec, searches: list[GroupSearch]) -> list[TrialSpec]:
+    """The trials of the table at the best points."""
+    best = [(search.group, search.best) for search in searches]
+    return [resolve(spec, group, seed, values) for group, values in best if values is not None for seed in spec.seeds]

@@ -1,0 +1,66 @@
+"""What MLflow already has of each trial, kept in the store: a sweep that is submitted again asks neither events nor MLflow."""
+
+import hashlib
+
+from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
+from ..store.files import Store
+from ..store.records import Record
+from ..store.trial_status import TrialStatus
+
+
+class Tracked(Record):
+    """One trial's run."""
+
+    run_id: str
+    parameters: str
+    """Digest of those that the run has: MLflow never changes one."""
+    step: int = 0
+    """Steps of the pretraining whose metrics are written. A resumed trial repeats steps; each is written once."""
+    epoch: int = 0
+    """Epochs of the pretraining whose metrics are written."""
+    written: tuple[str, ...] = ()
+    """Evaluation ids whose results are written, and ``pretrain`` once its costs are."""
+    settled: str = ""
+    """Digest of the status that the run shows in full; empty while it does not."""
+
+    def after(self, event: Event) -> "Tracked":
+        """With the metrics of `event` written; unchanged if they are written already, or it has none."""
+        match event:
+            case StepDone() if event.step > self.step:
+                return self.model_copy(update={"step": event.step})
+            case EpochDone() if event.epoch > self.epoch:
+                return self.model_copy(update={"epoch": event.epoch})
+            case PretrainingDone() if event.stage not in self.written:
+                return self.model_copy(update={"written": (*self.written, event.stage)})
+            case EvaluationDone() if event.evaluation_id not in self.written:
+                return self.model_copy(update={"written": (*self.written, event.evaluation_id)})
+            case _:
+                return self
+
+
+class Ledger(Record):
+    """The runs of a sweep."""
+
+    uri: str = ""
+    parent: str = ""
+    trials: dict[str, Tracked] = {}
+
+    @classmethod
+    def name(cls, sweep: str) -> str:
+        """Its place in the store."""
+        return f"sweeps/{sweep}/mlflow.json"
+
+    @classmethod
+    def read(cls, store: Store, sweep: str, uri: str) -> "Ledger":
+        """The ledger of this MLflow; an empty one if there is none, or it is of another MLflow."""
+        found = store.read_record(cls.name(sweep), cls)
+        return found if found is not None and found.uri == uri else cls(uri=uri)
+
+
+def settled_digest(status: TrialStatus, evaluation_ids: list[str]) -> str:
+    """What a trial's run shows once it is whole: state, records and attempts."""
+    shown = status.model_copy(
+        update={"evaluations": {k: v for k, v in status.evaluations.items() if k in evaluation_ids}}
+    )
+    content = shown.model_dump_json(exclude={"progress"})
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

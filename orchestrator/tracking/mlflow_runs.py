@@ -1,0 +1,162 @@
+"""The runs of one sweep in MLflow: an experiment, a parent run, a child run for each trial. Every call is a request."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
+
+from ..spec.models import SweepSpec
+from ..store.files import Store
+from . import mlflow_values as values
+
+METRICS, PARAMETERS = 1000, 100
+"""In one request: the most that MLflow takes."""
+SETTLED = "ssl_sweep.settled"
+"""Tag of a run: digest of the status that it shows in full."""
+PARAMETERS_TAG = "ssl_sweep.parameters"
+REPORT = ("report.html", "report.md", "results.parquet", "results.csv")
+"""Files of a report that the sweep's run gets; the page has its plots within it."""
+
+
+class Runs:
+    """MLflow's side of a sweep. Raises whatever MLflow's client raises."""
+
+    def __init__(self, spec: SweepSpec, store: Store, uri: str, progress: Callable[[], None]):
+        """`progress` is called after each request that was answered."""
+        self.spec, self.store, self.uri, self.progress = spec, store, uri, progress
+        self.client = MlflowClient(uri)
+        self.experiment = self.parent = ""
+
+    # -- the experiment and the sweep's run --
+
+    def open(self, parent: str) -> list[Run]:
+        """Find or make experiment and parent; returns the sweep's runs if the `parent` known so far is not there."""
+        self.experiment = self._experiment()
+        if parent and self._exists(parent):
+            self.parent = parent
+            self.client.update_run(parent, status="RUNNING")
+            self.progress()
+            return []
+        found = self.search()
+        parents = [run.info.run_id for run in found if values.TRIAL_TAG not in run.data.tags]
+        if parents:
+            self.parent = parents[0]
+            self.client.update_run(self.parent, status="RUNNING")
+        else:
+            tags = self.tags() | values.source_tags()
+            self.parent = self.client.create_run(self.experiment, tags=tags, run_name=self.spec.name).info.run_id
+        self.progress()
+        return found
+
+    def _exists(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return run.info.lifecycle_stage == "active" and run.info.experiment_id == self.experiment
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.spec.name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            return found.experiment_id
+        # Without the tag, MLflow's interface guesses, and takes a sweep for an application of language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        artifacts = values.artifact_location(self.store) if self.uri.startswith("sqlite") else None
+        return self.client.create_experiment(self.spec.name, artifact_location=artifacts, tags=tags)
+
+    def tags(self) -> dict[str, str]:
+        """What this sweep's runs are known by: on a shared server, another store may have a sweep of the same name."""
+        shared = self.uri.startswith("http")
+        return {"ssl_sweep.sweep": self.spec.name} | ({"ssl_sweep.storage": self.store.location} if shared else {})
+
+    def search(self) -> list[Run]:
+        """All runs of the sweep."""
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], "tags.`ssl_sweep.sweep` != ''", max_results=1000, page_token=token
+            )
+            self.progress()
+            runs += [run for run in page if self.tags().items() <= run.data.tags.items()]
+            token = page.token
+            if not token:
+                return runs
+
+    def end_parent(self, status: str) -> None:
+        """Attach file and report to the sweep's run, and end it."""
+        folder = f"sweeps/{self.spec.name}"
+        try:
+            self.artifact(self.parent, f"{folder}/sweep.yaml", "sweep.yaml")
+            text = self.store.read(f"{folder}/report/report.md")
+            if text is not None:
+                self.client.set_tag(self.parent, "mlflow.note.content", values.note(text.decode()))
+                for name in REPORT:
+                    self.artifact(self.parent, f"{folder}/report/{name}", name, "report")
+        finally:  # a report that cannot be uploaded must not leave the run running
+            self.client.set_terminated(self.parent, status)
+            self.progress()
+
+    # -- a trial's run --
+
+    def create(self, name: str, tags: dict[str, str], began: int | None, params: dict[str, str], digest: str) -> str:
+        """A new child run with its parameters; returns its id."""
+        tags = self.tags() | values.source_tags() | tags | {"mlflow.parentRunId": self.parent}
+        run_id = self.client.create_run(self.experiment, began, tags, name).info.run_id
+        items = [Param(key, value) for key, value in params.items()]
+        for start in range(0, len(items), PARAMETERS):
+            self.client.log_batch(run_id, params=items[start : start + PARAMETERS])
+            self.progress()
+        # Set last: a run that a crash cuts short before this is made anew.
+        self.client.set_tag(run_id, PARAMETERS_TAG, digest)
+        self.progress()
+        return run_id
+
+    def delete(self, run_id: str) -> None:
+        """Move a run to MLflow's trash."""
+        self.client.delete_run(run_id)
+        self.progress()
+
+    def running(self, run_id: str) -> None:
+        """The trial runs."""
+        self.client.update_run(run_id, status="RUNNING")
+        self.progress()
+
+    def metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        """Write metrics, as many as MLflow takes in a request."""
+        for start in range(0, len(metrics), METRICS):
+            self.client.log_batch(run_id, metrics=metrics[start : start + METRICS])
+            self.progress()
+
+    def describe(self, run_id: str, tags: dict[str, str], data: DatasetInput | None) -> None:
+        """Tags and the data set; a failure that is over is forgotten."""
+        if "failure" not in tags and "failure" in self.client.get_run(run_id).data.tags:
+            self.client.delete_tag(run_id, "failure")
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        if data is not None:
+            self.client.log_inputs(run_id, datasets=[data])
+        self.progress()
+
+    def end(self, run_id: str, status: str, ended: int | None, settled: str) -> None:
+        """End a run that shows all of its trial."""
+        self.client.set_tag(run_id, SETTLED, settled)
+        self.client.set_terminated(run_id, status, end_time=ended)
+        self.progress()
+
+    def artifact(self, run_id: str, stored: str, name: str, folder: str | None = None) -> None:
+        """Attach a file of the store, if it is there."""
+        if self.store.is_local and self.store.exists(stored):
+            self.client.log_artifact(run_id, self.store.path(stored), folder)
+        elif (content := self.store.read(stored)) is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                (Path(scratch) / name).write_bytes(content)
+                self.client.log_artifact(run_id, str(Path(scratch) / name), folder)
+        self.progress()
