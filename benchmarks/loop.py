@@ -25,7 +25,7 @@ from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.trial import pretrain as pretrain
-from ssl_sweep.orchestrator.trial.event_log import EventLog, Listener
+from ssl_sweep.orchestrator.trial.journal import Deaf, Journal
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 from torch import nn
 
@@ -87,7 +87,7 @@ def main() -> None:
         """As a trial reports it: without the making of the model and the writing of its file."""
         with tempfile.TemporaryDirectory() as folder:
             store = TrialStore(Store(folder), "trial")
-            pretrain.pretrain(trial, store, train, train, runtime, EventLog(store, runtime, Listener()))
+            pretrain.pretrain(trial, store, train, train, runtime, Journal(store, runtime, Deaf()))
             record = store.pretrained()
         assert record is not None
         return record.images_per_second

@@ -24,9 +24,10 @@ from ssl_sweep.orchestrator.spec.identity import trial_id
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.spec.models import ResourcesConfig, TrialSpec, data_root
 from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.planned import PlannedTrial
 from ssl_sweep.orchestrator.store.records import Cost
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
-from ssl_sweep.orchestrator.trial.event_log import TrialFailed
+from ssl_sweep.orchestrator.trial.journal import TrialFailed
 from ssl_sweep.orchestrator.trial.run import run_trial
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
@@ -71,8 +72,9 @@ def completed(path: Path) -> list[Done]:
     found: list[Done] = []
     for trial in trials:
         prepared = prepare(trial.dataset, data_root())
-        folder = TrialStore(Store(spec.storage), trial_id(trial, prepared.fingerprint))
-        if folder.missing(trial):
+        item = PlannedTrial(trial_id(trial, prepared.fingerprint), trial, prepared)
+        folder = TrialStore(Store(spec.storage), item.trial_id)
+        if item.missing(folder.status()):
             failure = run_apart(trial.model_dump_json(), spec.storage, prepared, spec.resources.compile)
             print(failure or f"{trial.method.name}: done", flush=True)
         found.append(Done(trial, folder))

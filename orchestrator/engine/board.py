@@ -5,6 +5,7 @@ delivered, and nothing that the store does not have as well.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -74,11 +75,9 @@ class Board:
         if own is not None and self._may_start(own):
             return own.job
         async with self._jobs_changed:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._jobs_changed.wait_for(lambda: self.closed or self._waiting), timeout)
-            except TimeoutError:
-                return None
-        if self.closed:
+        if self.closed or not self._waiting:
             return None
         job = self._waiting.popleft()
         self._running[job.trial_id] = _Running(job, group, starts=1)

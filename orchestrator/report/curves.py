@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..store.records import EpochRecord, TrialResult
+from ..store.trial_state import TrialState
 from .settings import Setting, spread
 from .svg import LIGHT, Drawing, Plot, new_figure, render
 
@@ -67,7 +68,7 @@ def _points(trial: TrialResult, value: Callable[[EpochRecord], float | None]) ->
 
 def _mean(setting: Setting, value: Callable[[EpochRecord], float | None]) -> Line:
     """Over the finished trials, at the epochs that all of them have: a seed that drops out would bend the mean."""
-    runs = [dict(_points(trial, value)) for trial in setting.trials if trial.status == "finished"]
+    runs = [dict(_points(trial, value)) for trial in setting.trials if trial.status is TrialState.FINISHED]
     runs = [run for run in runs if run]
     epochs = sorted(set(runs[0]).intersection(*runs[1:])) if runs else []
     points: list[Point] = []
@@ -116,13 +117,13 @@ def _panel(name: str, setting: Setting, label: str, colour: str, context: Sequen
 def _curve(axes: Axes, setting: Setting, value: Callable[[EpochRecord], float | None], colour: str) -> None:
     _draw(axes, _mean(setting, value), colour)
     for trial in setting.trials:
-        if trial.status == "finished":
+        if trial.status is TrialState.FINISHED:
             continue
         points = dict(_points(trial, value))
         kept = [(epoch, points[epoch]) for epoch in _thin(sorted(points))]
         if kept:
             axes.plot(*zip(*kept, strict=True), color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
-            if trial.status == "failed":
+            if trial.status is TrialState.FAILED:
                 axes.plot(*kept[-1], color=colour, marker="x", markersize=7, markeredgewidth=2)
 
 

@@ -7,6 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ..store.trial_state import TrialState
 from .curves import KNN, MOST_CONTEXT, Colour, training_curves
 from .formats import integer, memory
 from .labelling import label_points
@@ -176,7 +177,7 @@ def _trail(setting: Setting, factor: float) -> list[tuple[float, float]]:
     """Mean kNN over mean worker time while training, at the epochs that every finished trial has."""
     runs: list[dict[int, tuple[float, float]]] = []
     for trial in setting.trials:
-        if trial.pretrain and trial.status == "finished":
+        if trial.pretrain and trial.status is TrialState.FINISHED:
             workers = trial.pretrain.cost.workers
             runs.append({r.epoch: (r.seconds * workers * factor, r.logs[KNN]) for r in trial.history if KNN in r.logs})
     epochs = sorted(set(runs[0]).intersection(*runs[1:])) if runs else []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ..store.records import EvaluationRecord, Scalar, TrialResult
+from ..store.trial_state import TrialState
 
 BASELINES = ("random", "supervised")
 EVALUATIONS = {"knn": "kNN", "linear": "linear", "finetune": "finetune"}
@@ -65,7 +66,7 @@ class Setting:
 
     @property
     def finished(self) -> int:
-        return sum(trial.status == "finished" for trial in self.trials)
+        return sum(trial.status is TrialState.FINISHED for trial in self.trials)
 
     @property
     def axes(self) -> dict[str, Scalar]:

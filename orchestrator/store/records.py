@@ -45,7 +45,7 @@ class EpochRecord(Record):
 class PretrainRecord(Record):
     cost: Cost
     epochs: int
-    final_loss: float | None
+    final_loss: float | None = None
     images_per_second: float
     attempts: int = 1
     """How often training was started or resumed."""

@@ -1,5 +1,9 @@
 """Where a trial stands: a fold over its events, kept in the store as `state.json` and by whoever follows a sweep."""
 
+from collections.abc import Mapping
+
+from pydantic import Field
+
 from .events import EpochDone, EvaluationDone, Event, PretrainingDone, ScoreDone, StageStarted, StatusChanged, StepDone
 from .records import EvaluationRecord, PretrainRecord, Record
 from .trial_state import TrialState
@@ -65,10 +69,10 @@ class TrialStatus(Record):
     """How often it was started."""
     progress: Progress = Progress()
     pretrain: PretrainRecord | None = None
-    evaluations: dict[str, EvaluationRecord] = {}
+    evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
     """By evaluation id; also those that only other sweeps ask for."""
     dataset_fingerprint: str = ""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
     """Versions, hardware, git commit of the latest attempt."""
     began: float | None = None
     """Seconds since the epoch: the first event."""
@@ -82,7 +86,7 @@ class TrialStatus(Record):
             changes |= {"began": self.began or event.time, "ended": event.time}
         match event:
             case StatusChanged():
-                changes |= self._changed(event)
+                changes.update(self._changed(event))
             case PretrainingDone():
                 changes["pretrain"] = PretrainRecord.model_validate(event.model_dump())
             case EvaluationDone() if event.evaluation_id:
@@ -92,7 +96,7 @@ class TrialStatus(Record):
                 pass
         return self.model_copy(update=changes)
 
-    def _changed(self, event: StatusChanged) -> dict[str, object]:
+    def _changed(self, event: StatusChanged) -> Mapping[str, object]:
         assert self.state.may_become(event.state), f"a trial that is {self.state} cannot become {event.state}"
         given = {
             "attempts": event.attempt,

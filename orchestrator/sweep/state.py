@@ -1,6 +1,5 @@
 """A sweep as a fold over the events of its trials."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +8,6 @@ from immutables import Map
 from ..store.catalog import Catalog
 from ..store.events import Event
 from ..store.planned import PlannedTrial
-from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 
 
@@ -21,23 +19,12 @@ class SweepState:
 
     def add(self, trials: Iterable[PlannedTrial], catalog: Catalog) -> "SweepState":
         """The state with `trials` as the store has them: what a sweep starts from, the first time or after a crash."""
-        with self.trials.mutate() as changed:
-            for item in trials:
-                status = catalog.status(item.trial_id)
-                changed[item.trial_id] = status.model_copy(update={"state": item.state(status)})
-            return replace(self, trials=changed.finish())
+        changed = self.trials.mutate()
+        for item in trials:
+            status = catalog.status(item.trial_id)
+            changed[item.trial_id] = status.model_copy(update={"state": item.state(status)})
+        return replace(self, trials=changed.finish())
 
     def apply(self, trial_id: str, event: Event) -> "SweepState":
         """The state after an event of a trial."""
         return replace(self, trials=self.trials.set(trial_id, self.trials[trial_id].apply(event)))
-
-    def without(self, trial_ids: Iterable[str]) -> "SweepState":
-        """The state without some trials."""
-        with self.trials.mutate() as changed:
-            for trial_id in trial_ids:
-                del changed[trial_id]
-            return replace(self, trials=changed.finish())
-
-    def counts(self) -> Counter[TrialState]:
-        """How many trials are in each state."""
-        return Counter(status.state for status in self.trials.values())

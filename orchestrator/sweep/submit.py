@@ -23,7 +23,7 @@ from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .driver import Driver
 from .observer import Observer
-from .plan import Preparing, plan_trials, prepare_datasets
+from .plan import plan_trials, prepare_datasets
 from .results import collect, write_report
 
 EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
@@ -32,7 +32,9 @@ EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
 class Screen(Observer, Protocol):
     """Shows a sweep to its user."""
 
-    preparing: Preparing
+    def preparing(self, name: str) -> contextlib.AbstractContextManager[Callable[[int, int], None]]:
+        """Shows the preparation of a data set; yields what is told images done and images in all."""
+        ...
 
     def on_dataset(self, prepared: Prepared) -> None:
         """A data set is ready; what it lacks is said."""
@@ -121,7 +123,7 @@ def _drive(
         status = (
             TrialState.INTERRUPTED if interrupts.requested else TrialState.FAILED if failed else TrialState.FINISHED
         )
-        tracked = tracker.close(report, status)
+        tracked = tracker.close(status)
     return Outcome(result, report, uri, interrupts.requested, tracked)
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from pydantic import Field
+
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
 from ..store.files import Store
 from ..store.records import Record
@@ -43,7 +45,7 @@ class Ledger(Record):
 
     uri: str = ""
     parent: str = ""
-    trials: dict[str, Tracked] = {}
+    trials: dict[str, Tracked] = Field(default_factory=dict)
 
     @classmethod
     def name(cls, sweep: str) -> str:

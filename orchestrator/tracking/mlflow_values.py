@@ -4,12 +4,14 @@ import contextlib
 import getpass
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
+from ..store.files import Store
 from ..store.records import Cost
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -111,6 +113,11 @@ def metrics_of(event: Event) -> list[Metric]:
             pass
     when = milliseconds(event.time)
     return [Metric(key, _digits(value), when, step) for key, value in values.items()]
+
+
+def artifact_location(store: Store) -> str | None:
+    """Where a database in the store has its artifacts: in the store too."""
+    return Path(store.path("mlartifacts")).as_uri() if store.is_local else None
 
 
 def milliseconds(seconds: float | None) -> int:

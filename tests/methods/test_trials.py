@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,9 +11,11 @@ from ssl_sweep.methods import METHODS, load_config_class
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import trial_id
 from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.store.events import Event, StepDone
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
-from ssl_sweep.orchestrator.trial.event_log import TrialStopped
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.trial.journal import TrialStopped
 from ssl_sweep.orchestrator.trial.run import run_trial
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 from tiny import SMALL, VIT
@@ -30,13 +31,13 @@ class Ear:
         self.losses: list[float] = []
         self.stop = False
 
-    def tell(self, event: dict[str, Any]) -> None:
-        if event["kind"] == "step":
-            self.losses.append(event["loss"])
-            self.stop |= event["step"] == self.until
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, StepDone):
+            self.losses.append(event.loss)
+            self.stop |= event.step == self.until
 
-    def stop_requested(self) -> bool:
-        return self.stop
+    def stop_requested(self) -> TrialState | None:
+        return TrialState.INTERRUPTED if self.stop else None
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
-"""Trials without Ray: the same function that a gang calls, in this process."""
+"""Trials without Ray: the same function that a worker calls, in this process."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from ssl_sweep.datasets.prepare import prepare
@@ -10,31 +10,38 @@ from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import trial_id
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
+from ssl_sweep.orchestrator.store.events import Event, StageStarted
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.run import run_trial
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
+E = TypeVar("E", bound=Event)
 CPU = torch.device("cpu")
 
 
 class Ear:
     """Keeps what it hears; asks to stop once `until` says so."""
 
-    def __init__(self, until: Callable[[dict[str, Any]], bool] = lambda event: False):
-        self.events: list[dict[str, Any]] = []
+    def __init__(self, until: Callable[[Event], bool] = lambda event: False):
+        self.events: list[Event] = []
         self.until = until
         self.stop = False
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def on_event(self, event: Event) -> None:
         self.events.append(event)
         self.stop |= self.until(event)
 
-    def stop_requested(self) -> bool:
-        return self.stop
+    def stop_requested(self) -> TrialState | None:
+        return TrialState.INTERRUPTED if self.stop else None
 
-    def heard(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["kind"] == kind]
+    def heard(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def stages(self) -> list[str]:
+        return [event.stage for event in self.heard(StageStarted)]
 
 
 def trials_of(path: Path) -> list[TrialSpec]:

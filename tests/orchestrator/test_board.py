@@ -1,79 +1,128 @@
 """The board: who gets which trial, and what becomes of it."""
 
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
 import pytest
-from ssl_sweep.orchestrator.engine.board import Board, Job
+from ssl_sweep.orchestrator.engine.board import Board
+from ssl_sweep.orchestrator.engine.protocol import Job
+from ssl_sweep.orchestrator.store.events import StageStarted, StatusChanged
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+
+T = TypeVar("T")
+LONG = 60.0
+"""Seconds that a test does not wait: something is there at once, or it is told to come."""
+FINISHED = StatusChanged(state=TrialState.FINISHED)
 
 
-@pytest.fixture
-def board() -> Board:
+def job(name: str) -> Job:
+    return Job(name, "{}", "f")
+
+
+def run(scenario: Awaitable[T]) -> T:
+    async def bounded() -> T:
+        return await asyncio.wait_for(scenario, LONG)
+
+    return asyncio.run(bounded())
+
+
+async def board(*names: str) -> Board:
     made = Board(max_failures=1)
-    for name in ("a", "b"):
-        made.put(Job(name, {}, "f"), f"tag-{name}")
+    await made.submit([job(name) for name in names])
     return made
 
 
-def test_each_gang_gets_another_trial(board: Board) -> None:
-    first, second = board.lease("one"), board.lease("two")
-    assert first is not None
-    assert second is not None
-    assert (first.trial_id, second.trial_id) == ("a", "b")
-    assert board.lease("three") is None
+def states(news: list[tuple[str, object]]) -> list[tuple[str, TrialState]]:
+    return [(trial_id, event.state) for trial_id, event in news if isinstance(event, StatusChanged)]
 
 
-def test_a_gang_that_comes_back_gets_its_own_trial(board: Board) -> None:
-    board.lease("one")
-    again = board.lease("one")
-    assert again is not None
-    assert again.trial_id == "a"
-    other = board.lease("one")  # the second restart is one too many
-    assert other is not None
-    assert other.trial_id == "b"
-    status, _ = board.outcome("a", 0)
-    assert status == "failed"
-    assert board.entries["a"].reason == "its worker died 2 times"
+def test_each_group_gets_another_trial() -> None:
+    async def scenario() -> None:
+        made = await board("a", "b")
+        assert [await made.next_job("one", LONG), await made.next_job("two", LONG)] == [job("a"), job("b")]
+        assert await made.next_job("three", 0) is None
+
+    run(scenario())
 
 
-def test_the_first_word_counts(board: Board) -> None:
-    board.lease("one")
-    board.finish("a", "failed", "out of memory")
-    board.finish("a", "finished", None)
-    assert board.outcome("a", 0)[0] == "failed"
+def test_a_group_that_comes_back_gets_its_own_trial_as_often_as_allowed() -> None:
+    async def scenario() -> None:
+        made = await board("a", "b")
+        await made.next_job("one", LONG)
+        assert await made.next_job("one", LONG) == job("a")
+        assert await made.next_job("one", LONG) == job("b")  # the second restart is one too many
+        ((trial_id, event),) = await made.news(LONG)
+        assert trial_id == "a"
+        assert event == StatusChanged(state=TrialState.FAILED, reason="its worker died 2 times")
+
+    run(scenario())
 
 
-def test_stop_ends_what_waits_and_asks_what_runs(board: Board) -> None:
-    board.lease("one")
-    board.stop()
-    assert board.stop_requested("a")
-    assert board.outcome("b", 0)[0] == "stopped"
-    board.put(Job("c", {}, "f"), "tag-c")
-    assert board.outcome("c", 0)[0] == "stopped"
-    assert board.lease("two") is None
+def test_the_job_of_a_group_that_does_not_come_back_goes_to_another() -> None:
+    async def scenario() -> None:
+        made = await board("a", "b")
+        await made.next_job("one", LONG)
+        await made.release("one")
+        assert await made.next_job("two", LONG) == job("a")
+
+    run(scenario())
 
 
-def test_tune_stops_a_trial_by_its_own_name(board: Board) -> None:
-    board.stop_tagged("tag-b")
-    assert board.outcome("b", 0)[0] == "stopped"
-    assert not board.stop_requested("a")
-    board.stop_tagged("nobody")
+def test_the_first_end_counts_and_events_are_delivered_once() -> None:
+    async def scenario() -> None:
+        made = await board("a")
+        await made.next_job("one", LONG)
+        await made.report("a", [StageStarted(stage="knn"), StatusChanged(state=TrialState.FAILED, reason="memory")])
+        await made.report("a", [FINISHED])
+        news = await made.news(LONG)
+        assert [type(event) for _, event in news] == [StageStarted, StatusChanged]
+        assert states(news) == [("a", TrialState.FAILED)]
+        assert await made.news(0) == []
+
+    run(scenario())
 
 
-def test_news_are_read_from_where_one_stands(board: Board) -> None:
-    seen = len(board.news(0))
-    board.lease("one")
-    board.report("a", {"kind": "epoch", "epoch": 1})
-    kinds = [(name, event["kind"]) for name, event in board.news(seen)]
-    assert kinds == [("a", "status"), ("a", "epoch")]
-    assert board.outcome("a", 0)[1] == [{"kind": "epoch", "epoch": 1}]
-    assert board.outcome("a", 1)[1] == []
+def test_stop_withdraws_what_waits_and_asks_what_runs() -> None:
+    async def scenario() -> None:
+        made = await board("a", "b", "c")
+        await made.next_job("one", LONG)
+        assert await made.stop("b", TrialState.STOPPED_EARLY) == ["b"]
+        assert await made.stop(None, TrialState.INTERRUPTED) == ["c"]
+        assert await made.stop_requested("a") is TrialState.INTERRUPTED
+        assert await made.next_job("two", 0) is None
+        assert await made.next_job("one", 0) is None  # its worker died after it was asked
+        assert states(await made.news(LONG)) == [("a", TrialState.INTERRUPTED)]
+
+    run(scenario())
 
 
-def test_a_trial_is_put_once(board: Board) -> None:
-    board.lease("one")
-    board.put(Job("a", {}, "f"), "another")
-    assert board.outcome("a", 0)[0] == "running"
+@pytest.mark.parametrize("close", [False, True])
+def test_who_waits_is_woken(close: bool) -> None:
+    async def scenario() -> None:
+        made = await board()
+        waiting = asyncio.create_task(made.next_job("one", LONG))
+        hearing = asyncio.create_task(made.news(LONG))
+        await asyncio.sleep(0)
+        if close:
+            await made.close()
+            assert await waiting is None and await made.is_closed()
+            hearing.cancel()
+            return
+        await made.submit([job("a")])
+        assert await waiting == job("a")
+        await made.report("a", [FINISHED])
+        assert states(await hearing) == [("a", TrialState.FINISHED)]
+
+    run(scenario())
 
 
-def test_closing(board: Board) -> None:
-    assert not board.is_closed()
-    board.close()
-    assert board.is_closed()
+def test_nothing_is_kept_of_what_has_ended() -> None:
+    async def scenario() -> None:
+        made = await board(*map(str, range(100)))
+        while (taken := await made.next_job("one", 0)) is not None:
+            await made.report(taken.trial_id, [StageStarted(stage="knn")] * 100 + [FINISHED])
+            assert len(await made.news(LONG)) == 101
+        assert (made._waiting, made._running, made._news) == (type(made._waiting)(), {}, [])
+
+    run(scenario())

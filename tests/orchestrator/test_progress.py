@@ -3,29 +3,48 @@
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from ssl_sweep.datasets.prepared import Prepared, SplitInfo
-from ssl_sweep.orchestrator.cli.live_table import Display, Row, cells
+from ssl_sweep.orchestrator.cli.live_table import LiveTable, cells
+from ssl_sweep.orchestrator.store.events import EpochDone, Event, ScoreDone, StageStarted, StatusChanged
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 
 
 def test_a_row_follows_its_trial_through_its_stages() -> None:
-    display = Display(Console(file=io.StringIO()))
-    row = display.rows["t"] = Row("simclr seed 0", epochs=200)
+    status = TrialStatus()
 
-    def tell(kind: str, **event: object) -> tuple[str, ...]:
-        display.event("t", {"kind": kind, **event})
-        return cells(row)
+    def tell(event: Event) -> tuple[str, ...]:
+        nonlocal status
+        status = status.apply(event)
+        return cells("simclr seed 0", status)
 
-    tell("status", status="running")
-    tell("stage", stage="pretrain")
-    last = {"loss": 4.5, "images_per_second": 1234.0, "logs": {"knn/top1": 41.0}, "memory": 2 * 10**9}
-    shown = tell("epoch", epoch=50, epochs=200, seconds=600.0, **last)
+    assert tell(StatusChanged(state=TrialState.RUNNING, attempt=1))[1] == "running"
+    tell(StageStarted(stage="pretrain"))
+    shown = tell(
+        EpochDone(
+            epoch=50, epochs=200, step=500, loss=4.5, lr=0.1, seconds=600.0, images_per_second=1234.0,
+            logs={"knn/top1": 41.0}, memory=2 * 10**9,
+        )
+    )  # fmt: skip
     assert shown == ("simclr seed 0", "pretrain", "50/200", "4.5000", "41.0 %", "1,234", "2.0 GB", "30 min")
-    assert tell("stage", stage="linear")[:3] == ("simclr seed 0", "linear", "")
-    shown = tell("score", stage="linear", epoch=3, epochs=90, top1=50.0, seconds=30.0)
+    assert tell(StageStarted(stage="linear"))[:3] == ("simclr seed 0", "linear", "")
+    shown = tell(ScoreDone(stage="linear", epoch=3, epochs=90, top1=50.0, seconds=30.0))
     assert (shown[1], shown[2], shown[-1]) == ("linear", "3/90", "14 min")
-    shown = tell("status", status="finished")
+    shown = tell(StatusChanged(state=TrialState.INTERRUPTED))
+    assert (shown[1], shown[2], shown[-1]) == ("interrupted", "3/90", "")
+    tell(StatusChanged(state=TrialState.RUNNING, attempt=2))
+    shown = tell(StatusChanged(state=TrialState.FINISHED))
     assert (shown[1], shown[2], shown[-1]) == ("finished", "", "")
+
+
+def test_a_trial_that_ended_ends_otherwise_only_if_it_is_started_again() -> None:
+    finished = TrialStatus(state=TrialState.FINISHED)
+    with pytest.raises(AssertionError, match="finished cannot become failed"):
+        finished.apply(StatusChanged(state=TrialState.FAILED))
+    running = finished.apply(StatusChanged(state=TrialState.RUNNING, attempt=2))
+    assert running.apply(StatusChanged(state=TrialState.FAILED)).state is TrialState.FAILED
 
 
 def test_what_a_data_set_lacks_is_said() -> None:
@@ -44,8 +63,8 @@ def test_what_a_data_set_lacks_is_said() -> None:
     prepared = Prepared.model_validate(
         {**content, "train": split(5, 0, damaged=("y.png (cut off)",)), "test": split(1, 2)}
     )
-    display = Display(Console(file=(out := io.StringIO())))
-    display.remarks(prepared)
+    screen = LiveTable(Console(file=(out := io.StringIO())))
+    screen.on_dataset(prepared)
     assert out.getvalue().splitlines() == [
         "folder: 2 of 3 test images are of classes without a training image",
         "folder: 1 damaged image left out, listed in x/meta.json",

@@ -10,8 +10,10 @@ import timm
 import torch
 from in_process import CPU, Ear, carry, trials_of
 from safetensors.torch import load_file
+from ssl_sweep.orchestrator.store.events import EpochDone, Event, ScoreDone, StepDone
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
-from ssl_sweep.orchestrator.trial.event_log import TrialFailed, TrialStopped
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.trial.journal import TrialFailed, TrialStopped
 from ssl_sweep.orchestrator.trial.run import new_encoder
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
@@ -28,7 +30,8 @@ def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> No
     (trial,) = trials_of(sweep_file(pretrain={"epochs": 2, "batch_size": 32, "knn_every": 1}))
     ear = Ear()
     folder = carry(trial, tmp_path / "runs", ear)
-    assert folder.missing(trial) == []
+    status = folder.status()
+    assert status.state is TrialState.FINISHED and len(status.evaluations) == 3
     record = folder.pretrained()
     assert record is not None
     assert record.epochs == 2
@@ -41,7 +44,7 @@ def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> No
         assert result is not None
         assert result.images == 100
         assert result.top1 == pytest.approx(100 * result.correct1 / 100)
-    assert [event["stage"] for event in ear.heard("stage")] == ["pretrain", "knn", "linear", "finetune"]
+    assert ear.stages == ["pretrain", "knn", "linear", "finetune"]
     assert not folder.store.exists(folder.name("checkpoints/last.pt"))
     assert (folder.picture() or b"").startswith(b"\x89PNG")
 
@@ -51,7 +54,7 @@ def test_a_finished_trial_does_nothing_again(sweep_file: SweepFile, tmp_path: Pa
     carry(trial, tmp_path / "runs")
     ear = Ear()
     carry(trial, tmp_path / "runs", ear)
-    assert ear.heard("stage") == []
+    assert ear.stages == []
 
 
 def test_a_changed_evaluation_does_not_pretrain_again(sweep_file: SweepFile, tmp_path: Path) -> None:
@@ -60,7 +63,7 @@ def test_a_changed_evaluation_does_not_pretrain_again(sweep_file: SweepFile, tmp
     (changed,) = trials_of(sweep_file(evaluate=[{"name": "linear", "epochs": 3, "augment": False}]))
     ear = Ear()
     carry(changed, tmp_path / "runs", ear)
-    assert [event["stage"] for event in ear.heard("stage")] == ["linear"]
+    assert ear.stages == ["linear"]
 
 
 @pytest.mark.parametrize("method", ["simclr", "byol", {"name": "dino", "output_dim": 64}, "mae"], ids=str)
@@ -68,7 +71,7 @@ def test_a_stopped_trial_goes_on_bit_for_bit(method: object, sweep_file: SweepFi
     changes = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}]}
     (trial,) = trials_of(sweep_file(**changes))
     whole = carry(trial, tmp_path / "whole")
-    in_second_epoch = Ear(lambda event: event["kind"] == "step" and event["step"] == 13)
+    in_second_epoch = Ear(lambda event: isinstance(event, StepDone) and event.step == 13)
     with pytest.raises(TrialStopped):
         carry(trial, tmp_path / "halves", in_second_epoch)
     halves = carry(trial, tmp_path / "halves")
@@ -81,19 +84,19 @@ def test_a_stopped_trial_goes_on_bit_for_bit(method: object, sweep_file: SweepFi
 
 def test_an_evaluation_that_is_stopped_starts_anew(sweep_file: SweepFile, tmp_path: Path) -> None:
     (trial,) = trials_of(sweep_file())
-    ear = Ear(lambda event: event["kind"] == "score")
+    ear = Ear(lambda event: isinstance(event, ScoreDone))
     with pytest.raises(TrialStopped, match="stopped after epoch 1 of 2 of linear"):
         carry(trial, tmp_path / "runs", ear)
     folder = carry(trial, tmp_path / "runs", again := Ear())
-    assert [event["stage"] for event in again.heard("stage")] == ["linear", "finetune"]
-    assert [(event["stage"], event["epoch"], event["epochs"]) for event in again.heard("score")] == [
+    assert again.stages == ["linear", "finetune"]
+    assert [(event.stage, event.epoch, event.epochs) for event in again.heard(ScoreDone)] == [
         ("linear", 1, 2),
         ("linear", 2, 2),
         ("finetune", 1, 1),
     ]
     linear = folder.evaluation(trial.evaluate[1])
     assert linear is not None
-    assert again.heard("score")[1]["top1"] == linear.top1
+    assert again.heard(ScoreDone)[1].top1 == linear.top1
 
 
 def test_a_killed_trial_repeats_no_finished_epoch(sweep_file: SweepFile, tmp_path: Path) -> None:
@@ -103,8 +106,8 @@ def test_a_killed_trial_repeats_no_finished_epoch(sweep_file: SweepFile, tmp_pat
     class Killed(Exception):
         pass
 
-    def die(event: dict[str, object]) -> bool:
-        if event["kind"] == "step" and event["step"] == 15:
+    def die(event: Event) -> bool:
+        if isinstance(event, StepDone) and event.step == 15:
             raise Killed
         return False
 
@@ -113,8 +116,8 @@ def test_a_killed_trial_repeats_no_finished_epoch(sweep_file: SweepFile, tmp_pat
         carry(trial, tmp_path / "runs", Ear(die), always)
     ear = Ear()
     carry(trial, tmp_path / "runs", ear)
-    assert ear.heard("step")[0]["step"] == 15
-    assert len(ear.heard("epoch")) == 1
+    assert ear.heard(StepDone)[0].step == 15
+    assert len(ear.heard(EpochDone)) == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial(sweep_file: SweepFile, tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_parts_of_a_batch_add_up(sweep_file: SweepFile, tmp_path: Path) -> None:
         (trial,) = trials_of(sweep_file(methods=[method], pretrain=pretrain, evaluate=[{"name": "knn", "k": 20}]))
         ear = Ear()
         carry(trial, tmp_path / "runs", ear)
-        return [event["loss"] for event in ear.heard("step")]
+        return [event.loss for event in ear.heard(StepDone)]
 
     assert losses("supervised", 4) == pytest.approx(losses("supervised", 1), abs=1e-5)
     assert losses("simclr", 4)[0] < losses("simclr", 1)[0] - 0.5  # fewer negatives
@@ -157,7 +160,7 @@ def test_the_untrained_backbone_is_the_seed_s(sweep_file: SweepFile, tmp_path: P
     weights = load_file(folder.store.path(folder.name("backbone.safetensors")))
     expected = new_encoder(trial).model.state_dict()
     assert all(torch.equal(weights[key], value) for key, value in expected.items())
-    assert folder.history() == []
+    assert list(folder.history()) == []
 
 
 @pytest.mark.parametrize("backbone", ["vit", "resnet10t", "resnet18-cifar"])

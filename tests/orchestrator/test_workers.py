@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from in_process import CPU, Ear, carry, trials_of
 from ssl_sweep.orchestrator.spec.models import TrialSpec
+from ssl_sweep.orchestrator.store.events import StepDone
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
@@ -36,7 +37,7 @@ def _rank(rank: int, trial: dict[str, Any], storage: str, ranks: int, rendezvous
 
 
 def losses(folder: TrialStore) -> list[float]:
-    return [event["loss"] for event in folder.events() if event["kind"] == "step"]
+    return [event.loss for event in folder.events() if isinstance(event, StepDone)]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def full_sweep() -> SweepResult:
         trial(
             "byol", 1, status="failed", reason="loss became nan\nat step 3", log="trials/byol-1/log.txt", pretrain=None
         ),
-        trial("dino", 0, status="missing", pretrain=None, history=()),
+        trial("dino", 0, status="waiting", pretrain=None, history=()),
         trial("random", 0, evaluation(40.0), evaluation(45.0, "linear"), pretrain=None, history=()),
         *(
             trial(

@@ -117,7 +117,7 @@ def test_data_sets_have_tables_of_their_own() -> None:
         sweep(
             trial("simclr", 0, evaluation(80.0)),
             trial("simclr", 1, evaluation(30.0), full_dataset=False),
-            trial("simclr", 2, status="missing", dataset_fingerprint="", pretrain=None),
+            trial("simclr", 2, status="waiting", dataset_fingerprint="", pretrain=None),
         )
     )
     assert [table.title for table in tables] == ["cifar10, a part of it (data abc)", "cifar10 (data abc)"]
@@ -206,7 +206,7 @@ def test_unfinished_trials_with_reason_and_log() -> None:
         "loss became nan at step 3 (after epoch 4 of 200)",
     ]
     assert failed.cells[5].text == "trials/byol-1/log.txt" and failed.cells[5].href == "../byol-1-/log.txt"
-    assert [cell.text for cell in missing.cells][:4] == ["missing", "DINO", "0", "not started"]
+    assert [cell.text for cell in missing.cells][:4] == ["waiting", "DINO", "0", "not started"]
 
 
 def test_cost_and_environment() -> None:
