@@ -1,6 +1,5 @@
 """The environment variables that Ray and MLflow read: set in one place, before either is imported."""
 
-import logging
 import os
 
 RAY = {
@@ -16,6 +15,7 @@ MLFLOW = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
 
@@ -23,5 +23,3 @@ def configure() -> None:
     """Set what the user has not set. The workers of an embedded Ray inherit it."""
     for name, value in {**RAY, **MLFLOW}.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
