@@ -1,24 +1,11 @@
 """FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU (doi:10.1007/978-3-031-16788-1_4)."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Batch, Progress, StepOutput
-from .config import ViewsConfig
-from .simsiam import SimSiam, SimSiamConfig
-from .view_presets import moco_views
-
-
-class FastSiamConfig(SimSiamConfig):
-    title = "FastSiam"
-    paper = "FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU, doi:10.1007/978-3-031-16788-1_4"
-    num_global_views = None
-
-    name: Literal["fastsiam"] = "fastsiam"
-    views: ViewsConfig = moco_views(count=4)
+from .simsiam import SimSiam
 
 
 class FastSiam(SimSiam):

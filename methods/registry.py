@@ -38,7 +38,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or name in self._from_plugins()
+        return isinstance(name, str) and (name in self._own or name in self._from_plugins())
 
     def __iter__(self) -> Iterator[str]:
         yield from self._own

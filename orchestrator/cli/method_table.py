@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ...methods import METHODS, MethodConfig, load_config_class
+from ...methods import METHODS, MethodConfig
 from ..spec.recipes import SWEEPS, available, load_recipe
 
 RECIPE = "lightly"
@@ -15,7 +15,7 @@ def method_rows() -> list[dict[str, Any]]:
     listed = {name: load_recipe(SWEEPS / "recipes" / f"{RECIPE}-{name}.yaml").methods for name in available(RECIPE)}
     rows: list[dict[str, Any]] = []
     for name in METHODS:
-        config = load_config_class(name)
+        config = METHODS[name]
         needs = [text for flag, text in ((config.needs_vit, "a ViT"), (config.needs_labels, "labels")) if flag]
         rows.append(
             {

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...datasets.config import DatasetConfig
 from ...evaluation.config import EVALUATIONS
-from ...methods import METHODS, load_config_class
+from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
 from .models import SweepSpec
 
@@ -19,7 +19,7 @@ def sweep_schema() -> dict[str, Any]:
     backbone = {"anyOf": [{"type": "string"}, {"$ref": REF.format(model=BackboneConfig.__name__)}]}
     entries: list[dict[str, Any]] = [{"enum": list(METHODS)}]
     for name in METHODS:
-        config = load_config_class(name)
+        config = METHODS[name]
         entry = config.model_json_schema(ref_template=REF)
         definitions.update(entry.pop("$defs", {}))
         entry["required"] = ["name"]

@@ -10,8 +10,8 @@ from ssl_sweep.methods import METHODS, load_method_class
 
 LIGHT = """
 import json, sys
-from ssl_sweep.methods import METHODS, load_config_class
-print(json.dumps({name: load_config_class(name).model_json_schema() for name in METHODS}))
+from ssl_sweep.methods import METHODS
+print(json.dumps({name: METHODS[name].model_json_schema() for name in METHODS}))
 heavy = {"torch", "timm", "torchvision", "ray", "mlflow"} & set(sys.modules)
 assert not heavy, heavy
 """

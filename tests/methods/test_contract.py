@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from ssl_sweep.methods import METHODS, load_config_class, load_method_class
+from ssl_sweep.methods import METHODS, load_method_class
 from ssl_sweep.methods.base import Method
 from ssl_sweep.methods.config import BackboneConfig, OptimizerConfig, ScheduleConfig
 from ssl_sweep.methods.encoder import Encoder
@@ -96,7 +96,7 @@ def test_bf16_loss_is_float32_and_near(name: str, backbone: BackboneConfig) -> N
 
 @pytest.mark.parametrize("name", METHODS)
 def test_class_and_config_say_what_tables_need(name: str) -> None:
-    config = load_config_class(name)()
+    config = METHODS[name]()
     assert config.name == name and config.title and config.paper and config.views and config.pretrain
     assert issubclass(load_method_class(name), Method)
 
@@ -127,7 +127,7 @@ def test_mae_refuses_a_resnet() -> None:
 )
 def test_views_that_do_not_fit_the_loss_are_refused(name: str, views: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load_config_class(name)(views=views)
+        METHODS[name](views=views)
 
 
 def test_dino_freezes_its_prototypes_in_the_first_epoch_only() -> None:
