@@ -5,11 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Batch, Progress, StepOutput
+from .configs.fastsiam import FastSiamConfig
 from .simsiam import SimSiam
 
 
 class FastSiam(SimSiam):
     """SimSiam with a target that is the mean of several other views, and so steadier."""
+
+    config: FastSiamConfig
 
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
         z = torch.stack([self.model(view.image) for view in batch.global_views])  # (V, B, D)

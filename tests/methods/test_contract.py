@@ -1,6 +1,7 @@
 """What every method promises the training loop."""
 
 import io
+import pickle
 from typing import Any
 
 import pytest
@@ -98,7 +99,15 @@ def test_bf16_loss_is_float32_and_near(name: str, backbone: BackboneConfig) -> N
 def test_class_and_config_say_what_tables_need(name: str) -> None:
     config = METHODS[name]()
     assert config.name == name and config.title and config.paper and config.views and config.pretrain
-    assert issubclass(load_method_class(name), Method)
+    assert issubclass(load_method_class(type(config)), Method)
+
+
+@every_method
+def test_a_method_and_its_config_pickle(name: str, backbone: BackboneConfig) -> None:
+    method = tiny_method(name, backbone)
+    again = pickle.loads(pickle.dumps(method))
+    assert type(again) is type(method) and type(again.config) is METHODS[name] and again.config == method.config
+    torch.testing.assert_close(state(again), state(method), rtol=0, atol=0)
 
 
 def test_random_keeps_its_encoder_as_it_is() -> None:
