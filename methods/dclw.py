@@ -1,22 +1,13 @@
 """DCLW: the weighted loss of Decoupled Contrastive Learning (arXiv:2110.06848, sec. 3.3)."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from .base import Batch, Progress, StepOutput
-from .dcl import DCL, DCLConfig, dcl_loss
+from .configs.dclw import DCLWConfig
+from .dcl import DCL, dcl_loss
 from .parts.collectives import gather, own_rows
-
-
-class DCLWConfig(DCLConfig):
-    title = "DCLW"
-
-    name: Literal["dclw"] = "dclw"
-    sigma: PositiveFloat = Field(default=0.5, description="temperature of the positives' weights")
 
 
 class DCLW(DCL):

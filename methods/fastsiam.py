@@ -1,28 +1,18 @@
 """FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU (doi:10.1007/978-3-031-16788-1_4)."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Batch, Progress, StepOutput
-from .config import ViewsConfig
-from .simsiam import SimSiam, SimSiamConfig
-from .view_presets import moco_views
-
-
-class FastSiamConfig(SimSiamConfig):
-    title = "FastSiam"
-    paper = "FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU, doi:10.1007/978-3-031-16788-1_4"
-    num_global_views = None
-
-    name: Literal["fastsiam"] = "fastsiam"
-    views: ViewsConfig = moco_views(count=4)
+from .configs.fastsiam import FastSiamConfig
+from .simsiam import SimSiam
 
 
 class FastSiam(SimSiam):
     """SimSiam with a target that is the mean of several other views, and so steadier."""
+
+    config: FastSiamConfig
 
     def training_step(self, batch: Batch, progress: Progress) -> StepOutput:
         z = torch.stack([self.model(view.image) for view in batch.global_views])  # (V, B, D)

@@ -1,41 +1,18 @@
 """MAE: Masked Autoencoders Are Scalable Vision Learners (arXiv:2111.06377)."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewsConfig
+from .configs.mae import MAEConfig
 from .encoder import Encoder
 from .parts.masks import random_patches
 from .parts.positions import sincos_positions
-from .view_presets import crop_views
-
-
-class MAEConfig(MethodConfig):
-    title = "MAE"
-    paper = "Masked Autoencoders Are Scalable Vision Learners, arXiv:2111.06377"
-    family = "masked"
-    needs_vit = True
-    pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="adamw", lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05),
-        schedule=ScheduleConfig(warmup_epochs=40),
-    )
-
-    name: Literal["mae"] = "mae"
-    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
-    decoder_dim: PositiveInt = 512
-    decoder_depth: PositiveInt = 8
-    decoder_heads: PositiveInt = 16
-    norm_pix: bool = Field(
-        default=True, description="targets are each patch's pixels less their mean, over their deviation"
-    )
-    views: ViewsConfig = crop_views()
 
 
 class MAE(Method[MAEConfig]):

@@ -1,21 +1,8 @@
 """Random: an encoder as it is initialised, the floor under every method."""
 
-from typing import Literal
-
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
-from .config import MethodConfig, PretrainConfig, ViewConfig, ViewsConfig
+from .configs.random import RandomConfig
 from .encoder import Encoder
-
-
-class RandomConfig(MethodConfig):
-    title = "Random init"
-    paper = "Baseline: the untrained encoder"
-    family = "baseline"
-    trains = False
-    pretrain = PretrainConfig()
-
-    name: Literal["random"] = "random"
-    views: ViewsConfig = ViewsConfig(global_views=(ViewConfig(jitter=None, grayscale=0.0, blur=None),))
 
 
 class Random(Method[RandomConfig]):

@@ -1,37 +1,14 @@
 """SimCLR: A Simple Framework for Contrastive Learning of Visual Representations (arXiv:2002.05709)."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, ScheduleConfig, ViewsConfig
+from .configs.simclr import SimCLRConfig
 from .encoder import Encoder
 from .parts.collectives import gather, rank
 from .parts.heads import Projected, mlp
-from .view_presets import simclr_views
-
-
-class SimCLRConfig(MethodConfig):
-    title = "SimCLR"
-    paper = "A Simple Framework for Contrastive Learning of Visual Representations, arXiv:2002.05709"
-    family = "contrastive"
-    num_global_views = 2
-    pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="lars", lr=0.3, weight_decay=1e-6),
-        schedule=ScheduleConfig(warmup_epochs=10),
-    )
-
-    name: Literal["simclr"] = "simclr"
-    temperature: PositiveFloat = 0.1
-    hidden_dim: PositiveInt | None = Field(
-        default=None, description="width of the head; unset: the encoder's, as in the paper"
-    )
-    output_dim: PositiveInt = 128
-    views: ViewsConfig = simclr_views()
 
 
 class SimCLR(Method[SimCLRConfig]):

@@ -1,26 +1,11 @@
 """Supervised: cross-entropy on the labels, the mark that self-supervised features are held against."""
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import nn
 
 from .base import Batch, Method, Progress, StepOutput, TrainingSet
-from .config import MethodConfig, OptimizerConfig, PretrainConfig, ViewConfig, ViewsConfig
+from .configs.supervised import SupervisedConfig
 from .encoder import Encoder
-
-
-class SupervisedConfig(MethodConfig):
-    title = "Supervised"
-    paper = "Baseline: Deep Residual Learning for Image Recognition, arXiv:1512.03385"
-    family = "baseline"
-    needs_labels = True
-    pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="sgd", lr=0.1, weight_decay=1e-4, exclude_norm_and_bias=False)
-    )
-
-    name: Literal["supervised"] = "supervised"
-    views: ViewsConfig = ViewsConfig(global_views=(ViewConfig(jitter=None, grayscale=0.0, blur=None),))
 
 
 class Supervised(Method[SupervisedConfig]):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -38,6 +39,21 @@ def guarded(command: F) -> F:
             sys.exit(BAD_INPUT)
 
     return run  # type: ignore[return-value]  # the same signature
+
+
+class _OnStderr(logging.Handler):
+    """Warnings in one line each, and never on stdout, which is for the answer alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}", err=True)
+
+
+ON_STDERR = _OnStderr(logging.WARNING)
+
+
+def show_warnings() -> None:
+    """Show what our modules warn of, such as a plug-in that cannot be used."""
+    logging.getLogger("ssl_sweep").addHandler(ON_STDERR)  # one handler, however often a process runs a command
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:

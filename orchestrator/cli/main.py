@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..store.trial_state import TrialState
-from .common import JSON, guarded, print_rows
+from .common import JSON, guarded, print_rows, show_warnings
 from .data import datasets, prepare
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def main() -> None:
 
     Shell completion: eval "$(_SSL_SWEEP_COMPLETE=bash_source ssl-sweep)"
     """
+    show_warnings()
 
 
 @main.command()
@@ -227,9 +228,7 @@ def methods(as_json: bool, markdown: bool) -> None:
     if markdown:
         click.echo(markdown_table())
         return
-    rows = method_rows()
-    shown = ("name", "title", "family", "needs", "paper")
-    print_rows(rows if as_json else [{key: row[key] for key in shown} for row in rows], as_json)
+    print_rows(method_rows(details=as_json), as_json)
 
 
 main.add_command(datasets)

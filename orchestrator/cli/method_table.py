@@ -3,32 +3,30 @@
 import re
 from typing import Any
 
-from ...methods import METHODS, MethodConfig, load_config_class
+from ...methods import METHODS, MethodConfig
 from ..spec.recipes import SWEEPS, available, load_recipe
 
 RECIPE = "lightly"
 """The recipe with files of its own; ``paper`` is every method's default."""
 
 
-def method_rows() -> list[dict[str, Any]]:
-    """One row a method: name, title, family, what it needs, its views, its recipes beside ``paper``, its paper."""
-    listed = {name: load_recipe(SWEEPS / "recipes" / f"{RECIPE}-{name}.yaml").methods for name in available(RECIPE)}
+def method_rows(*, details: bool) -> list[dict[str, Any]]:
+    """One row a method: name, title, family, what it needs, its paper; `details`: its views and recipes beside ``paper`` too."""
     rows: list[dict[str, Any]] = []
-    for name in METHODS:
-        config = load_config_class(name)
+    listed = _listed() if details else {}
+    for name, config in METHODS.items():
         needs = [text for flag, text in ((config.needs_vit, "a ViT"), (config.needs_labels, "labels")) if flag]
-        rows.append(
-            {
-                "name": name,
-                "title": config.title,
-                "family": config.family,
-                "needs": ", ".join(needs),
-                "views": _views(config),
-                "recipes": [dataset for dataset, methods in listed.items() if name in methods],
-                "paper": config.paper,
-            }
-        )
+        row = {"name": name, "title": config.title, "family": config.family, "needs": ", ".join(needs)}
+        if details:
+            recipes = [dataset for dataset, methods in listed.items() if name in methods]
+            row |= {"views": _views(config), "recipes": recipes}
+        rows.append(row | {"paper": config.paper})
     return rows
+
+
+def _listed() -> dict[str, dict[str, Any]]:
+    """The methods of each data set's recipe. Reading these files takes as long as everything else together."""
+    return {name: load_recipe(SWEEPS / "recipes" / f"{RECIPE}-{name}.yaml").methods for name in available(RECIPE)}
 
 
 def _views(config: type[MethodConfig]) -> str:
@@ -40,7 +38,7 @@ def _views(config: type[MethodConfig]) -> str:
 def markdown_table() -> str:
     """The rows in Markdown, papers as links."""
     lines = ["| method | title | family | needs | views | `lightly` recipes | paper |", "| --- " * 7 + "|"]
-    for row in method_rows():
+    for row in method_rows(details=True):
         recipes = ", ".join(row["recipes"])
         cells = (f"`{row['name']}`", row["title"], row["family"], row["needs"], row["views"], recipes)
         lines.append(f"| {' | '.join(cells)} | {_linked(row['paper'])} |")

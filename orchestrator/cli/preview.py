@@ -6,7 +6,7 @@ from ...datasets.config import DatasetConfig
 from ...datasets.image_set import ImageSet
 from ...datasets.picture import views_picture
 from ...datasets.prepared import Prepared
-from ...methods import METHODS, load_config_class
+from ...methods import METHODS
 from ..spec.errors import UserError, unknown
 from ..spec.messages import validate
 from ..spec.models import SweepSpec, TrialSpec
@@ -24,7 +24,7 @@ def look(config: DatasetConfig, prepared: Prepared, method: str, recipe: str, se
 
 
 def _trial(config: DatasetConfig, method: str, recipe: str, seed: int) -> TrialSpec:
-    backbone = "vit_small_patch16_224" if load_config_class(method).needs_vit else "resnet18"
+    backbone = "vit_small_patch16_224" if METHODS[method].needs_vit else "resnet18"
     values = {"name": "look", "dataset": config.model_dump(), "backbone": backbone, "methods": (method,)}
     try:
         spec = validate(SweepSpec, {**values, "recipe": recipe, "seeds": (seed,)})

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from ...datasets.config import DatasetConfig
-from ...methods import load_config_class
+from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
 from .errors import Problem, Steps, did_you_mean, dotted, show, unknown
 from .models import Choice, SearchConfig, SweepSpec
@@ -40,7 +40,7 @@ def axis_problems(spec: SweepSpec, document: Document, *, all_methods: bool) -> 
 
 def _wrong_with(key: str, spec: SweepSpec, *, all_methods: bool) -> str | None:
     root, *steps = key.split(".")
-    methods = [load_config_class(entry.name) for entry in spec.methods]
+    methods = [METHODS[entry.name] for entry in spec.methods]
     names = {"method": _fields(methods), **{name: _fields([model]) for name, model in ROOTS.items()}}
     if root not in names or (not steps and root in ("method", "pretrain")):
         full = [f"{name}.{field}" for name, fields in names.items() for field in fields]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ...methods import METHODS, load_config_class
+from ...methods import METHODS
 from ...methods.config import MethodConfig
 from .errors import Misfit, Problem, Steps, did_you_mean, dotted, show, unknown
 from .yaml_document import Document
@@ -206,7 +206,7 @@ def _allowed_keys(model: type[BaseModel], location: Steps, data: Any) -> list[st
         fields = [m.model_fields[step].annotation for m in candidates if step in m.model_fields]
         current = fields[0] if fields else current
         if current is MethodConfig and isinstance(data, dict) and data.get("name") in METHODS:
-            current = load_config_class(data["name"])
+            current = METHODS[data["name"]]
     return list(dict.fromkeys(key for candidate in models_in(current) for key in candidate.model_fields))
 
 

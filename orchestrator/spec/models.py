@@ -23,7 +23,7 @@ from pydantic import (
 
 from ...datasets.config import DatasetConfig
 from ...evaluation.config import EvaluationConfig, FinetuneConfig, KnnConfig, LinearConfig
-from ...methods import METHODS, load_config_class
+from ...methods import METHODS
 from ...methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
 from .errors import Misfit, show, unknown
 
@@ -218,7 +218,7 @@ class SweepSpec(Config):
 def _method_by_name(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, dict) and value.get("name") in METHODS:
         strict = bool((info.context or {}).get("strict"))
-        return load_config_class(value["name"]).model_validate(value, strict=strict, context=info.context)
+        return METHODS[value["name"]].model_validate(value, strict=strict, context=info.context)
     return value
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from ...methods import METHODS, load_config_class
+from ...methods import METHODS
 from ...methods.config import Config, PretrainConfig
 from .errors import Problem, SpecError, Steps, UserError, unknown
 from .messages import problems_of, validate
@@ -92,7 +92,7 @@ def method_problems(
     """Errors in what the mapping `own`, at `where` of the file, sets for method `name`, but for the keys `beside`."""
     settings = {key: value for key, value in own.items() if key not in beside}
     data = merge(method_defaults(name), {"name": name} | settings)
-    config_class = load_config_class(name)
+    config_class = METHODS[name]
     try:
         validate(config_class, data)
     except ValidationError as error:
@@ -102,7 +102,7 @@ def method_problems(
 
 def method_defaults(name: str) -> dict[str, Any]:
     """The paper's settings of method `name`."""
-    return load_config_class(name).model_validate({}).model_dump()
+    return METHODS[name].model_validate({}).model_dump()
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

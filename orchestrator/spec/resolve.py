@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ...datasets.config import DatasetConfig
 from ...evaluation.config import resolve as resolve_evaluation
-from ...methods import load_config_class
+from ...methods import METHODS
 from ...methods.backbones import is_vit
 from ...methods.config import BackboneConfig
 from .errors import show
@@ -49,7 +49,7 @@ def _axes_of(spec: SweepSpec, entry: MethodEntry) -> dict[str, tuple[Any, ...]]:
 def applies(key: str, entry: MethodEntry) -> bool:
     """Whether the axis `key` says something about this method."""
     root, _, rest = key.partition(".")
-    return root != "method" or rest.split(".")[0] in load_config_class(entry.name).model_fields
+    return root != "method" or rest.split(".")[0] in METHODS[entry.name].model_fields
 
 
 def resolve(
@@ -78,7 +78,7 @@ def trial_values(
     material = _laid(material, {key: value for key, value in axes.items() if key.split(".")[0] in material})
     dataset, vit = _dataset(material, spec), _is_vit(material)
     recipe_method, recipe_pretrain = recipe_values(spec.recipe, dataset.name, entry.name)
-    config_class = load_config_class(entry.name)
+    config_class = METHODS[entry.name]
     pretrain = config_class.pretrain.model_dump()
     for layer in (
         recipe_pretrain,

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from pydantic.json_schema import models_json_schema
+
 from ...datasets.config import DatasetConfig
 from ...evaluation.config import EVALUATIONS
-from ...methods import METHODS, load_config_class
+from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
 from .models import SweepSpec
 
@@ -13,23 +15,31 @@ REF = "#/$defs/{model}"
 
 def sweep_schema() -> dict[str, Any]:
     """Draft 2020-12, as pydantic makes it; a method is its name, or a mapping with what differs from its paper."""
-    schema = SweepSpec.model_json_schema(ref_template=REF)
-    definitions: dict[str, Any] = schema["$defs"]
+    methods = dict(METHODS)
+    # in one call, which keeps apart what different packages give the same name
+    models = (SweepSpec, PretrainConfig, BackboneConfig, DatasetConfig, *methods.values())
+    refs, together = models_json_schema([(model, "validation") for model in models], ref_template=REF)
+    definitions: dict[str, Any] = together["$defs"]
+    schema = definitions.pop(_key(refs[SweepSpec, "validation"]))
     definitions.pop("MethodEntry", None)
-    backbone = {"anyOf": [{"type": "string"}, {"$ref": REF.format(model=BackboneConfig.__name__)}]}
-    entries: list[dict[str, Any]] = [{"enum": list(METHODS)}]
-    for name in METHODS:
-        config = load_config_class(name)
-        entry = config.model_json_schema(ref_template=REF)
-        definitions.update(entry.pop("$defs", {}))
+    backbone = {"anyOf": [{"type": "string"}, refs[BackboneConfig, "validation"]]}
+    entries: list[dict[str, Any]] = [{"enum": list(methods)}]
+    for config in methods.values():
+        ref = refs[config, "validation"]
+        entry = definitions[_key(ref)]
         entry["required"] = ["name"]
         entry["description"] = config.paper
-        entry["properties"] |= {"backbone": backbone, "pretrain": {"$ref": REF.format(model=PretrainConfig.__name__)}}
-        definitions[config.__name__] = entry
-        entries.append({"$ref": REF.format(model=config.__name__)})
+        entry["properties"] |= {"backbone": backbone, "pretrain": refs[PretrainConfig, "validation"]}
+        entries.append(ref)
     schema["properties"]["methods"]["items"] = {"anyOf": entries}
-    dataset = {"anyOf": [{"type": "string"}, {"$ref": REF.format(model=DatasetConfig.__name__)}]}
+    dataset = {"anyOf": [{"type": "string"}, refs[DatasetConfig, "validation"]]}
     schema["properties"] |= {"dataset": dataset, "backbone": backbone}
     evaluations = schema["properties"]["evaluate"]["items"]
     schema["properties"]["evaluate"]["items"] = {"anyOf": [{"enum": list(EVALUATIONS)}, evaluations]}
-    return schema | {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    head = {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {"$defs": definitions} | schema | head
+
+
+def _key(ref: dict[str, Any]) -> str:
+    """The definition that a reference is to."""
+    return str(ref["$ref"]).removeprefix(REF.format(model=""))

@@ -15,8 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ...datasets.batches import steps_per_epoch, training_batches
 from ...datasets.image_set import ImageSet
 from ...datasets.picture import views_picture
+from ...methods import build_method
 from ...methods.base import Batch, Method, Progress, StepOutput, View
-from ...methods.catalog import build_method
 from ...methods.encoder import Encoder, build_encoder, export
 from ...methods.optimizer import build_optimizer, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm

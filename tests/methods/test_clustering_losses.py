@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from ssl_sweep.methods import load_config_class
+from ssl_sweep.methods import METHODS
 from ssl_sweep.methods.base import Progress
 from ssl_sweep.methods.deepclusterv2 import deepcluster_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, kept_patches, mean_entropy_regularizer, sharpen
@@ -206,7 +206,7 @@ def test_fewer_rows_than_clusters_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="each of the 41 prototypes, but the data set has 40"):
         tiny_method("deepclusterv2", VIT, num_prototypes=41)
     with pytest.raises(ValueError, match="300 embeddings or more, but `queue_size` is 256"):
-        load_config_class("smog")(num_groups=300, queue_size=256)
+        METHODS["smog"](num_groups=300, queue_size=256)
 
 
 def slow_mean(log_p: Tensor) -> list[float]:

@@ -1,11 +1,12 @@
 """What every method promises the training loop."""
 
 import io
+import pickle
 from typing import Any
 
 import pytest
 import torch
-from ssl_sweep.methods import METHODS, load_config_class, load_method_class
+from ssl_sweep.methods import METHODS, load_method_class
 from ssl_sweep.methods.base import Method
 from ssl_sweep.methods.config import BackboneConfig, OptimizerConfig, ScheduleConfig
 from ssl_sweep.methods.encoder import Encoder
@@ -96,9 +97,17 @@ def test_bf16_loss_is_float32_and_near(name: str, backbone: BackboneConfig) -> N
 
 @pytest.mark.parametrize("name", METHODS)
 def test_class_and_config_say_what_tables_need(name: str) -> None:
-    config = load_config_class(name)()
+    config = METHODS[name]()
     assert config.name == name and config.title and config.paper and config.views and config.pretrain
-    assert issubclass(load_method_class(name), Method)
+    assert issubclass(load_method_class(type(config)), Method)
+
+
+@every_method
+def test_a_method_and_its_config_pickle(name: str, backbone: BackboneConfig) -> None:
+    method = tiny_method(name, backbone)
+    again = pickle.loads(pickle.dumps(method))
+    assert type(again) is type(method) and type(again.config) is METHODS[name] and again.config == method.config
+    torch.testing.assert_close(state(again), state(method), rtol=0, atol=0)
 
 
 def test_random_keeps_its_encoder_as_it_is() -> None:
@@ -127,7 +136,7 @@ def test_mae_refuses_a_resnet() -> None:
 )
 def test_views_that_do_not_fit_the_loss_are_refused(name: str, views: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load_config_class(name)(views=views)
+        METHODS[name](views=views)
 
 
 def test_dino_freezes_its_prototypes_in_the_first_epoch_only() -> None:

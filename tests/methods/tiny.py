@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from ssl_sweep.methods import METHODS, build_method, load_config_class
+from ssl_sweep.methods import METHODS, build_method
 from ssl_sweep.methods.base import Batch, Method, Progress, TrainingSet, View
 from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder, is_vit
@@ -55,19 +55,19 @@ SMALL: dict[str, dict[str, Any]] = {
     "lejepa": {"hidden_dim": 32, "output_dim": 8, "directions": 32},
     "mae": {"decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
 }
-TRAINED = tuple(name for name in METHODS if load_config_class(name).trains)
+TRAINED = tuple(name for name in METHODS if METHODS[name].trains)
 FITTING = [
     (name, backbone)
     for name in TRAINED
     for backbone in (VIT, RESNET)
-    if is_vit(backbone) or not load_config_class(name).needs_vit
+    if is_vit(backbone) or not METHODS[name].needs_vit
 ]
 IDS = [f"{name}-{backbone.name}" for name, backbone in FITTING]
 
 
 def tiny_method(name: str, backbone: BackboneConfig = VIT, **settings: Any) -> Method[Any]:
     torch.manual_seed(0)
-    config = load_config_class(name)(**(SMALL.get(name, {}) | settings))
+    config = METHODS[name](**(SMALL.get(name, {}) | settings))
     return build_method(config, build_encoder(backbone, IMAGE_SIZE), DATA)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ssl_sweep.methods import METHODS, load_config_class
+from ssl_sweep.methods import METHODS
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.spec.models import TrialSpec
@@ -21,7 +21,7 @@ PAIRS = [
 def resolved(
     folder: Path, dataset: str, method: str, batch_size: int | None = None, recipe: str = "lightly"
 ) -> TrialSpec:
-    backbone = "vit_small_patch16_224" if load_config_class(method).needs_vit else "resnet18"
+    backbone = "vit_small_patch16_224" if METHODS[method].needs_vit else "resnet18"
     size = "" if batch_size is None else f"pretrain: {{batch_size: {batch_size}}}\n"
     path = folder / "sweep.yaml"
     path.write_text(
@@ -41,7 +41,7 @@ def test_every_pair_resolves(dataset: str, method: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_its_paper_s(method: str, tmp_path: Path) -> None:
     trial = resolved(tmp_path, "imagenet1k", method, recipe="paper")
-    assert trial.pretrain.optimizer == load_config_class(method).pretrain.optimizer
+    assert trial.pretrain.optimizer == METHODS[method].pretrain.optimizer
 
 
 RATES: list[tuple[str, str, int, str, float, float]] = [

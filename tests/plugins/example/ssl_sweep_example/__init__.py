@@ -1,0 +1,1 @@
+"""Methods for ssl-sweep from another package."""

@@ -1,0 +1,1 @@
+"""Configurations that are imported without torch."""
