@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -12,15 +13,12 @@ from pathlib import Path
 
 from .config import DatasetConfig
 from .errors import DataError
-from .folder_source import class_folders, imagenette
-from .imagenet_source import imagenet, imagenet100
-from .parquet_source import parquet_files
 from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
+from .registry import DATASETS
 from .remote_source import fetch
-from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
+from .sources import Rows, Source, SourceRequest
 from .store import changed_files, write_split
 from .stratify import stratified_rows
-from .torchvision_source import torchvision_dataset
 
 SUBSET_SALT = 2
 
@@ -140,55 +138,14 @@ def _store(
 
 
 def _open(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -> Source:
-    if config.name == "digits":
-        return digits()
-    if config.name == "cifar10":
-        return _cifar10(path or _download_cifar10(root))
-    if config.class_name is not None:
-        return torchvision_dataset(config.class_name, path, root / "downloads")
-    if config.name == "imagenette":
-        return imagenette(path or _download_imagenette(root), scratch)
-    assert path is not None  # DatasetConfig requires it
-    if config.name == "parquet":
-        return parquet_files(path)
-    if config.name == "imagenet1k":
-        return imagenet(path)
-    if path.is_file():
-        raise DataError(
-            f"{path} is a file; data set '{config.name}' needs a folder with a folder of images for each class"
-        )
-    return imagenet100(path) if config.name == "imagenet100" else class_folders(path)
-
-
-def _cifar10(path: Path) -> Source:
-    for folder in (path, path / "cifar-10-batches-py"):
-        if (folder / "data_batch_1").exists():
-            return cifar10_batches(folder)
-    return parquet_files(path, CIFAR10_CLASSES)
-
-
-def _download_cifar10(root: Path) -> Path:
-    from torchvision.datasets import CIFAR10  # imports torch
-
-    return _download("cifar10", lambda: CIFAR10(root / "downloads", download=True), root / "downloads")
-
-
-def _download_imagenette(root: Path) -> Path:
-    from torchvision.datasets import Imagenette
-
-    folder = root / "downloads" / "imagenette2-160"
-    if folder.exists():
-        return folder
-    return _download("imagenette", lambda: Imagenette(root / "downloads", size="160px", download=True), folder)
-
-
-def _download(name: str, fetch: Callable[[], object], folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        fetch()
-    except (OSError, RuntimeError) as error:  # no network, or a checksum that does not match
-        raise DataError(f"data set '{name}' cannot be downloaded ({error}); give its `path` instead") from error
-    return folder
+    module, _, function = DATASETS[config.name].open.partition(":")
+    opener: Callable[[SourceRequest], Source] = getattr(importlib.import_module(module), function)
+    source = opener(SourceRequest(path, config.class_name, root / "downloads", scratch))
+    for rows in (source.train, source.test):
+        wrong = rows.labels[(rows.labels < 0) | (rows.labels >= max(1, len(source.classes)))]
+        if len(wrong):
+            raise DataError(f"data set '{config.name}' has the label {wrong[0]}, and {len(source.classes)} classes")
+    return source
 
 
 def _subset(rows: Rows, count: int | None, setting: str) -> Rows:

@@ -10,22 +10,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ..methods.config import Config
-from .config import DatasetConfig, DatasetName
+from .config import DatasetConfig
 from .errors import DataError
+from .registry import DATASETS
 
 Split = Literal["train", "test"]
 
 LAYOUT = 2
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
-
-
-PUBLISHED: dict[str, tuple[int, int]] = {
-    "cifar10": (50_000, 10_000),
-    "imagenette": (9_469, 3_925),
-    "imagenet100": (126_689, 5_000),
-    "imagenet1k": (1_281_167, 50_000),
-}
-"""Training and test images of the data sets that published numbers are of."""
 
 
 class SplitInfo(Config):
@@ -45,7 +37,7 @@ class SplitInfo(Config):
 class Contents(Config):
     """What `meta.json` says about the Arrow files beside it."""
 
-    name: DatasetName
+    name: str
     fingerprint: str
     """Hash of images as they came, labels, class names and subset; the same on every machine."""
     classes: tuple[str, ...]
@@ -75,8 +67,9 @@ class Prepared(Contents):
     @property
     def whole(self) -> bool:
         """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
+        known = DATASETS.get(self.name)
         counts = (self.train.count, self.test.count)
-        return not self.damaged and counts == PUBLISHED.get(self.name, counts)
+        return not self.damaged and counts == ((known and known.published) or counts)
 
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test
