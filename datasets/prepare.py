@@ -144,7 +144,9 @@ def _open(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -
     for rows in (source.train, source.test):
         wrong = rows.labels[(rows.labels < 0) | (rows.labels >= max(1, len(source.classes)))]
         if len(wrong):
-            raise DataError(f"data set '{config.name}' has the label {wrong[0]}, and {len(source.classes)} classes")
+            raise DataError(
+                f"data set '{config.name}' has the label {wrong[0]}, but {len(source.classes)} classes: labels start at 0"
+            )
     return source
 
 

@@ -26,7 +26,7 @@ class Dataset:
 
 def _refusal(name: str, found: Dataset) -> str | None:
     if not isinstance(found, Dataset):  # pyright: ignore[reportUnnecessaryIsInstance]  # it comes from another package
-        return f"is a {type(found).__name__}, not a ssl_sweep.datasets.Dataset"
+        return f"is of type {type(found).__name__}, not Dataset"
     if found.name != name:
         return f"calls itself '{found.name}'"
     return None if re.fullmatch(r"[A-Za-z0-9_-]+", name) else "has a name with other than letters, digits, '_' and '-'"
