@@ -76,7 +76,7 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) ->
       ssl-sweep prepare torchvision.CIFAR100
     """
     from ...datasets import DATASETS
-    from ...datasets.prepare import verify as compare
+    from ...datasets.verified import verify as compare
     from ..sweep.plan import data_errors
 
     prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))

@@ -15,6 +15,7 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
+from ...datasets.errors import DataError
 from ...datasets.prepare import prepare
 from ...datasets.prepared import find_known
 from ..spec.models import TrialSpec
@@ -124,13 +125,14 @@ def _carry(job: Job, board: Any, store: Store, config: GangConfig, runtime: Runt
             log.error("%s", failure)
             _keep_failure(folder, reason, runtime)
         except Exception as error:
-            reason = _one_line(error)
-            log.error("%s", traceback.format_exc())
+            of_data = isinstance(error, DataError)  # whole, in words for the user
+            reason = str(error) if of_data else _one_line(error)
+            log.error("%s", reason if of_data else traceback.format_exc())
             if _lost_a_peer(error):
                 raise  # the other rank knows why, or it is dead: then the trial goes on with the next gang
             _keep_failure(folder, reason, runtime, every_rank=True)
             ray.get(board.finish.remote(job.trial_id, "failed", reason))
-            if runtime.world_size > 1 or runtime.device.type == "cuda":
+            if runtime.world_size > 1 or (runtime.device.type == "cuda" and not of_data):
                 raise
             return
     if runtime.is_first:

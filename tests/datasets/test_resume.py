@@ -12,7 +12,8 @@ from PIL import Image
 from reading import pixels_of, same
 from ssl_sweep.datasets import DataError, DatasetConfig, store
 from ssl_sweep.datasets.image_set import ImageSet
-from ssl_sweep.datasets.prepare import prepare, verify
+from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.datasets.verified import verify
 from ssl_sweep.orchestrator.cli.main import main
 
 IMAGES = 40
