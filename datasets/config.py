@@ -1,35 +1,24 @@
-"""What a sweep file may say about its images. Free of torch."""
+"""What a sweep file may say about its images. Free of torch and NumPy."""
 
 import difflib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from ..methods.config import Config
+from .registry import DATASETS
 from .torchvision_classes import TORCHVISION
 
-DatasetName = Literal[
-    "digits", "cifar10", "imagenette", "imagenet100", "imagenet1k", "folder", "parquet", "torchvision"
-]
-NEED_A_PATH = ("imagenet100", "imagenet1k", "folder", "parquet")
 
-USUAL_IMAGE_SIZE: dict[DatasetName, int] = {
-    "digits": 16,
-    "cifar10": 32,
-    "imagenette": 128,
-    "imagenet100": 224,
-    "imagenet1k": 224,
-    "folder": 224,
-    "parquet": 224,
-    "torchvision": 224,
-}
-"""Pixels at which a data set's images are used, where the sweep does not say; torchvision's classes have sizes of their own."""
+def _listed(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(DATASETS)
 
 
 class DatasetConfig(Config):
     """A data set by name; those that are not downloaded need a `path`."""
 
-    name: DatasetName
+    name: str = Field(json_schema_extra=_listed)
     path: str | None = Field(
         None,
         validate_default=True,
@@ -61,11 +50,20 @@ class DatasetConfig(Config):
             return {"name": "parquet", "path": value}
         return {"name": "folder", "path": value} if "/" in value else {"name": value}
 
+    @field_validator("name")
+    @classmethod
+    def name_is_known(cls, name: str) -> str:
+        if name not in DATASETS:
+            *first, last = (f"'{known}'" for known in DATASETS)
+            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
+        return name
+
     @field_validator("path")
     @classmethod
     def path_is_given(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and info.data.get("name") in NEED_A_PATH:
-            raise ValueError(f"data set '{info.data['name']}' needs a `path`")
+        name = info.data.get("name")
+        if path is None and name is not None and DATASETS[name].needs_path:
+            raise ValueError(f"data set '{name}' needs a `path`")
         return path
 
     @field_validator("class_name")
@@ -94,5 +92,5 @@ class DatasetConfig(Config):
     @property
     def usual_size(self) -> int:
         """Pixels at which the images are used."""
-        usual = TORCHVISION[self.class_name].size if self.class_name else USUAL_IMAGE_SIZE[self.name]
+        usual = TORCHVISION[self.class_name].size if self.class_name else DATASETS[self.name].image_size
         return self.image_size or usual

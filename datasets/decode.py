@@ -34,12 +34,12 @@ def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
         if shorter_side is not None:
             image.draft(None, (shorter_side, shorter_side))  # never smaller than asked for
         rgb = _to_rgb(ImageOps.exif_transpose(image))
-    if shorter_side is not None:
-        scale = min(1.0, shorter_side / min(rgb.size), LONGEST * shorter_side / max(rgb.size))
-        if scale < 1:
-            width, height = (max(1, round(side * scale)) for side in rgb.size)
-            rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(rgb)  # writable, as tensors have to be
+    return np.array(rgb if shorter_side is None else _reduced(rgb, shorter_side))  # writable, as tensors have to be
+
+
+def reduced(pixels: Pixels, shorter_side: int) -> Pixels:
+    """What `decode` makes with `shorter_side` of an image without loss, of its pixels (H, W, 3)."""
+    return np.array(_reduced(Image.fromarray(pixels), shorter_side))
 
 
 def verify(encoded: bytes) -> None:
@@ -58,6 +58,14 @@ def verify_checksums(encoded: bytes) -> None:
     with Image.open(io.BytesIO(encoded)) as image:
         if image.format == "PNG":
             image.verify()
+
+
+def _reduced(image: Image.Image, shorter_side: int) -> Image.Image:
+    scale = min(1.0, shorter_side / min(image.size), LONGEST * shorter_side / max(image.size))
+    if scale == 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

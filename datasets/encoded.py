@@ -2,39 +2,80 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..methods.parts.device import to_device
-from .decode import decode
-from .store import read_split
+from .contents import Split
+from .decode import decode, reduced
+from .errors import DataError
+from .prepared import Prepared
+from .verified import DIGEST, damage, digest_of, kept_digests, open_split, pixels_with
 from .views import Crops
 
 CHUNK = 32
 """Images that a worker process decodes at a time."""
+
+DETAIL = 2
+"""Images are decoded to a shorter side of at most this many times the image size."""
 
 AHEAD = 2
 """Chunks that each worker process has waiting or under way."""
 
 
 class EncodedImages:
-    """The images of a split. It goes to another process as the names of its files, which are mapped anew there."""
+    """The images of a split, each compared with its digest when it is read.
 
-    def __init__(self, files: list[Path], shorter_side: int):
-        """Images come with a shorter side of at most `shorter_side` pixels."""
-        self._files, self._shorter_side = files, shorter_side
-        self._column = read_split(files)["image"]
+    It goes to another process as the names of its files, which are mapped anew there.
+    """
 
-    def __reduce__(self) -> tuple[type["EncodedImages"], tuple[list[Path], int]]:
-        return EncodedImages, (self._files, self._shorter_side)
+    def __init__(self, prepared: Prepared, split: Split, tables: list[pa.Table] | None = None):
+        """`tables`: those of `open_split`, if it is open already. Raises DataError for files that are damaged."""
+        self._prepared = prepared
+        self._split: Split = split
+        self._files = prepared.arrow_files(split)
+        tables = open_split(prepared, split) if tables is None else tables
+        self._column = pa.chunked_array(
+            [chunk for table in tables for chunk in table["image"].chunks], pa.large_binary()
+        )
+        self._ends = np.cumsum([table.num_rows for table in tables])  # of each file, in rows of the split
+        digests: list[bytes] = []
+        for file, table in zip(self._files, tables, strict=True):
+            try:
+                digests.append(kept_digests(table))
+            except ValueError as error:
+                raise damage(prepared, f"{file} is damaged ({error})", file) from None
+        self._digests = b"".join(digests)  # 41 MB of ImageNet-1k
+
+    def __reduce__(self) -> tuple[type["EncodedImages"], tuple[Prepared, Split]]:
+        return EncodedImages, (self._prepared, self._split)
 
     def __getitem__(self, row: int) -> Tensor:
-        """(3, H, W), uint8; its channels lie last."""
-        return torch.from_numpy(decode(self._column[row].as_py(), self._shorter_side)).permute(2, 0, 1)
+        """(3, H, W), uint8, with a shorter side of at most `DETAIL` times the image size; its channels lie last.
+
+        Raises DataError, which names its file, for an image that differs from what was written.
+        """
+        encoded = self._column[row].as_py()
+        digest = self._digests[DIGEST * row : DIGEST * (row + 1)]
+        shorter_side = DETAIL * self._prepared.image_size
+        if digest_of(encoded) == digest:
+            pixels = decode(encoded, shorter_side)
+        elif (whole := pixels_with(digest, encoded)) is not None:  # the source gave pixels
+            pixels = reduced(whole, shorter_side)
+        else:
+            raise self._damage(row)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _damage(self, row: int) -> DataError:
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        file = self._files[number]
+        place = row - (int(self._ends[number - 1]) if number else 0)
+        return damage(self._prepared, f"image {place} in {file} changed since it was prepared", file)
 
 
 class Request(NamedTuple):
@@ -59,10 +100,11 @@ def stream(
 ) -> Generator[tuple[Request, Crops], None, None]:
     """The crops of each batch on the device, in order; made in this process where there are no `workers`.
 
-    The workers hold at most ``AHEAD * CHUNK`` images each, and end when this is closed.
+    The workers hold at most ``AHEAD * CHUNK`` images each, and end when this is closed. Raises DataError for an image that
+    differs from what was written.
     """
     import_module(".views_on_cpu", __package__)  # once, and not in each process: forked ones have it
-    chunks: Iterable[tuple[_Chunk, Crops]] = DataLoader(
+    chunks: Iterable[tuple[_Chunk, Crops | DataError]] = DataLoader(
         _Cut(images, cutter),
         batch_size=None,
         sampler=_Chunks(requests),
@@ -72,6 +114,8 @@ def stream(
     )
     batch: list[tuple[Request, Crops]] = []
     for chunk, crops in chunks:
+        if isinstance(crops, DataError):
+            raise crops
         there = [to_device(pixels, device) for pixels in crops.pixels]
         batch.append((chunk.request, Crops(there, crops.sizes)))
         if chunk.ends_batch:
@@ -92,12 +136,17 @@ class _Chunks(Iterable[_Chunk]):
                 yield _Chunk(Request(epoch, *part), number == len(parts))
 
 
-class _Cut(Dataset[tuple[_Chunk, Crops]]):
+class _Cut(Dataset[tuple[_Chunk, Crops | DataError]]):
+    """What a decoding process does. An error in the data goes to its caller as it is: raised, it would get a traceback."""
+
     def __init__(self, images: EncodedImages, cutter: Cutter):
         self.images, self.cutter = images, cutter
 
-    def __getitem__(self, index: _Chunk) -> tuple[_Chunk, Crops]:
-        images = [self.images[row] for row in index.request.samples.tolist()]
+    def __getitem__(self, index: _Chunk) -> tuple[_Chunk, Crops | DataError]:
+        try:
+            images = [self.images[row] for row in index.request.samples.tolist()]
+        except DataError as error:
+            return index, error
         return index, self.cutter(images, index.request)
 
 

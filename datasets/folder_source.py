@@ -1,38 +1,31 @@
-"""Images in class folders, on disk or in a tar archive."""
+"""Images in class folders."""
 
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
 
 from .errors import DataError
-from .sources import Rows, Source, split_off_test, unlabelled
+from .sources import Rows, Source, SourceRequest, split_off_test, unlabelled
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"))
 TEST_FOLDERS = ("test", "val", "validation")
 
-IMAGENETTE_CLASSES = {
-    "n01440764": "tench",
-    "n02102040": "English springer",
-    "n02979186": "cassette player",
-    "n03000684": "chain saw",
-    "n03028079": "church",
-    "n03394916": "French horn",
-    "n03417042": "garbage truck",
-    "n03425413": "gas pump",
-    "n03445777": "golf ball",
-    "n03888257": "parachute",
-}
+
+def folder(request: SourceRequest) -> Source:
+    """The user's own images. Raises DataError if the path is a file."""
+    return class_folders(request.given_path)
 
 
 def class_folders(path: Path, only: frozenset[str] | None = None) -> Source:
     """A folder with `train/` and `test/` or `val/` (the first that has class folders), or with class folders alone.
 
     With `only`, other classes are passed over. Without a test part, a tenth of each class becomes one. A folder with images
-    in the place of class folders has no labels. Raises DataError where no images are found, or where the test part has a
-    class that the training part lacks.
+    in the place of class folders has no labels. Raises DataError if `path` is a file, if no images are found, or if the test
+    part has a class that the training part lacks.
     """
+    if path.is_file():
+        raise DataError(f"{path} is a file; a folder with a folder of images for each class is needed")
     inside = path / "train" if (path / "train").is_dir() else path
     if loose := _without_classes(inside):
         return unlabelled(Rows.of_files(loose, np.zeros(len(loose), dtype=np.int64)))
@@ -48,18 +41,6 @@ def class_folders(path: Path, only: frozenset[str] | None = None) -> Source:
                 raise DataError(f"{path / name} has the class '{unknown[0]}', which {path / 'train'} lacks")
             return Source(classes, train, file_rows(path / name, classes))
     return split_off_test(classes, train)
-
-
-def imagenette(path: Path, scratch: Path) -> Source:
-    """Imagenette's folder, the folder above it, or its .tgz, which is unpacked to `scratch`."""
-    if path.is_file():
-        _unpack(path, scratch)
-        path = scratch
-    inside = [folder for folder in (path, *sorted(path.iterdir())) if (folder / "train").is_dir()]
-    if not inside:
-        raise DataError(f"{path} holds no folder `train`; Imagenette has train/ and val/ with a folder for each class")
-    source = class_folders(inside[0])
-    return source._replace(classes=tuple(IMAGENETTE_CLASSES.get(name, name) for name in source.classes))
 
 
 def class_names(path: Path, only: frozenset[str] | None) -> tuple[str, ...]:
@@ -96,22 +77,3 @@ def image_files(path: Path) -> list[Path]:
     """Files below `path` that are images by their names, in order."""
     walked = (Path(folder, file) for folder, _, names in os.walk(path, followlinks=True) for file in names)
     return sorted((file for file in walked if file.suffix.lower() in EXTENSIONS), key=lambda file: file.as_posix())
-
-
-def _unpack(archive: Path, scratch: Path) -> None:
-    """Unpack a tar archive. Raises DataError where it is damaged or a member would land outside of `scratch`."""
-    root = scratch.resolve()
-    try:
-        with tarfile.open(archive) as tar:
-            members = tar.getmembers()
-            for member in members:  # checked here: Python before 3.11.4 has no filter that would do it
-                inside = (root / member.name).resolve().is_relative_to(root)
-                if not inside or not (member.isfile() or member.isdir()):
-                    raise DataError(f"{archive} cannot be unpacked: its member '{member.name}' {_REFUSED}")
-            tar.extraction_filter = getattr(tarfile, "data_filter", None)
-            tar.extractall(scratch, members)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"{archive} cannot be unpacked: {error}") from error
-
-
-_REFUSED = "would lie outside, or is neither a file nor a folder"

@@ -11,20 +11,18 @@ from torch import Tensor
 
 from ..methods.base import TrainingSet
 from ..methods.parts.device import to_device
+from .contents import Split
 from .decode import Pixels
 from .encoded import EncodedImages
 from .errors import DataError
-from .prepared import Prepared, Split
-from .store import labels_of, raw_pixels, read_split
+from .prepared import Prepared
 from .stratify import stratified_split
+from .verified import labels_of, open_split
 from .views import Images
 
 Part = Literal["all", "fit", "holdout"]
 
 HOLDOUT_SALT = 3
-
-DETAIL = 2
-"""Encoded images are decoded to a shorter side of at most this many times the image size."""
 
 
 class ImageSet:
@@ -43,14 +41,14 @@ class ImageSet:
         prepared: Prepared,
         split: Split,
         rows: NDArray[np.int64],
-        table: pa.Table,
+        tables: list[pa.Table],
         device: torch.device,
         decoders: int,
     ):
         """Use `ImageSet.open`. rows: (N,), those of the split that belong to the set."""
         self.classes = prepared.classes
         self.samples = torch.from_numpy(rows)
-        self.labels = torch.from_numpy(labels_of(table)[rows]) if self.classes else torch.full((len(rows),), -1)
+        self.labels = torch.from_numpy(labels_of(tables)[rows]) if self.classes else torch.full((len(rows),), -1)
         self.device = device
         self.decoders = decoders
         self.encoded: EncodedImages | None = None
@@ -58,9 +56,9 @@ class ImageSet:
         info = prepared.split(split)
         self._num_samples = info.count
         if info.height is None or info.width is None:
-            self.encoded = EncodedImages(prepared.arrow_files(split), DETAIL * prepared.image_size)
+            self.encoded = EncodedImages(prepared, split, tables)
         else:
-            self._raw = _resident(raw_pixels(table, info.height, info.width), device)
+            self._raw = _resident(_pixels(tables[0], info.height, info.width), device)
 
     @classmethod
     def open(
@@ -75,17 +73,19 @@ class ImageSet:
 
         Encoded images are decoded by `decoders` processes, or without any in this one.
 
-        Raises DataError where a part would be empty.
+        Raises DataError where a part would be empty, and for files that differ from what was written; an encoded image that
+        does raises it when it is decoded.
         """
         assert part == "all" or split == "train", "only the training set has parts"
-        table = read_split(prepared.arrow_files(split))
-        rows = np.arange(table.num_rows)
+        tables = open_split(prepared, split)
+        rows = np.arange(prepared.split(split).count)
         if part != "all":
-            fit, holdout = stratified_split(labels_of(table), prepared.holdout, HOLDOUT_SALT)
+            fit, holdout = stratified_split(labels_of(tables), prepared.holdout, HOLDOUT_SALT)
             rows = fit if part == "fit" else holdout
         if not len(rows):
-            raise DataError(f"the part '{part}' of {table.num_rows} images with holdout {prepared.holdout} is empty")
-        return cls(prepared, split, rows, table, torch.device(device), decoders)
+            count = prepared.split(split).count
+            raise DataError(f"the part '{part}' of {count} images with holdout {prepared.holdout} is empty")
+        return cls(prepared, split, rows, tables, torch.device(device), decoders)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,6 +104,12 @@ class ImageSet:
         assert self._raw is not None
         chosen = to_device(self.samples[rows.cpu()], self._raw.device)
         return Images(to_device(self._raw[chosen], self.device))
+
+
+def _pixels(table: pa.Table, height: int, width: int) -> Pixels:
+    """Pixels (N, 3, H, W) of a split that is stored raw: a read-only view of the file."""
+    column = table["image"].chunk(0)
+    return np.frombuffer(column.buffers()[1], np.uint8).reshape(len(column), 3, height, width)
 
 
 def _resident(pixels: Pixels, device: torch.device) -> Tensor:

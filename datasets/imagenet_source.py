@@ -10,7 +10,7 @@ import numpy as np
 from .errors import DataError
 from .folder_source import class_folders, class_names, file_rows, image_files
 from .parquet_source import parquet_files
-from .sources import Rows, Source
+from .sources import Rows, Source, SourceRequest
 
 VALIDATION = "val"
 DEVKIT = "ILSVRC2012_validation_ground_truth.txt"
@@ -18,19 +18,21 @@ SYNSETS = "*validation_synset_labels.txt"
 KAGGLE = "LOC_val_solution.csv"
 
 
-def imagenet(path: Path) -> Source:
+def imagenet1k(request: SourceRequest) -> Source:
     """A folder with train/ and val/, or Parquet files.
 
     val/ has class folders, or all images in itself as ILSVRC2012_val_00000001.JPEG and so on: then one of the files that
     say their classes lies in val/, beside it, or in the devkit's folder beside it. Raises DataError where there is none.
     """
+    path = request.given_path
     if path.is_file() or _has_parquet(path):
         return parquet_files(path)
     return _folders(path, None)
 
 
-def imagenet100(path: Path) -> Source:
+def imagenet100(request: SourceRequest) -> Source:
     """The hundred classes out of ImageNet's folder. Raises DataError where one of them is missing."""
+    path = request.given_path
     lines = (Path(__file__).parent / "imagenet100_classes.txt").read_text().splitlines()
     wanted = frozenset(line for line in lines if not line.startswith("#"))
     source = _folders(path, wanted)

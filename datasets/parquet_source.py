@@ -10,10 +10,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .sources import Item, Rows, Source, split_off_test, unlabelled
+from .sources import Item, Rows, Source, SourceRequest, split_off_test, unlabelled
 
 IMAGE_COLUMNS = ("image", "img")
 TEST_NAMES = ("test", "val")
+
+
+def parquet(request: SourceRequest) -> Source:
+    """The user's own Parquet files."""
+    return parquet_files(request.given_path)
 
 
 def parquet_files(path: Path, default_classes: tuple[str, ...] | None = None) -> Source:

@@ -2,25 +2,24 @@
 
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .config import DatasetConfig
+from .contents import Contents, SplitInfo, write_contents
 from .errors import DataError
-from .folder_source import class_folders, imagenette
-from .imagenet_source import imagenet, imagenet100
-from .parquet_source import parquet_files
-from .prepared import Contents, Prepared, find_prepared, prepared_folder, source_path
+from .prepared import Prepared, find_prepared, prepared_folder, source_path
+from .registry import DATASETS
 from .remote_source import fetch
-from .sources import CIFAR10_CLASSES, Rows, Source, cifar10_batches, digits
-from .store import changed_files, write_split
+from .sources import Rows, Source, SourceRequest
+from .store import write_split
 from .stratify import stratified_rows
-from .torchvision_source import torchvision_dataset
 
 SUBSET_SALT = 2
 
@@ -30,7 +29,7 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
 
     `on_progress` is told images done and images in all. Everything is written to an unfinished folder that is renamed at the
     end: a killed run leaves nothing that looks complete, the next goes on where it stopped, and of two at the same time
-    the first wins.
+    the first wins. A folder that is not whole, or was found to be damaged, is replaced.
     Raises DataError where the source is missing, lacks what it needs, or has damaged images that may not be left out.
     """
     found = find_prepared(config, root)
@@ -39,30 +38,15 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
     folder = prepared_folder(config, root)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _scratch(folder) as scratch:
-        _write(config, root, scratch, on_progress or (lambda _done, _total: None))
-        try:
-            scratch.rename(folder)
-        except OSError:  # another process was faster
-            if not folder.exists():
-                raise
+        contents = _write(config, root, scratch, on_progress or (lambda _done, _total: None))
+        write_contents(scratch, contents)
+        _move(scratch, folder, lambda: find_prepared(config, root) is not None)
     prepared = find_prepared(config, root)
     if prepared is None:
         raise DataError(
             f"data set '{config.name}': the source at {config.path} changed while it was read; prepare it again"
         )
     return prepared
-
-
-def verify(prepared: Prepared) -> None:
-    """Raise DataError that names the prepared files whose content is not what was written, or the split that lacks some."""
-    changed: list[Path] = []
-    for split in ("train", "test"):
-        files, checksums = prepared.arrow_files(split), prepared.split(split).checksums
-        whole = len(files) == len(checksums) and all(file.exists() for file in files)
-        changed += changed_files(files, checksums) if whole else [prepared.folder / split]
-    if changed:
-        names = ", ".join(map(str, changed))
-        raise DataError(f"{names} changed since it was prepared; delete {prepared.folder} and prepare it again")
 
 
 @contextmanager
@@ -93,30 +77,63 @@ def _held(folder: Path) -> Generator[bool]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             free = folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())  # not renamed meanwhile
-        except BlockingIOError:
+        except OSError:  # held by another process, or on a file system that cannot lock folders
             free = False
         yield free
     finally:
         os.close(handle)
 
 
-def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callable[[int, int], None]) -> None:
+def _move(scratch: Path, folder: Path, is_prepared: Callable[[], bool]) -> None:
+    """Rename `scratch` to `folder`, unless another process was faster; what else lies there is damaged, and deleted."""
+    with _alone_in(folder.parent):
+        if not folder.exists():
+            scratch.rename(folder)
+            return
+        if is_prepared():
+            return
+        try:
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-damaged-", dir=folder.parent))
+            folder.rename(old)
+            scratch.rename(folder)
+        except OSError as error:
+            raise DataError(f"{folder} is damaged and cannot be replaced ({error.strerror}); delete it") from None
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """Wait until no other process moves data sets in `folder`; on file systems that cannot lock folders, do without."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callable[[int, int], None]) -> Contents:
     if not config.is_remote:
-        _store(config, root, source_path(config), scratch, on_progress)
-        return
-    copy, meta = scratch / "copy", scratch / "meta.json"
+        return _store(config, root, source_path(config), scratch, on_progress)
+    copy = scratch / "copy"
     path, address = fetch(str(config.path), copy)
     try:
-        _store(config, root, path, scratch, on_progress)
+        contents = _store(config, root, path, scratch, on_progress)
     except DataError as error:
         raise DataError(str(error).replace(str(copy), address)) from error
-    meta.write_text(meta.read_text().replace(str(copy), address))  # damaged images are named by where they lie
     shutil.rmtree(copy)
+    splits = {}
+    for split in ("train", "test"):
+        info: SplitInfo = getattr(contents, split)
+        named = tuple(line.replace(str(copy), address) for line in info.damaged)  # by where they lie
+        splits[split] = info.model_copy(update={"damaged": named})
+    return contents.model_copy(update=splits)
 
 
 def _store(
     config: DatasetConfig, root: Path, path: Path | None, scratch: Path, on_progress: Callable[[int, int], None]
-) -> None:
+) -> Contents:
     unpacked = scratch / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
     classes, train, test = _open(config, root, path, unpacked)
@@ -127,68 +144,28 @@ def _store(
     stored_train = write_split(train, scratch, "train", len(classes), skip, lambda done: on_progress(done, total))
     stored_test = write_split(test, scratch, "test", len(classes), skip, lambda done: on_progress(n + done, total))
     shutil.rmtree(unpacked, ignore_errors=True)
+    scratch.chmod(0o755)  # mkdtemp's 0o700 would shut out colleagues who share the folder
     content = [classes, config.train_images, config.test_images, stored_train.digest, stored_test.digest]
-    contents = Contents(
+    return Contents(
         name=config.name,
         fingerprint=hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16],
         classes=classes,
         train=stored_train.info,
         test=stored_test.info,
     )
-    scratch.chmod(0o755)  # mkdtemp's 0o700 would shut out colleagues who share the folder
-    (scratch / "meta.json").write_text(contents.model_dump_json(indent=2))
 
 
 def _open(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -> Source:
-    if config.name == "digits":
-        return digits()
-    if config.name == "cifar10":
-        return _cifar10(path or _download_cifar10(root))
-    if config.class_name is not None:
-        return torchvision_dataset(config.class_name, path, root / "downloads")
-    if config.name == "imagenette":
-        return imagenette(path or _download_imagenette(root), scratch)
-    assert path is not None  # DatasetConfig requires it
-    if config.name == "parquet":
-        return parquet_files(path)
-    if config.name == "imagenet1k":
-        return imagenet(path)
-    if path.is_file():
-        raise DataError(
-            f"{path} is a file; data set '{config.name}' needs a folder with a folder of images for each class"
-        )
-    return imagenet100(path) if config.name == "imagenet100" else class_folders(path)
-
-
-def _cifar10(path: Path) -> Source:
-    for folder in (path, path / "cifar-10-batches-py"):
-        if (folder / "data_batch_1").exists():
-            return cifar10_batches(folder)
-    return parquet_files(path, CIFAR10_CLASSES)
-
-
-def _download_cifar10(root: Path) -> Path:
-    from torchvision.datasets import CIFAR10  # imports torch
-
-    return _download("cifar10", lambda: CIFAR10(root / "downloads", download=True), root / "downloads")
-
-
-def _download_imagenette(root: Path) -> Path:
-    from torchvision.datasets import Imagenette
-
-    folder = root / "downloads" / "imagenette2-160"
-    if folder.exists():
-        return folder
-    return _download("imagenette", lambda: Imagenette(root / "downloads", size="160px", download=True), folder)
-
-
-def _download(name: str, fetch: Callable[[], object], folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        fetch()
-    except (OSError, RuntimeError) as error:  # no network, or a checksum that does not match
-        raise DataError(f"data set '{name}' cannot be downloaded ({error}); give its `path` instead") from error
-    return folder
+    module, _, function = DATASETS[config.name].open.partition(":")
+    opener: Callable[[SourceRequest], Source] = getattr(importlib.import_module(module), function)
+    source = opener(SourceRequest(path, config.class_name, root / "downloads", scratch))
+    for rows in (source.train, source.test):
+        wrong = rows.labels[(rows.labels < 0) | (rows.labels >= max(1, len(source.classes)))]
+        if len(wrong):
+            raise DataError(
+                f"data set '{config.name}' has the label {wrong[0]}, but {len(source.classes)} classes: labels start at 0"
+            )
+    return source
 
 
 def _subset(rows: Rows, count: int | None, setting: str) -> Rows:

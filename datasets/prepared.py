@@ -1,57 +1,18 @@
-"""What a prepared data set is, and where it lies. Free of torch and pyarrow, so that a plan is made in a blink."""
+"""What a prepared data set is, and where it lies. Free of torch and pyarrow, so that plans are made quickly."""
 
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from pydantic import ValidationError
-
-from ..methods.config import Config
-from .config import DatasetConfig, DatasetName
+from .config import DatasetConfig
+from .contents import Contents, Split, SplitInfo, arrow_files, is_whole, read_contents
 from .errors import DataError
-
-Split = Literal["train", "test"]
+from .registry import DATASETS
 
 LAYOUT = 2
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
-
-
-PUBLISHED: dict[str, tuple[int, int]] = {
-    "cifar10": (50_000, 10_000),
-    "imagenette": (9_469, 3_925),
-    "imagenet100": (126_689, 5_000),
-    "imagenet1k": (1_281_167, 50_000),
-}
-"""Training and test images of the data sets that published numbers are of."""
-
-
-class SplitInfo(Config):
-    """One split as stored: `raw` pixels of one size, or the images as they were `encoded` (then without a size)."""
-
-    count: int
-    encoding: Literal["raw", "encoded"]
-    height: int | None
-    width: int | None
-    class_counts: tuple[int, ...]
-    damaged: tuple[str, ...] = ()
-    """Images that are left out because they cannot be read, each with the reason."""
-    checksums: tuple[str, ...]
-    """SHA-256 of each file, in their order."""
-
-
-class Contents(Config):
-    """What `meta.json` says about the Arrow files beside it."""
-
-    name: DatasetName
-    fingerprint: str
-    """Hash of images as they came, labels, class names and subset; the same on every machine."""
-    classes: tuple[str, ...]
-    """None where the images have no labels; then all are for training."""
-    train: SplitInfo
-    test: SplitInfo
 
 
 class Prepared(Contents):
@@ -75,19 +36,21 @@ class Prepared(Contents):
     @property
     def whole(self) -> bool:
         """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
+        known = DATASETS.get(self.name)
         counts = (self.train.count, self.test.count)
-        return not self.damaged and counts == PUBLISHED.get(self.name, counts)
+        return not self.damaged and counts == ((known and known.published) or counts)
 
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test
 
     def arrow_files(self, split: Split) -> list[Path]:
-        return arrow_files(self.folder, split, self.split(split).encoding)
+        return arrow_files(self.folder, split, self.split(split))
 
-
-def arrow_files(folder: Path, split: Split, encoding: Literal["raw", "encoded"]) -> list[Path]:
-    """The files of a split: of raw pixels there is one, of encoded images a folder."""
-    return sorted((folder / split).glob("*.arrow")) if encoding == "encoded" else [folder / f"{split}.arrow"]
+    @property
+    def checksums(self) -> dict[Path, str]:
+        """SHA-256 of every file as it was written."""
+        files = self.arrow_files("train") + self.arrow_files("test")
+        return dict(zip(files, self.train.checksums + self.test.checksums, strict=True))
 
 
 NAMED = 5
@@ -104,14 +67,14 @@ def refuse_damaged(damaged: Sequence[str], count: int) -> None:
 
 
 def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
-    """The prepared data set under `root`, or None.
+    """The prepared data set under `root`; None if there is none, or with a warning if what is there is not whole.
 
     Raises DataError where the source itself does not exist, or where images were left out and the configuration does not
     allow it.
     """
     folder = prepared_folder(config, root)
-    contents = _contents(folder)
-    if contents is None:
+    contents = read_contents(folder)
+    if contents is None or not is_whole(folder, contents):
         return None
     if config.damaged == "fail":
         for split in (contents.train, contents.test):
@@ -120,22 +83,15 @@ def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
 
 
 def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared | None:
-    """The data set with this fingerprint under `root`, or None: without a look at the source, which may have millions of files."""
+    """The data set with this fingerprint under `root`, or None: without a look at the source, which may have millions of files.
+
+    Folders that are not whole are passed over with a warning.
+    """
     for folder in sorted(root.resolve().glob(f"{config.title}-*")):
-        try:
-            contents = _contents(folder)
-        except ValidationError:  # of another layout
-            continue
-        if contents is not None and contents.fingerprint == fingerprint:
+        contents = read_contents(folder)
+        if contents is not None and contents.fingerprint == fingerprint and is_whole(folder, contents):
             return _configured(contents, folder, config)
     return None
-
-
-def _contents(folder: Path) -> Contents | None:
-    try:
-        return Contents.model_validate_json((folder / "meta.json").read_text())
-    except FileNotFoundError:
-        return None
 
 
 def _configured(contents: Contents, folder: Path, config: DatasetConfig) -> Prepared:

@@ -1,9 +1,8 @@
-"""What every source of images gives to `prepare`, and the two that are arrays: digits and CIFAR-10's python batches."""
+"""What every source of images gets from `prepare` and gives to it."""
 
-import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,22 @@ from .decode import Pixels
 from .errors import DataError
 from .stratify import TEST_SHARE, stratified_split
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-DIGITS_TEST = 360
 SPLIT_SALT = 1
+
+
+class SourceRequest(NamedTuple):
+    """What the function that opens a source is told. It writes to the two folders alone, which need not exist."""
+
+    path: Path | None  # an existing file or folder; of a source by address, a local copy
+    class_name: str | None  # of `torchvision` alone
+    downloads: Path  # kept
+    scratch: Path  # deleted once the images are stored
+
+    @property
+    def given_path(self) -> Path:
+        """The path, for a data set that needs one."""
+        assert self.path is not None, "DatasetConfig requires it where `Dataset.needs_path`"
+        return self.path
 
 
 class Item(NamedTuple):
@@ -78,55 +90,11 @@ def array_rows(images: Pixels, labels: NDArray[np.int64], name: str) -> Rows:
     return Rows(labels, read)
 
 
-def digits() -> Source:
-    """scikit-learn's 1,797 digits: gray levels 0 to 16 become 0 to 255; 360 images are the test set."""
-    from sklearn.datasets import load_digits  # slow to import, and only this source needs it
-
-    data = cast(Any, load_digits())
-    gray = np.round(data.images * (255 / 16)).astype(np.uint8)
-    images = np.repeat(gray[..., None], 3, axis=-1)
-    rows = array_rows(images, data.target.astype(np.int64), "digits")
-    return split_off_test(tuple(str(digit) for digit in range(10)), rows, share=DIGITS_TEST / len(images))
-
-
-def cifar10_batches(folder: Path) -> Source:
-    """The official `cifar-10-batches-py`."""
-    train = [_cifar10_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
-    images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    test_images, test_labels = _cifar10_batch(folder / "test_batch")
-    return Source(
-        CIFAR10_CLASSES,
-        array_rows(cast(Pixels, images), cast(NDArray[np.int64], labels), str(folder)),
-        array_rows(test_images, test_labels, str(folder / "test_batch")),
-    )
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Loads NumPy arrays and plain values, and refuses every other class: a pickle can name any function to call."""
-
-    allowed: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-        ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): lambda text, encoding="utf-8": text.encode(encoding),
-    }
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) not in self.allowed:
-            raise pickle.UnpicklingError(f"{module_name}.{global_name} is not allowed")
-        return self.allowed[module_name, global_name]
-
-
-def _cifar10_batch(file: Path) -> tuple[Pixels, NDArray[np.int64]]:
-    """Images (N, 32, 32, 3) and labels (N,) of one batch file."""
+def download(name: str, fetch: Callable[[], object], folder: Path) -> Path:
+    """`folder`, filled by `fetch`. Raises DataError without a network, or if a checksum does not match."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with file.open("rb") as stream:
-            batch = _ArrayUnpickler(stream, encoding="bytes").load()
-        images = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        labels = np.asarray(batch[b"labels"], dtype=np.int64)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"{file} is not a CIFAR-10 python batch ({error}); 5 data_batch_N and test_batch are needed"
-        ) from error
-    return images, labels
+        fetch()
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"data set '{name}' cannot be downloaded ({error}); give its `path` instead") from error
+    return folder

@@ -21,21 +21,32 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from .contents import Split, SplitInfo, shard_file
 from .decode import UNREADABLE, Pixels, decode, verify, verify_checksums
-from .prepared import Split, SplitInfo, arrow_files, refuse_damaged
+from .prepared import refuse_damaged
 from .sources import Item, Rows
+from .verified import (
+    NO_DIGEST,
+    checksums_of,
+    cores,
+    digest_of,
+    digests_in,
+    is_image_of,
+    kept_digests,
+    read_file,
+    split_digests,
+)
 
 Labels = NDArray[np.int64]
 
 RAW_PIXELS = 192 * 192
 """Images of up to this many pixels are stored raw: larger ones take more room than their decoding is worth."""
 
+ENCODED = pa.large_binary()
+
 BATCH = 256
 SHARD = 4 * BATCH
 """Images of the source that go into a file of an encoded split: what a run that was killed does again, at most."""
-
-NO_DIGEST = bytes(32)
-"""In the place of a damaged image's."""
 
 
 class _SizesDifferError(Exception):
@@ -75,13 +86,14 @@ def write_split(
         )
         return Written(empty, "")
     encoding, size, found = "raw", None, _Found()
-    shards = folder / split
+    files, shards = [folder / f"{split}.arrow"], folder / split
     try:
         if shards.exists():  # no need to find out again
             raise _SizesDifferError
-        size = _write_raw(_read(rows, 0, _pixels, found, on_image), found, folder / f"{split}.arrow")
+        size = _write_raw(_read(rows, 0, _pixels, found, on_image), found, files[0])
     except _SizesDifferError:
         encoding, found = "encoded", _write_shards(rows, shards, on_image)
+        files = [shard_file(shards, number) for number in range(_num_shards(rows))]
     if not skip_damaged or len(found.damaged) == len(rows.labels):
         refuse_damaged(found.damaged, len(rows.labels))
     height, width = size or (None, None)
@@ -92,44 +104,10 @@ def write_split(
         width=width,
         class_counts=tuple(np.bincount(np.array(found.labels, np.int64), minlength=num_classes).tolist()[:num_classes]),
         damaged=tuple(found.damaged),
-        checksums=_checksums(arrow_files(folder, split, encoding)),
+        checksums=checksums_of(files),
     )
     content = rows.labels.astype("<i8").tobytes() + b"".join(found.digests)
     return Written(info, hashlib.sha256(content).hexdigest())
-
-
-def read_split(files: list[Path]) -> pa.Table:
-    """The stored split; its buffers are the memory maps of the files."""
-    return pa.concat_tables(pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in files)
-
-
-def labels_of(table: pa.Table) -> Labels:
-    """Labels (N,) of a stored split."""
-    return table["label"].to_numpy()
-
-
-def raw_pixels(table: pa.Table, height: int, width: int) -> Pixels:
-    """Pixels (N, 3, H, W) of a split that is stored raw: a read-only view of the file."""
-    column = table["image"].chunk(0)
-    return np.frombuffer(column.buffers()[1], np.uint8).reshape(len(column), 3, height, width)
-
-
-def changed_files(files: list[Path], checksums: tuple[str, ...]) -> list[Path]:
-    """Those whose content is not what was written."""
-    return [file for file, now, then in zip(files, _checksums(files), checksums, strict=True) if now != then]
-
-
-def _checksums(files: list[Path]) -> tuple[str, ...]:
-    def checksum(file: Path) -> str:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-
-    with ThreadPoolExecutor(_cores()) as pool:
-        return tuple(pool.map(checksum, files))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _read(
@@ -140,7 +118,7 @@ def _read(
     What the images are is added to `found` before each is handed out.
     """
     items, done = rows.read(np.arange(start, len(rows.labels))), start
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         while batch := list(islice(items, BATCH)):
             for loaded in pool.map(partial(_load, work), batch):
                 if isinstance(loaded, str):
@@ -159,7 +137,7 @@ def _load(work: Callable[[Any], Any], item: Item) -> tuple[bytes, Any] | str:
     """The image's digest and what `work` makes of it; or, of one that cannot be read, its place and the reason."""
     try:
         payload = item.load()
-        return hashlib.sha256(payload if isinstance(payload, bytes) else payload.tobytes()).digest(), work(payload)
+        return digest_of(payload), work(payload)
     except UnidentifiedImageError:  # its own words name an address in memory
         return f"{item.where} (no image format that is known)"
     except UNREADABLE as error:
@@ -210,14 +188,18 @@ def _write_raw(images: Iterator[Pixels | None], found: _Found, file: Path) -> tu
     return size
 
 
+def _num_shards(rows: Rows) -> int:
+    return -(-len(rows.labels) // SHARD)
+
+
 def _write_shards(rows: Rows, folder: Path, on_image: Callable[[int], None]) -> _Found:
-    """Store the images as they came, in files of `SHARD` of the source's rows. Files that are there are taken as they are."""
+    """Store the images as they came, in files of `SHARD` of the source's rows. Intact files that are there are kept."""
     folder.mkdir(exist_ok=True)
     found = _Found()
-    shards = -(-len(rows.labels) // SHARD)
+    shards = _num_shards(rows)
     kept = 0
-    while kept < shards and (folder / _shard(kept)).exists():
-        found.add(_of_shard(folder / _shard(kept)))
+    while kept < shards and (stored := _of_shard(shard_file(folder, kept), rows.labels[kept * SHARD :][:SHARD])):
+        found.add(stored)
         kept += 1
     new = _Found()
     images = _read(rows, kept * SHARD, _checked, new, on_image)
@@ -225,7 +207,7 @@ def _write_shards(rows: Rows, folder: Path, on_image: Callable[[int], None]) -> 
         encoded = [image for image in islice(images, SHARD) if image is not None]
         labels = pa.array(new.labels, pa.int64())
         notes = {"digests": b"".join(new.digests), "damaged": json.dumps(new.damaged).encode()}
-        _write(folder / _shard(number), {"image": pa.array(encoded, pa.large_binary()), "label": labels}, notes)
+        _write(shard_file(folder, number), {"image": pa.array(encoded, ENCODED), "label": labels}, notes)
         found.add(new)
         for part in (new.labels, new.digests, new.damaged):
             part.clear()
@@ -233,16 +215,21 @@ def _write_shards(rows: Rows, folder: Path, on_image: Callable[[int], None]) -> 
     return found
 
 
-def _shard(number: int) -> str:
-    return f"{number:05}.arrow"
-
-
-def _of_shard(file: Path) -> _Found:
-    table = read_split([file])
-    notes = table.schema.metadata
-    digests = notes[b"digests"]
-    labels, damaged = table["label"].to_pylist(), json.loads(notes[b"damaged"])
-    return _Found(labels, [digests[i : i + 32] for i in range(0, len(digests), 32)], damaged)
+def _of_shard(file: Path, labels: Labels) -> _Found | None:
+    """What a killed run stored of the source's rows with `labels` (n,); None if that is nothing, or damaged."""
+    try:
+        table = read_file(file, ENCODED)
+        all_digests, kept = (split_digests(part) for part in (digests_in(table), kept_digests(table)))
+        damaged = json.loads(table.schema.metadata[b"damaged"])
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return None
+    stored = table["label"].to_numpy()
+    readable = np.array([digest != NO_DIGEST for digest in all_digests], bool)
+    if len(readable) != len(labels) or not np.array_equal(stored, labels[readable]):
+        return None
+    with ThreadPoolExecutor(cores()) as pool:
+        whole = all(pool.map(is_image_of, kept, table["image"]))
+    return _Found(stored.tolist(), all_digests, damaged) if whole else None
 
 
 def _write(file: Path, columns: dict[str, pa.Array], notes: dict[str, bytes]) -> None:

@@ -12,20 +12,22 @@ from PIL import Image
 
 from .decode import Pixels
 from .errors import DataError
-from .sources import Item, Rows, Source, split_off_test
+from .sources import Item, Rows, Source, SourceRequest, split_off_test
 from .torchvision_classes import TORCHVISION
 
 LABELS = ("targets", "labels", "_labels", "y")
 """Where torchvision's classes keep the labels of all images."""
 
 
-def torchvision_dataset(class_name: str, path: Path | None, downloads: Path) -> Source:
-    """The class's own split. It finds its files under `path`; without one it downloads them to `downloads`.
+def torchvision_class(request: SourceRequest) -> Source:
+    """The class's own split. It finds its files under the path; without one it downloads them.
 
     Raises DataError where the files are not there, or where an image's label is not one class.
     """
     from torchvision import datasets  # imports torch
 
+    path, class_name, downloads = request.path, request.class_name, request.downloads
+    assert class_name is not None  # DatasetConfig requires it
     parts = TORCHVISION[class_name]
     kind = getattr(datasets, class_name)
     train = _open(kind, parts.train, path, downloads)

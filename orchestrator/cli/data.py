@@ -47,7 +47,7 @@ def datasets(
     from ...datasets import DATASETS
 
     if dataset is None:
-        print_rows([{"name": name, "description": text} for name, text in DATASETS.items()], as_json)
+        print_rows([{"name": name, "description": known.description} for name, known in DATASETS.items()], as_json)
         return
     from .preview import look
 
@@ -75,21 +75,21 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) ->
       ssl-sweep prepare folder --path ~/my-images
       ssl-sweep prepare torchvision.CIFAR100
     """
-    from ...datasets.prepare import verify as compare
-    from ...datasets.prepared import PUBLISHED
+    from ...datasets import DATASETS
+    from ...datasets.verified import verify as compare
     from ..sweep.plan import data_errors
 
     prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
     if verify:
         with data_errors():
             compare(prepared)
-    published = PUBLISHED.get(prepared.name, (prepared.train.count, prepared.test.count))
+    published = DATASETS[prepared.name].published or (prepared.train.count, prepared.test.count)
     for split, count in zip(("train", "test"), published, strict=True):
         info = prepared.split(split)
         of = "" if info.count == count else f" (of {count:,} that the published set has)"
         click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes) or 'no'} classes, {info.encoding}")
     if verify:
-        click.echo("checksums    as written")
+        click.echo("checksums    OK")
     click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
 
 

@@ -43,13 +43,14 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
         except TrialFailed as failure:
             log.error("%s", failure)
         except Exception as error:
-            log.error("%s", traceback.format_exc())
+            of_data = isinstance(error, DataError)  # whole, in words for the user
+            reason = str(error) if of_data else _one_line(error)
+            log.error("%s", reason if of_data else traceback.format_exc())
             if _lost_a_peer(error):
                 raise
             # Of the ranks that fail together each says so: whichever rank failed alone, its reason is told.
-            reason = str(error) if isinstance(error, DataError) else _one_line(error)
             tell_failure(folder, listener, reason)
-            if runtime.world_size > 1 or runtime.device.type == "cuda":
+            if runtime.world_size > 1 or (runtime.device.type == "cuda" and not of_data):
                 raise WorkerSpoiled(reason) from error
 
 

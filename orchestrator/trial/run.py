@@ -45,6 +45,7 @@ def run_trial(
 
     Raises:
         TrialFailed: the trial cannot go on; what is done is kept.
+        DataError: prepared images differ from what was written. Other ranks may not have seen it.
         TrialStopped: the listener asked for it; what is done is kept.
     """
     journal = Journal(folder, runtime, listener or Deaf())

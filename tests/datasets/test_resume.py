@@ -12,7 +12,8 @@ from PIL import Image
 from reading import pixels_of, same
 from ssl_sweep.datasets import DataError, DatasetConfig, store
 from ssl_sweep.datasets.image_set import ImageSet
-from ssl_sweep.datasets.prepare import prepare, verify
+from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.datasets.verified import verify
 from ssl_sweep.orchestrator.cli.main import main
 
 IMAGES = 40
@@ -86,7 +87,7 @@ def test_checksums_tell_what_changed(name: str, config: DatasetConfig, tmp_path:
         *(["--path", str(config.path), "--skip-damaged"] if name == "folder" else []),
     ]
     done = CliRunner().invoke(main, command, env={"SSL_SWEEP_DATA": str(tmp_path)})
-    assert done.exit_code == 0 and "checksums    as written" in done.output
+    assert done.exit_code == 0 and "checksums    OK" in done.output
     file = prepared.arrow_files("test")[0]
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

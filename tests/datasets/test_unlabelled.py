@@ -11,8 +11,9 @@ from PIL import Image
 from reading import pixels_of
 from ssl_sweep.datasets import DataError, DatasetConfig
 from ssl_sweep.datasets.image_set import ImageSet
-from ssl_sweep.datasets.prepare import prepare, verify
+from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.prepared import Prepared
+from ssl_sweep.datasets.verified import verify
 from ssl_sweep.orchestrator.report.main_table import UNLABELLED_REMARK, render_table
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand

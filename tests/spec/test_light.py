@@ -17,7 +17,13 @@ finally:
     print("imported:", sorted(heavy & set(sys.modules)))
 """
 SKETCH = Path(__file__).with_name("sketch.yaml")
-COMMANDS = {"validate": ["validate", str(SKETCH)], "help": ["--help"], "schema": ["schema"], "methods": ["methods"]}
+COMMANDS = {
+    "validate": ["validate", str(SKETCH)],
+    "help": ["--help"],
+    "schema": ["schema"],
+    "methods": ["methods"],
+    "datasets": ["datasets"],
+}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
