@@ -148,9 +148,9 @@ class KeyedPass(TorchFunctionMode):
         return self._dropout(scores.softmax(dim=-1), dropout_p).to(value.dtype) @ value
 
 
-def _drops(*_args: Any, dropout_p: float = 0.0, training: bool = True, **_kwargs: Any) -> bool:
-    """Of the arguments of ``F.multi_head_attention_forward``, which ``nn.MultiheadAttention`` calls by these names."""
-    return training and dropout_p > 0
+def _drops(*arguments: Any, training: bool = True, **_named: Any) -> bool:
+    """Of the arguments with which ``F.multi_head_attention_forward`` comes to a mode."""
+    return training and arguments[10] > 0
 
 
 class SharedDropout(nn.Dropout):
