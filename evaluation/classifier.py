@@ -1,10 +1,8 @@
 """What the trained evaluations share: crops with labels, and a supervised epoch on any number of ranks."""
 
-import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,8 +44,16 @@ def plan(images: ImageSet, batch_size: int, epochs: int, world_size: int) -> Pla
     return Plan(fitting, steps_per_epoch(len(images), fitting), epochs)
 
 
-def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's images (B, 3, H, W) and labels (B,) of each step."""
+class Labelled(NamedTuple):
+    """This rank's part of a step's batch."""
+
+    images: Tensor  # (B, 3, H, W)
+    labels: Tensor  # (B,)
+    samples: Tensor  # (B,), int64: the number of each image in its data set
+
+
+def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[Labelled]:
+    """This rank's batch of each step."""
     batches = training_batches(
         task.train,
         views,
@@ -60,20 +66,12 @@ def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[tup
         total_steps=plan.total_steps,
     )
     for batch in batches:
-        yield batch.global_views[0].image, batch.labels
+        yield Labelled(batch.global_views[0].image, batch.labels, batch.samples)
 
 
 def rate_factor(step: int, plan: Plan, warmup_epochs: float, final: float) -> float:
     """Linear warm-up, then a cosine to `final`, by step."""
     return warmup_cosine(step, round(warmup_epochs * plan.steps_per_epoch), plan.total_steps, final)
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Drop path, mixup and erasing depend on the step and the rank alone. timm draws from all three generators."""
-    key = hash((seed, step, rank)) % 2**32
-    torch.manual_seed(key)
-    random.seed(key)
-    np.random.seed(key)
 
 
 def linear_head(dim: int, num_classes: int, seed: int) -> nn.Linear:

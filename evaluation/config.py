@@ -62,6 +62,11 @@ class FinetuneConfig(Config):
     )
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
+    @property
+    def draws(self) -> bool:
+        """Whether anything but crops and flips is drawn."""
+        return any((self.drop_path, self.mixup, self.cutmix, self.randaugment, self.erasing))
+
 
 def _name_alone(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value

@@ -4,21 +4,16 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from timm.data.mixup import Mixup
-from timm.data.random_erasing import RandomErasing
-from timm.loss import SoftTargetCrossEntropy
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torchvision.transforms import v2
 
 from ..datasets.batches import evaluation_batches
-from ..datasets.color import MEAN, STD, constants
 from ..methods.encoder import Encoder, build_encoder
 from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
-from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, plan, rate_factor, seed_step
+from .augmentation import Augmentation
+from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, plan, rate_factor
 from .config import FinetuneConfig
 from .features import batch_size
 from .task import Counts, Score, Task, count, total
@@ -43,16 +38,15 @@ def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
     steps = plan(task.train, config.batch_size, config.epochs, task.world_size)
     optimizer = _optimizer(model, config, config.lr * steps.batch_size / 256)
     rates = [group["lr"] for group in optimizer.param_groups]
-    augment = _Augmentation(config, task)
+    augment = Augmentation(config, task)
     parallel = DistributedDataParallel(model) if task.world_size > 1 else model
     epochs: list[Counts] = []
     views = (crop_and_flip if config.augment else central_square)(config.interpolation)
-    for step, (images, labels) in enumerate(labelled_batches(task, steps, views)):
-        seed_step(task.seed, step, task.rank)
+    for step, batch in enumerate(labelled_batches(task, steps, views)):
         factor = rate_factor(step, steps, config.warmup_epochs, config.final_lr_factor)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
-        loss = augment.loss(parallel, images, labels, task)
+        loss = augment.loss(parallel, batch, step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -90,42 +84,6 @@ def _optimizer(model: Classifier, config: FinetuneConfig, lr: float) -> torch.op
     for group in groups:
         group["lr"] = lr * group.pop("lr_scale", 1.0)
     return torch.optim.AdamW(groups, lr)
-
-
-class _Augmentation:
-    """What the protocol does to a batch after crop and flip, and the loss that goes with it."""
-
-    def __init__(self, config: FinetuneConfig, task: Task):
-        classes = task.train.num_classes
-        self.smoothing = config.label_smoothing
-        self.randaugment = v2.RandAugment(num_ops=2, magnitude=9) if config.randaugment else None
-        self.erase = RandomErasing(config.erasing, mode="pixel", device=str(task.device)) if config.erasing else None
-        self.mix = None
-        if config.mixup or config.cutmix:
-            self.mix = Mixup(config.mixup, config.cutmix, label_smoothing=config.label_smoothing, num_classes=classes)
-
-    def loss(self, model: nn.Module, images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        """Cross-entropy of the augmented batch."""
-        if self.randaugment is not None:
-            images = self._randaugment(images)
-        if self.erase is not None:
-            images = self.erase(images)
-        mix = self.mix if len(images) % 2 == 0 else None  # timm mixes pairs
-        target = labels
-        if mix is not None:
-            images, target = mix(images, labels)
-        with task.autocast():
-            logits = model(images)
-        if mix is not None:
-            return SoftTargetCrossEntropy()(logits.float(), target)
-        return F.cross_entropy(logits.float(), target, label_smoothing=self.smoothing)
-
-    def _randaugment(self, images: Tensor) -> Tensor:
-        mean, std = constants(images.device, MEAN, STD)
-        pixels = ((images * std + mean) * 255).round().to(torch.uint8)  # exact: a crop has whole grey levels
-        assert self.randaugment is not None
-        drawn = torch.stack([self.randaugment(image) for image in pixels])
-        return (drawn.float() / 255 - mean) / std
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ def _training_features(task: Task, config: LinearConfig, steps: Plan) -> Iterato
         yield from _stored_features(task, steps)
         return
     encoder = task.encoder.eval()
-    for images, labels in labelled_batches(task, steps, crop_and_flip()):
+    for images, labels, _ in labelled_batches(task, steps, crop_and_flip()):
         with torch.no_grad(), task.autocast():
             features = encoder(images).float()
         yield features, labels

@@ -5,9 +5,21 @@ import re
 from functools import cache
 from pathlib import Path
 
+from .config import BackboneConfig
+
 OWN_BACKBONES = ("resnet18-cifar",)
 VIT_MODULES = ("vision_transformer", "deit")
 """timm's modules whose models give tokens that a masked method can drop."""
+
+DROP_BY_DEFAULT: dict[str, str | None] = {
+    r"bat_|\w+_rmlp_|swinv2_cr_|test_vit_relpos|vit_s?relpos_|cpubone_b2_": None,
+    r"cpubone_": "proj_drop_rate",
+    r"ghostnet|legacy_se|repghostnet|rexnetr?_": "drop_rate",
+    r"efficientformerv2_(l|s2)|fasternet_(l|m|s|t1|t2)|focalnet_|nest_|nextvit_|swin_|swinv2_|tiny_vit_(11|21)m": (
+        "drop_path_rate"
+    ),
+}
+"""timm's models with drop path or dropout that nobody asked for, by how their names begin, and the option that sets its rate."""
 
 
 @cache
@@ -26,3 +38,13 @@ def is_vit(name: str) -> bool:
     """True where backbone `name` (a timm tag after a dot may follow) is a vision transformer."""
     name = name.split(".")[0]
     return name not in OWN_BACKBONES and backbone_modules().get(name) in VIT_MODULES  # ours spare reading timm's source
+
+
+def draws(config: BackboneConfig) -> bool:
+    """Whether the backbone is trained with drop path or dropout, by its options or by timm's defaults."""
+    rates = {key: value for key, value in config.options.items() if "drop" in key}
+    if any(rates.values()):
+        return True
+    name = config.name.split(".")[0]
+    option = next((option for start, option in DROP_BY_DEFAULT.items() if re.match(start, name)), "")
+    return option != "" and option not in rates

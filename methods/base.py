@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .config import MethodConfig
 from .encoder import Encoder
+from .parts.draws import Purpose, drawing
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 
@@ -41,8 +42,9 @@ class Progress(NamedTuple):
     step: int
     total_steps: int
     steps_per_epoch: int
-    seed: int = 0  # of the trial: random draws of a method are keyed by (seed, step, part)
+    seed: int = 0  # of the trial: random draws are keyed by it
     part: int = 0  # of the step's batch, where gradients are accumulated over several parts
+    parts: int = 1
 
     @property
     def epoch(self) -> int:
@@ -103,5 +105,6 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         return decay_groups(self.named_parameters())
 
     def forward(self, batch: Batch, progress: Progress) -> StepOutput:
-        """`training_step` under the name that DistributedDataParallel synchronises."""
-        return self.training_step(batch, progress)
+        """`training_step` under the name that DistributedDataParallel synchronises; encoders draw for the batch's samples."""
+        with drawing(progress.seed, Purpose.PRETRAIN, progress.step, batch.samples):
+            return self.training_step(batch, progress)

@@ -183,6 +183,8 @@ class MethodConfig(Config):
     """Raised whenever a change to the method's code changes its numbers; part of a trial's identity."""
     needs_vit: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    masks_patches: ClassVar[bool] = False
+    """Whether patches of each image are drawn by `parts/masks.py`."""
     num_global_views: ClassVar[int | None] = 1
     """Global views of an image that the loss takes; None: two or more."""
     uses_local_views: ClassVar[bool] = False

@@ -3,6 +3,8 @@
 import difflib
 import inspect
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import timm
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 
 from . import backbones
 from .config import BackboneConfig
+from .parts.draws import current_draws
+from .parts.keyed_dropout import KeyedPass, drops, make_keyable, switch_off
 from .parts.positions import sincos_positions
 from .parts.split_batchnorm import split_batchnorm
 
@@ -18,11 +22,16 @@ CIFAR_RESNET = "resnet18-cifar"
 
 
 class Encoder(nn.Module):
-    """A timm model without its classifier; `forward` is bit for bit the one of ``timm.create_model(num_classes=0)``."""
+    """A timm model without its classifier; `forward` is bit for bit the one of ``timm.create_model(num_classes=0)``.
+
+    With drop path or dropout, training passes must be made within a `drawing`, which says for which samples and step.
+    """
 
     def __init__(self, model: nn.Module, patch_size: int | None, metadata: dict[str, str]):
         """`patch_size` is None for what is not a ViT; `metadata` says how timm makes the model."""
         super().__init__()
+        make_keyable(model)
+        self.draws = drops(model)
         self.model: Any = model  # timm's models share no typed base class
         self.dim = int(self.model.head_hidden_size)
         self.patch_size = patch_size
@@ -30,7 +39,13 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Pooled features (B, dim) of images (B, 3, H, W): class token, mean of the tokens, or mean of the map."""
-        return self.model(image)
+        with self._drawing(len(image)):
+            return self.model(image)
+
+    def pool(self, unpooled: Tensor) -> Tensor:
+        """Pooled features (B, dim), as `forward` has them, of `tokens` (B, L, dim), or of a CNN's map (B, dim, h, w)."""
+        with self._drawing(len(unpooled)):
+            return self.model.forward_head(unpooled)
 
     def tokens(
         self,
@@ -44,6 +59,10 @@ class Encoder(nn.Module):
         Only patches `keep` (B, K) enter the blocks; patches with `mask` (B, N) are replaced by `mask_token` (dim,).
         """
         assert self.patch_size is not None, "only a ViT has tokens"
+        with self._drawing(len(image)):
+            return self._tokens(image, keep, mask, mask_token)
+
+    def _tokens(self, image: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
         x = self.model.patch_embed(image)  # (B, h, w, D)
         if mask is not None:
             assert mask_token is not None
@@ -62,11 +81,25 @@ class Encoder(nn.Module):
     def pooled_and_map(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (B, dim), as `forward` has them, and unpooled ones (B, D, h, w), of one pass."""
         if self.patch_size is None:
-            feature_map = self.model.forward_features(image)
-            return self.model.forward_head(feature_map), feature_map
+            with self._drawing(len(image)):
+                feature_map = self.model.forward_features(image)
+            return self.pool(feature_map), feature_map
         tokens = self.tokens(image)
         patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)  # (B, D, h * w)
-        return self.model.forward_head(tokens), patches.unflatten(2, self.grid(*image.shape[-2:]))
+        return self.pool(tokens), patches.unflatten(2, self.grid(*image.shape[-2:]))
+
+    @contextmanager
+    def _drawing(self, rows: int) -> Generator[None]:
+        if not (self.draws and self.training):
+            yield
+            return
+        with KeyedPass(current_draws().next_pass(rows)):
+            yield
+
+    def switch_off_dropout(self) -> None:
+        """Set all rates of drop path and dropout to zero, for good."""
+        switch_off(self.model)
+        self.draws = False
 
     @property
     def num_prefix_tokens(self) -> int:

@@ -159,7 +159,7 @@ def scored(
     patches = tokens[:, encoder.num_prefix_tokens :].flatten(0, 1)  # (n * N, D)
     if chosen is not None:
         patches = patches.index_select(0, chosen)
-    pooled = encoder.model.forward_head(tokens)  # (n, D), as evaluation pools it
+    pooled = encoder.pool(tokens)  # (n, D), as evaluation pools it
     scores = network.head(torch.cat([pooled, patches]))
     return Scored(pooled, scores[: len(images)], scores[len(images) :].float())
 

@@ -11,10 +11,10 @@ from .base import Batch, Method, Progress, StepOutput, TrainingSet, decay_groups
 from .configs.msn import MSNConfig
 from .dino import by_size
 from .encoder import Encoder
-from .parts.collectives import mean_over_ranks, own_rows, world_size
+from .parts.collectives import mean_over_ranks
 from .parts.device import to_device
 from .parts.heads import Projected, mlp
-from .parts.masks import step_generator
+from .parts.masks import ImageDraws
 from .parts.schedules import linear
 from .parts.sinkhorn import sinkhorn
 from .parts.teacher import Teacher
@@ -84,15 +84,16 @@ def masked_anchors(
 ) -> Tensor:
     """Embeddings (A, B, D) of all views but the first, which is the target; crops of one size share a forward pass."""
     target = batch.global_views[0].image
-    batch_size, generator = len(target), step_generator(progress)
+    batch_size = len(target)
+    draws = ImageDraws(batch_size, progress)
 
     def embed(crops: Tensor, ratio: float) -> Tensor:  # (V * B, 3, H, W) -> (V * B, D)
         if ratio == 0:
             return student(crops)
         num_patches = student.encoder.num_patches(*crops.shape[-2:])
-        keep = kept_patches(batch_size, len(crops) // batch_size, num_patches, ratio, generator, crops.device)
+        keep = kept_patches(len(crops) // batch_size, num_patches, ratio, draws, crops.device)
         # pooled as evaluation pools it
-        return student.head(student.encoder.model.forward_head(student.encoder.tokens(crops, keep=keep)))
+        return student.head(student.encoder.pool(student.encoder.tokens(crops, keep=keep)))
 
     large = [embed(same, mask_ratio) for same in by_size([view.image for view in batch.global_views[1:]])]
     local_ratio = mask_ratio if mask_local_views else 0.0
@@ -100,15 +101,12 @@ def masked_anchors(
     return torch.cat(large + small).unflatten(0, (-1, batch_size))
 
 
-def kept_patches(
-    batch_size: int, views: int, num_patches: int, ratio: float, generator: torch.Generator, device: torch.device
-) -> Tensor:
-    """Indices (views * B, K) of the patches that stay, drawn anew for each view of each image of the global batch."""
+def kept_patches(views: int, num_patches: int, ratio: float, draws: ImageDraws, device: torch.device) -> Tensor:
+    """Indices (views * B, K) of the patches that stay, drawn anew for each view of each image."""
     visible = int(round(num_patches * (1 - ratio), 6))
     if visible == 0:
         raise ValueError(f"a mask needs visible patches, but {ratio=} leaves none of {num_patches}")
-    shape = (world_size() * batch_size, views, num_patches)
-    noise = to_device(own_rows(torch.rand(shape, generator=generator)), device)  # (B, V, N)
+    noise = to_device(draws.own(draws.uniform(draws.images, views, num_patches)), device)  # (B, V, N)
     return noise.argsort(dim=2)[:, :, :visible].transpose(0, 1).flatten(0, 1)
 
 

@@ -13,6 +13,7 @@ class DINOv2Config(MethodConfig):
     paper = "DINOv2: Learning Robust Visual Features without Supervision, arXiv:2304.07193"
     family = "distillation"
     needs_vit = True
+    masks_patches = True
     num_global_views = None
     uses_local_views = True
     one_global_size = True

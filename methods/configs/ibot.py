@@ -13,6 +13,7 @@ class IBOTConfig(MethodConfig):
     paper = "iBOT: Image BERT Pre-Training with Online Tokenizer, arXiv:2111.07832"
     family = "masked"
     needs_vit = True
+    masks_patches = True
     num_global_views = None
     uses_local_views = True
     one_global_size = True

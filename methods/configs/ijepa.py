@@ -21,6 +21,7 @@ class IJEPAConfig(MethodConfig):
     paper = "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture, arXiv:2301.08243"
     family = "masked"
     needs_vit = True
+    masks_patches = True
     pretrain = PretrainConfig(  # 1e-3 at the paper's batches of 2048
         optimizer=OptimizerConfig(name="adamw", lr=1.25e-4, weight_decay=0.04, final_weight_decay=0.4),
         schedule=ScheduleConfig(warmup_epochs=15, final_lr_factor=1e-3),

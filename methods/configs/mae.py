@@ -13,6 +13,7 @@ class MAEConfig(MethodConfig):
     paper = "Masked Autoencoders Are Scalable Vision Learners, arXiv:2111.06377"
     family = "masked"
     needs_vit = True
+    masks_patches = True
     pretrain = PretrainConfig(
         optimizer=OptimizerConfig(name="adamw", lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05),
         schedule=ScheduleConfig(warmup_epochs=40),

@@ -13,6 +13,7 @@ class MSNConfig(MethodConfig):
     paper = "Masked Siamese Networks for Label-Efficient Learning, arXiv:2204.07141"
     family = "clustering"
     needs_vit = True
+    masks_patches = True
     num_global_views = None
     uses_local_views = True
     pretrain = PretrainConfig(  # lr 1e-3 for the paper's batches of 1024

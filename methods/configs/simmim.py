@@ -12,6 +12,7 @@ class SimMIMConfig(MethodConfig):
     paper = "SimMIM: A Simple Framework for Masked Image Modeling, arXiv:2111.09886"
     family = "masked"
     needs_vit = True
+    masks_patches = True
     pretrain = PretrainConfig(  # 8e-4, down to 4e-5, at the paper's batches of 2048
         optimizer=OptimizerConfig(name="adamw", lr=1e-4, weight_decay=0.05, clip_norm=5.0),
         schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=0.05),

@@ -17,13 +17,34 @@ class PatchMask(NamedTuple):
 
 
 def step_generator(progress: Progress) -> torch.Generator:
-    """A generator that depends on the seed, the step and the part of its batch, so a resume repeats its draws.
+    """For what is drawn once for a part of a step's batch. Depends on the seed, the step and the part.
 
     It draws on the CPU: no two kinds of device draw alike.
     """
     # golden-ratio strides keep neighbouring seeds, and the parts of neighbouring steps, apart
     key = (progress.seed * 0x9E3779B97F4A7C15 + progress.part * 0xC2B2AE3D27D4EB4F + progress.step) % 2**63
     return torch.Generator().manual_seed(key)
+
+
+class ImageDraws:
+    """Draws for each image of a step: for the whole step's batch at once, of which `own` picks the images of this part and rank.
+
+    So an image has the draws that it would have in one part on one rank.
+    """
+
+    def __init__(self, batch_size: int, progress: Progress):
+        """`batch_size`: images of this part on this rank."""
+        self.part, self.parts = progress.part, progress.parts
+        self.images = self.parts * world_size() * batch_size
+        self.generator = step_generator(progress._replace(part=0))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers in [0, 1), on the CPU; those of one image are to be along one dimension of `images`."""
+        return torch.rand(*shape, generator=self.generator)
+
+    def own(self, drawn: Tensor) -> Tensor:
+        """Of rows (images * k, ...), those (B * k, ...) of this part and rank."""
+        return own_rows(drawn.chunk(self.parts)[self.part])
 
 
 def random_patches(
@@ -35,9 +56,8 @@ def random_patches(
         raise ValueError(
             f"a mask needs visible and hidden patches, but {ratio=} leaves {visible} of {num_patches} visible"
         )
-    # drawn for the global batch: rank r of W sees the rows that one process with all images would give them
-    shape = (world_size() * batch_size, num_patches)
-    noise = to_device(own_rows(torch.rand(shape, generator=step_generator(progress))), device)
+    draws = ImageDraws(batch_size, progress)
+    noise = to_device(draws.own(draws.uniform(draws.images, num_patches)), device)  # (B, N)
     keep = noise.argsort(dim=1)[:, :visible]  # (B, K)
     masked = torch.ones_like(noise, dtype=torch.bool).scatter_(1, keep, False)
     return PatchMask(keep, masked)
@@ -72,18 +92,18 @@ def block_patches(
     blocks fit. Drawn for the images of all ranks and views together, and left on the CPU, where they are counted without
     waiting.
     """
-    count = world_size() * batch_size * views
-    generator = step_generator(progress)
+    draws = ImageDraws(batch_size, progress)
+    count = draws.images * views
     masked_images = int(count * share)
-    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / max(1, masked_images)
+    strata = (torch.arange(count) + draws.uniform(count)) / max(1, masked_images)
     wanted = ratios[0] + (ratios[1] - ratios[0]) * strata
     wanted = torch.where(torch.arange(count) < masked_images, wanted, 0.0)
-    order = torch.rand(count, generator=generator).argsort()
-    budget = own_rows((wanted * grid[0] * grid[1]).round()[order])  # patches, (B * V,)
-    draws = own_rows(torch.rand(BLOCK_TRIES, 4, count, generator=generator).permute(2, 0, 1))  # (B * V, tries, 4)
+    order = draws.uniform(count).argsort()
+    budget = draws.own((wanted * grid[0] * grid[1]).round()[order])  # patches, (B * V,)
+    tries = draws.own(draws.uniform(BLOCK_TRIES, 4, count).permute(2, 0, 1))  # (B * V, tries, 4)
     mask = torch.zeros(len(budget), grid[0] * grid[1], dtype=torch.bool)
     partly = budget.nonzero().squeeze(1)
-    mask[partly] = _filled(budget[partly], grid, draws[partly])
+    mask[partly] = _filled(budget[partly], grid, tries[partly])
     return mask.view(batch_size, views, -1).transpose(0, 1)
 
 
@@ -132,14 +152,11 @@ def context_and_targets(
 ) -> ContextAndTargets:
     """Blocks as I-JEPA's (arXiv:2301.08243, app. A.1): targets of one size, and a large block less all targets.
 
-    Sizes are drawn for a step, places for each image. Contexts are cut to the shortest of all ranks, so that they make a
-    batch. Drawn on the CPU, where their lengths are known without waiting.
+    Sizes are drawn for a step, places for each image. Contexts are cut to the step's shortest, so that they make a batch.
+    Drawn on the CPU, where their lengths are known without waiting.
     """
-    generator = step_generator(progress)
-    count = world_size() * batch_size
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
+    draws = ImageDraws(batch_size, progress)
+    count, uniform = draws.images, draws.uniform
 
     def size(scale: tuple[float, float], ratio: tuple[float, float]) -> tuple[int, int]:
         area = grid[0] * grid[1] * (scale[0] + (scale[1] - scale[0]) * uniform(1).item())
@@ -169,5 +186,5 @@ def context_and_targets(
         dim=1, descending=True
     )  # seen ones first, shuffled
     context = order[:, :shortest].sort(dim=1).values
-    own_blocks = own_rows(blocks.transpose(0, 1)).transpose(0, 1)
-    return ContextAndTargets(to_device(own_rows(context), device), to_device(own_blocks, device))
+    own_blocks = draws.own(blocks.transpose(0, 1)).transpose(0, 1)
+    return ContextAndTargets(to_device(draws.own(context), device), to_device(own_blocks, device))

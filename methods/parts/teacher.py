@@ -1,11 +1,12 @@
 """The momentum copy of a network (BYOL, DINO and their kin)."""
 
 import copy
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
-from timm.layers import DropPath, PatchDropout
 from torch import Tensor, nn
+
+from ..encoder import Encoder
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -14,7 +15,7 @@ class Teacher(nn.Module, Generic[ModuleT]):
     """A copy that follows its student as an exponential moving average, and never gets a gradient.
 
     Only parameters are averaged, as in the code of BYOL and DINO: batch norm runs in train mode on the teacher's own
-    batches and its running statistics are its own, so they need no average. Dropout and drop path are switched off.
+    batches and its running statistics are its own, so they need no average. Dropout and drop path of its encoder are switched off.
     """
 
     def __init__(self, student: ModuleT):
@@ -22,7 +23,8 @@ class Teacher(nn.Module, Generic[ModuleT]):
         super().__init__()
         self.module = copy.deepcopy(student).requires_grad_(False)
         for part in self.module.modules():
-            _switch_off(part)
+            if isinstance(part, Encoder):
+                part.switch_off_dropout()
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
@@ -35,12 +37,3 @@ class Teacher(nn.Module, Generic[ModuleT]):
         kept: list[Tensor] = list(self.module.parameters())
         new: list[Tensor] = list(student.parameters())
         torch._foreach_lerp_(kept, new, 1 - momentum)  # pyright: ignore[reportPrivateUsage]
-
-
-def _switch_off(part: Any) -> None:
-    if isinstance(part, nn.Dropout):
-        part.p = 0.0
-    elif isinstance(part, DropPath):
-        part.drop_prob = 0.0
-    elif isinstance(part, PatchDropout):
-        part.prob = 0.0

@@ -6,10 +6,14 @@ import re
 from typing import Any
 
 from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
+from ...methods.backbones import draws
 from .models import TrialSpec
 
 PIPELINE_VERSION = 2
 """Raised whenever a change to the training loop, the views or the evaluations changes numbers."""
+
+DRAWS_VERSION = 2
+"""Of drop path, dropout, mixup and their kin, and of masks of accumulated batches: hashed with what has any of them."""
 
 
 def trial_id(trial: TrialSpec, fingerprint: str) -> str:
@@ -30,6 +34,8 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     }
     if trial.split == "holdout":
         content["holdout"] = trial.dataset.holdout
+    if draws(trial.backbone) or (trial.method.masks_patches and trial.pretrain.accumulate > 1):
+        content["draws"] = DRAWS_VERSION
     parts = (
         trial.method.name,
         trial.backbone.name,
@@ -44,7 +50,9 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
 
 def evaluation_id(config: KnnConfig | LinearConfig | FinetuneConfig) -> str:
     """File name of an evaluation of one trial: protocol and hash of its settings, ``linear-simclr@1-0a1b2c3d4e``."""
-    content = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
+    content: dict[str, Any] = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
+    if isinstance(config, FinetuneConfig) and config.draws:
+        content["draws"] = DRAWS_VERSION
     return f"{config.protocol.replace('/', '-')}-{_digest(content)}"
 
 

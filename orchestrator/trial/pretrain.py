@@ -181,11 +181,9 @@ class _Run:
         losses: list[Tensor] = []
         logs: dict[str, Tensor | float] = {}
         for i, part in enumerate(parts):
-            # Drop path and dropout depend on the step, the part and the rank alone, so a resume repeats them.
-            torch.manual_seed(hash((self.trial.seed, progress.step, i, self.runtime.rank)) % 2**63)
             with self._synchronised(i == len(parts) - 1):
                 with torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                    loss, logs = forward(part, progress._replace(part=i))
+                    loss, logs = forward(part, progress._replace(part=i, parts=len(parts)))
                 (loss / len(parts)).backward()
             losses.append(loss.detach())
         output = StepOutput(torch.stack(losses).mean(), logs)

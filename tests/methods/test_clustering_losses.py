@@ -12,7 +12,7 @@ from ssl_sweep.methods.base import Progress
 from ssl_sweep.methods.deepclusterv2 import deepcluster_loss
 from ssl_sweep.methods.msn import anchor_loss, cosines, kept_patches, mean_entropy_regularizer, sharpen
 from ssl_sweep.methods.parts.kmeans import nearest
-from ssl_sweep.methods.parts.masks import step_generator
+from ssl_sweep.methods.parts.masks import ImageDraws
 from ssl_sweep.methods.parts.sinkhorn import sinkhorn
 from ssl_sweep.methods.pmsn import power_law, prior_divergence
 from ssl_sweep.methods.smog import assigned_groups, smog_loss, updated_groups
@@ -260,7 +260,7 @@ def test_pmsn_with_a_uniform_prior_is_msn() -> None:
 
 def test_msn_draws_new_patches_for_each_view_and_image() -> None:
     def draw(step: int) -> Tensor:
-        return kept_patches(3, 2, 16, 0.15, step_generator(Progress(step, 10, 5)), CPU)
+        return kept_patches(2, 16, 0.15, ImageDraws(3, Progress(step, 10, 5)), CPU)
 
     keep = draw(0)
     assert keep.shape == (6, 13)  # 16 x 0.85 = 13.6
@@ -268,7 +268,7 @@ def test_msn_draws_new_patches_for_each_view_and_image() -> None:
     assert len({tuple(sorted(one.tolist())) for one in keep}) == 6
     assert torch.equal(keep, draw(0)) and not torch.equal(keep, draw(1))
     with pytest.raises(ValueError, match="leaves none of 4"):
-        kept_patches(1, 1, 4, 0.9, step_generator(progress(0)), CPU)
+        kept_patches(1, 4, 0.9, ImageDraws(1, progress(0)), CPU)
 
 
 @pytest.mark.parametrize(("mask_local_views", "lengths"), [(False, [13]), (True, [13, 7])])

@@ -19,8 +19,9 @@ pytestmark = [
 
 BATCH = 4
 # a CNN; a teacher and small crops; tokens dropped
-CASES = [("vicreg", RESNET), ("dino", VIT), ("mae", VIT)]
-IDS = [f"{name}-{backbone.name}" for name, backbone in CASES]
+DROPS = BackboneConfig(name=VIT.name, options=VIT.options | {"drop_path_rate": 0.3, "proj_drop_rate": 0.1})
+CASES = [("vicreg", RESNET), ("dino", VIT), ("mae", VIT), ("dino", DROPS)]
+IDS = ["vicreg-resnet", "dino-vit", "mae-vit", "dino-vit-drops"]
 
 
 def losses(name: str, backbone: BackboneConfig, compiled: bool) -> list[float]:

@@ -5,14 +5,12 @@ from typing import Any
 import pytest
 import torch
 from ssl_sweep.methods.base import Progress
-from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder
 from ssl_sweep.methods.parts.heads import PrototypeHead, mlp
 from ssl_sweep.methods.parts.masks import random_patches
 from ssl_sweep.methods.parts.positions import sincos_positions
 from ssl_sweep.methods.parts.teacher import Teacher
-from timm.layers import DropPath
-from tiny import IMAGE_SIZE, RESNET, VIT
+from tiny import IMAGE_SIZE, RESNET
 from torch import nn
 
 CPU = torch.device("cpu")
@@ -32,16 +30,6 @@ def test_teacher_follows_parameters_and_keeps_its_own_statistics() -> None:
     assert not any(p.requires_grad for p in teacher.parameters())
     assert all(not b.any() for key, b in teacher.named_buffers() if key.endswith("num_batches_tracked"))
     assert not teacher(torch.randn(2, 3, 32, 32)).requires_grad
-
-
-def test_teacher_has_neither_dropout_nor_drop_path() -> None:
-    options = VIT.options | {"drop_path_rate": 0.5, "proj_drop_rate": 0.5, "attn_drop_rate": 0.5, "pos_drop_rate": 0.5}
-    student = build_encoder(BackboneConfig(name=VIT.name, options=options), IMAGE_SIZE)
-    teacher = Teacher(student).train()
-    image = torch.randn(4, 3, 32, 32)
-    assert torch.equal(teacher(image), teacher(image))
-    assert not torch.equal(student(image), student(image))
-    assert any(isinstance(m, DropPath) and m.drop_prob for m in student.modules())
 
 
 def test_mlp_drops_the_bias_where_a_norm_follows() -> None:

@@ -8,6 +8,7 @@ import pytest
 import safetensors
 import timm
 import torch
+from conftest import TINY_VIT
 from in_process import CPU, Ear, carry, trials_of
 from safetensors.torch import load_file
 from ssl_sweep.orchestrator.store.events import EpochDone, Event, ScoreDone, StepDone
@@ -66,9 +67,13 @@ def test_a_changed_evaluation_does_not_pretrain_again(sweep_file: SweepFile, tmp
     assert ear.stages == ["linear"]
 
 
+@pytest.mark.parametrize("drop_path_rate", [0.0, 0.3])
 @pytest.mark.parametrize("method", ["simclr", "byol", {"name": "dino", "output_dim": 64}, "mae"], ids=str)
-def test_a_stopped_trial_goes_on_bit_for_bit(method: object, sweep_file: SweepFile, tmp_path: Path) -> None:
-    changes = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}]}
+def test_a_stopped_trial_goes_on_bit_for_bit(
+    method: object, drop_path_rate: float, sweep_file: SweepFile, tmp_path: Path
+) -> None:
+    options = TINY_VIT["options"] | {"drop_path_rate": drop_path_rate}
+    changes = {"methods": [method], "evaluate": [{"name": "knn", "k": 20}], "backbone": TINY_VIT | {"options": options}}
     (trial,) = trials_of(sweep_file(**changes))
     whole = carry(trial, tmp_path / "whole")
     in_second_epoch = Ear(lambda event: isinstance(event, StepDone) and event.step == 13)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from ssl_sweep.evaluation.config import PROTOCOLS
+from ssl_sweep.orchestrator.spec import identity
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import evaluation_id, trial_id
 from ssl_sweep.orchestrator.spec.load import load_spec
@@ -99,3 +101,35 @@ def test_readable(tmp_path: Path) -> None:
     found = trial_id(trial(tmp_path), FINGERPRINT)
     assert found.startswith(start)
     assert len(found) == len(start) + 10
+
+
+def test_what_draws_nothing_by_image_keeps_its_identity(tmp_path: Path) -> None:
+    """Ids of the version whose drop path, mixup and erasing depended on the rank: only what has them differs."""
+    assert trial_id(trial(tmp_path), FINGERPRINT) == "byol-vit_tiny_patch16_224-folder-b64-e3-s0-4f89f19656"
+    assert [evaluation_id(config) for config in PROTOCOLS.values()] == [
+        "knn-lightly@1-c3c4d67cb0",
+        "linear-simclr@1-1f150a4d34",
+        "linear-mae@1-af9c44a000",
+        "finetune-simclr@1-9aecf2df72",
+        "finetune-mae@1-ecf625d7d2",  # was f92b362773
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "draws"),
+    [
+        ({"backbone": "{name: vit_tiny_patch16_224, options: {drop_path_rate: 0.1}}"}, True),
+        ({"backbone": "{name: vit_tiny_patch16_224, options: {drop_path_rate: 0.0}}"}, False),
+        ({"backbone": "swin_tiny_patch4_window7_224"}, True),
+        ({"methods": "[mae]", "pretrain": "{batch_size: 64, accumulate: 2}"}, True),
+        ({"methods": "[mae]", "pretrain": "{batch_size: 64}"}, False),
+        ({"pretrain": "{batch_size: 64, accumulate: 2}"}, False),
+    ],
+)
+def test_what_draws_by_image_has_its_version_in_its_identity(
+    changes: dict[str, str], draws: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = trial(tmp_path, **changes)
+    before = trial_id(found, FINGERPRINT)
+    monkeypatch.setattr(identity, "DRAWS_VERSION", 3)
+    assert (trial_id(found, FINGERPRINT) != before) == draws
