@@ -177,19 +177,19 @@ class Tracker:
             elif news.status.attempts:
                 self._flush()
                 self._guarded(lambda: self._settle(news.item, news.status))
-        elif trial_id not in self.behind:
-            self.live.setdefault(trial_id, []).extend(self._new_metrics(trial_id, event))
+        elif trial_id not in self.behind and (metrics := self._new_metrics(news.item, event)):
+            self.live.setdefault(trial_id, []).extend(metrics)
 
-    def _new_metrics(self, trial_id: str, event: Event) -> list[Metric]:
+    def _new_metrics(self, item: PlannedTrial, event: Event) -> list[Metric]:
         """Of an event that is not written yet; it counts as written from now on."""
-        tracked = self.ledger.trials.get(trial_id)
+        tracked = self.ledger.trials.get(item.trial_id)
         if tracked is None:
-            self.behind.add(trial_id)  # its run could not be made
+            self.behind.add(item.trial_id)  # its run could not be made
             return []
         after = tracked.after(event)
-        if after == tracked:
+        if after == tracked or _of_another_sweep(item, event):
             return []
-        self._note(trial_id, after)
+        self._note(item.trial_id, after)
         return values.metrics_of(event)
 
     def _flush(self) -> None:
@@ -245,7 +245,7 @@ class Tracker:
         events: list[Event] = []
         fresh = Tracked(run_id="", parameters="")
         for event in folder.events():
-            if isinstance(event, EvaluationDone) and event.evaluation_id not in item.evaluation_ids:
+            if _of_another_sweep(item, event):
                 continue
             after = fresh.after(event)
             if after != fresh:  # the first time that a step was trained
@@ -268,6 +268,11 @@ class Tracker:
                 record = dict(status.evaluations[name])
                 events.append(EvaluationDone(time=status.ended or 0.0, stage=config.name, evaluation_id=name, **record))
         return events
+
+
+def _of_another_sweep(item: PlannedTrial, event: Event) -> bool:
+    """Whether the trial did this for a sweep that asks for another evaluation."""
+    return isinstance(event, EvaluationDone) and event.evaluation_id not in item.evaluation_ids
 
 
 def _first_line(error: BaseException) -> str:

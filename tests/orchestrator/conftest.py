@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from ssl_sweep.orchestrator.cli.environment import configure
+
+configure()  # as every command does
 
 TINY_VIT = {
     "name": "vit_tiny_patch16_224",
@@ -24,7 +27,7 @@ SMALL: dict[str, Any] = {
         {"name": "linear", "epochs": 2, "augment": False},
         {"name": "finetune", "protocol": "finetune/simclr@1", "epochs": 1},
     ],
-    "resources": {"concurrent_trials": 1},  # each gang is a dozen processes of Ray's to start
+    "resources": {"concurrent_trials": 1},  # each worker group is a dozen processes of Ray's
 }
 
 

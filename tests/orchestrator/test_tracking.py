@@ -5,21 +5,37 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from ssl_sweep.datasets.prepared import Prepared, SplitInfo
 from ssl_sweep.evaluation.config import KnnConfig
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.identity import evaluation_id
 from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.store.events import (
+    EpochDone,
+    EvaluationDone,
+    Event,
+    PretrainingDone,
+    StageStarted,
+    StatusChanged,
+    StepDone,
+)
 from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.planned import PlannedTrial
 from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord
-from ssl_sweep.orchestrator.store.trial_folder import Failure, TrialStore
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.tracking import mlflow_values as projection
-from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker
+from ssl_sweep.orchestrator.tracking.mlflow_runs import Runs
+from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker, tracking_uri
 
 BEGAN = 1_700_000_000
 COST = Cost(seconds=8.0, workers=1, device="cpu", resident=1_234_567_890)
@@ -40,42 +56,80 @@ class Sweep:
 
     def __init__(self, path: Path):
         self.spec, document = load_spec(path)
-        self.trial = expand(self.spec, document)[0]
+        trial = expand(self.spec, document)[0]
+        split = SplitInfo(count=9, encoding="raw", height=8, width=8, class_counts=(9,), checksums=("",))
+        prepared = Prepared(
+            name="digits", fingerprint="feedbeef", classes=("0",), train=split, test=split,
+            folder=path.parent, image_size=8, holdout=0.1,
+        )  # fmt: skip
+        self.item = PlannedTrial(TRIAL, trial, prepared)
         self.store = Store(self.spec.storage)
         self.folder = TrialStore(self.store, TRIAL)
         self.uri = f"sqlite:///{self.store.path('mlflow.db')}"
         self.store.write(f"sweeps/{self.spec.name}/sweep.yaml", b"name: small\n")
 
-    def evaluation(self, config: KnnConfig, top1: float, when: float) -> dict[str, Any]:
+    @property
+    def status(self) -> TrialStatus:
+        return self.folder.status()
+
+    def tell(self, when: float, *events: Event) -> None:
+        """Events of the trial, as its journal writes them."""
+        timed = [event.model_copy(update={"time": BEGAN + when}) for event in events]
+        self.folder.add_events(timed)
+        self.folder.write_status(reduce(TrialStatus.apply, timed, self.status))
+
+    def evaluation(self, config: KnnConfig, top1: float) -> EvaluationDone:
         record = EvaluationRecord(
             name="knn", protocol=config.protocol, settings=config.model_dump(exclude={"name", "protocol"}),
             top1=top1, top5=99.0, correct1=1, correct5=99, images=100, split="test", cost=COST,
         )  # fmt: skip
         self.folder.finish_evaluation(config, record)
-        return {"kind": "evaluation", "stage": "knn", "time": BEGAN + when} | record.model_dump(mode="json")
+        return EvaluationDone(stage="knn", evaluation_id=evaluation_id(config), **dict(record))
 
-    def pretrain(self) -> None:
-        self.folder.start(self.trial, "feedbeef", {"torch": "2.13.0", "git_commit": "0123456789ab+"})
-        self.folder.add_events([{"kind": "stage", "stage": "pretrain", "time": BEGAN}])
-        for step in range(1, 5):
-            event = {"stage": "pretrain", "step": step, "loss": 5.0 - step, "lr": 0.1, "images_per_second": 9.0}
-            self.folder.add_events([{"kind": "step", "time": BEGAN + step} | event])
+    def begin(self) -> None:
+        environment = {"torch": "2.13.0", "git_commit": "0123456789ab+"}
+        self.folder.start(self.item.trial, "feedbeef", environment)
+        started = StatusChanged(
+            state=TrialState.RUNNING, attempt=1, environment=environment, dataset_fingerprint="feedbeef"
+        )
+        self.tell(0, started, StageStarted(stage="pretrain"))
+
+    def train(self, first: int = 1) -> None:
+        for step in range(first, 5):
+            self.tell(step, StepDone(step=step, loss=5.0 - step, lr=0.1, images_per_second=9.0))
             if step % 2 == 0:
-                rest = {"epoch": step // 2, "epochs": 2, "seconds": step, "logs": {"knn/top1": 40.0 + step}}
-                self.folder.add_events([{"kind": "epoch", "time": BEGAN + step} | event | rest])
+                logs = {"knn/top1": 40.0 + step}
+                epoch = {"epoch": step // 2, "epochs": 2, "seconds": step, "logs": logs}
+                self.tell(step, EpochDone(step=step, loss=5.0 - step, lr=0.1, images_per_second=9.0, **epoch))
 
     def finish(self) -> None:
-        self.pretrain()
         self.store.write(self.folder.name("log.txt"), b"epoch 1 of 2\n")
         record = PretrainRecord(cost=COST, epochs=2, final_loss=1.0, images_per_second=9.0)
         self.folder.finish_pretraining(record, b"weights")
-        other = self.evaluation(KnnConfig(k=7), 11.0, 6)  # of another sweep over this store
-        self.folder.add_events([self.evaluation(KnnConfig(k=20), 44.44444444444444, 5), other])
+        other = self.evaluation(KnnConfig(k=7), 11.0)  # of another sweep over this store
+        self.tell(5, PretrainingDone(**dict(record)), self.evaluation(KnnConfig(k=20), 44.44444444444444), other)
+        self.tell(6, StatusChanged(state=TrialState.FINISHED))
 
-    def track(self, status: str = "finished", report: Path | None = None) -> bool:
-        tracker = Tracker(self.spec, self.store, self.uri)
-        tracker.sync(TRIAL, self.trial, status)
-        return tracker.close(report, "finished")
+    def run(self) -> None:
+        self.begin()
+        self.train()
+        self.finish()
+
+    def tracker(self, uri: str | None = None) -> Tracker:
+        tracker = Tracker(self.spec, self.store, uri or self.uri)
+        tracker.on_trials([self.item], [self.status])
+        return tracker
+
+    def track(self) -> bool:
+        """A sweep for which nothing is left to run."""
+        return self.tracker().close(TrialState.FINISHED)
+
+    def follow(self, tracker: Tracker, events: list[Event]) -> None:
+        """Events as the driver passes them on."""
+        status = TrialStatus()
+        for event in events:
+            status = status.apply(event)
+            tracker.on_event(self.item, event, status)
 
     @property
     def runs(self) -> tuple[Run, Run]:
@@ -107,14 +161,18 @@ def rows(uri: str) -> dict[str, list[Any]]:
         return {table: sorted(map(repr, database.execute(f"select * from {table}"))) for table in tables}
 
 
-def test_the_whole_of_a_trial(sweep: Sweep, tmp_path: Path) -> None:
-    sweep.finish()
-    report = tmp_path / "report"
-    report.mkdir()
-    (report / "report.md").write_text(
-        "# small\n\none\n\n## Results on digits\n\n| a |\n\n- ¹ note\n\n### Training\n\nx\n"
-    )
-    assert sweep.track(report=report)
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_whole_of_a_trial(sweep: Sweep) -> None:
+    sweep.run()
+    report = "# small\n\none\n\n## Results on digits\n\n| a |\n\n- ¹ note\n\n### Training\n\nx\n"
+    sweep.store.write("sweeps/small/report/report.md", report.encode())
+    assert sweep.track()
     parent, child = sweep.runs
     assert parent.info.run_name == "small" and parent.info.status == child.info.status == "FINISHED"
     assert child.info.run_name == "simclr-s0-0123456789"
@@ -135,7 +193,7 @@ def test_the_whole_of_a_trial(sweep: Sweep, tmp_path: Path) -> None:
     params = child.data.params
     assert params["method.name"] == "simclr" and params["pretrain.optimizer.lr"]
     assert params["evaluate.knn.k"] == "20" and params["dataset.path"] == "none" and params["seed"] == "0"
-    assert params == projection.parameters(sweep.trial)
+    assert params == projection.parameters(sweep.item.trial)
     tags = child.data.tags
     assert tags["ssl_sweep.trial"] == TRIAL and tags["dataset_fingerprint"] == "feedbeef"
     assert tags["environment.git_commit"] == "0123456789ab+" and tags["mlflow.source.git.commit"] == "0123456789ab"
@@ -145,7 +203,7 @@ def test_the_whole_of_a_trial(sweep: Sweep, tmp_path: Path) -> None:
 
 
 def test_a_second_time_changes_nothing(sweep: Sweep) -> None:
-    sweep.finish()
+    sweep.run()
     assert sweep.track()
     before = rows(sweep.uri)
     assert sweep.track()
@@ -156,46 +214,85 @@ def test_a_second_time_changes_nothing(sweep: Sweep) -> None:
     assert sweep.runs[1].info.end_time == BEGAN * 1000 + 6000
 
 
-def test_events_while_it_runs_are_what_a_sync_would_write(sweep: Sweep) -> None:
-    tracker = Tracker(sweep.spec, sweep.store, sweep.uri)
-    tracker.begin(TRIAL, sweep.trial)
-    sweep.finish()
-    for event in sweep.folder.events()[:-1]:
-        tracker.event(TRIAL, event)
-    tracker.queue.put(tracker._flush)  # pyright: ignore[reportPrivateUsage]
-    deadline = time.monotonic() + 30
-    while not rows(sweep.uri)["metrics"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_what_is_settled_is_known_without_events_and_requests(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep.run()
+    assert sweep.track()
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a settled trial needs neither")
+
+    monkeypatch.setattr(TrialStore, "events", refuse)
+    monkeypatch.setattr(Runs, "search", refuse)
+    monkeypatch.setattr(Runs, "metrics", refuse)
+    assert sweep.track()
+
+
+@pytest.mark.parametrize("lost", ["sweeps/small/mlflow.json", None])
+def test_another_database_or_a_lost_ledger_are_filled_again(
+    sweep: Sweep, lost: str | None, empty_database: Path, tmp_path: Path
+) -> None:
+    sweep.run()
+    assert sweep.track()
+    before = rows(sweep.uri)["metrics"]
+    if lost is None:
+        sweep.uri = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'other.db')}"
+    else:
+        sweep.store.delete(lost)
+    assert sweep.track()
+    assert len(rows(sweep.uri)["metrics"]) == len(before)
+
+
+def test_live_metrics_are_those_that_the_store_would_give(sweep: Sweep) -> None:
+    sweep.run()
+    tracker = sweep.tracker()
+    sweep.follow(tracker, [event for event in sweep.folder.events() if event.time < BEGAN + 6])
+    wait_for(lambda: rows(sweep.uri)["metrics"])
     assert sweep.runs[1].info.status == "RUNNING"
     live = set(rows(sweep.uri)["metrics"])
-    tracker.sync(TRIAL, sweep.trial, "finished")
-    assert tracker.close(None, "finished")
-    both = set(rows(sweep.uri)["metrics"])
-    assert live < both and all("pretrain/" in row for row in both - live)
+    sweep.follow(tracker, sweep.folder.events())
+    assert tracker.close(TrialState.FINISHED)
+    assert set(rows(sweep.uri)["metrics"]) == live
+    assert sweep.runs[1].info.status == "FINISHED"
+
+
+def test_steps_that_a_resumed_trial_repeats_are_written_once(sweep: Sweep) -> None:
+    sweep.begin()
+    sweep.train()
+    sweep.tell(10, StatusChanged(state=TrialState.INTERRUPTED))
+    assert sweep.track()
+    sweep.tell(20, StatusChanged(state=TrialState.RUNNING, attempt=2))
+    sweep.train(first=2)  # two steps after the checkpoint, once more
+    sweep.finish()
+    tracker = sweep.tracker()
+    sweep.follow(tracker, sweep.folder.events())
+    assert tracker.close(TrialState.FINISHED)
+    child = sweep.runs[1]
+    assert child.info.status == "FINISHED"
+    client = MlflowClient(sweep.uri)
+    for key, steps in {"loss": [1, 2, 3, 4], "epoch_loss": [2, 4], "knn/final_top1": [0]}.items():
+        assert [metric.step for metric in client.get_metric_history(child.info.run_id, key)] == steps
 
 
 def test_a_crash_leaves_no_run_running(sweep: Sweep) -> None:
-    sweep.pretrain()
-    crashed = Tracker(sweep.spec, sweep.store, sweep.uri)
-    crashed.begin(TRIAL, sweep.trial)
-    crashed.queue.put(None)  # ends its thread, and tells nobody
-    crashed.thread.join()
+    sweep.begin()
+    sweep.train()
+    crashed = sweep.tracker()
+    sweep.follow(crashed, sweep.folder.events())
+    wait_for(lambda: rows(sweep.uri)["metrics"])  # then nothing more is heard of it
     assert [run.info.status for run in sweep.runs] == ["RUNNING", "RUNNING"]
-    tracker = Tracker(sweep.spec, sweep.store, sweep.uri)
-    assert [run.info.status for run in sweep.runs] == ["RUNNING", "KILLED"]
-    assert sweep.runs[1].info.end_time == BEGAN * 1000 + 4000
-    assert tracker.close(None, "stopped")
+    sweep.folder.write_status(sweep.status.apply(StatusChanged(state=TrialState.INTERRUPTED)))
+    assert sweep.tracker().close(TrialState.INTERRUPTED)
     assert [run.info.status for run in sweep.runs] == ["KILLED", "KILLED"]
+    assert sweep.runs[1].info.end_time == BEGAN * 1000 + 4000
 
 
 def test_a_failure_that_was_made_good(sweep: Sweep) -> None:
-    sweep.pretrain()
-    sweep.folder.fail(Failure(stage="pretrain", reason="the loss is not finite"))
-    assert sweep.track("failed")
+    sweep.begin()
+    sweep.tell(4, StatusChanged(state=TrialState.FAILED, reason="the loss is not finite"))
+    assert sweep.track()
     child = sweep.runs[1]
     assert child.info.status == "FAILED" and child.data.tags["failure"] == "the loss is not finite"
-    sweep.finish()
+    sweep.run()
     assert sweep.track()
     child = sweep.runs[1]
     assert child.info.status == "FINISHED" and "failure" not in child.data.tags
@@ -203,7 +300,7 @@ def test_a_failure_that_was_made_good(sweep: Sweep) -> None:
 
 def test_other_evaluations_make_another_run(sweep: Sweep, sweep_file: Callable[..., Path]) -> None:
     """Parameters of a run cannot be changed, and the old ones would tell of numbers that are no longer there."""
-    sweep.finish()
+    sweep.run()
     assert sweep.track()
     other = Sweep(sweep_file("other.yaml", evaluate=[{"name": "knn", "k": 7}]))
     assert other.track()
@@ -213,31 +310,50 @@ def test_other_evaluations_make_another_run(sweep: Sweep, sweep_file: Callable[.
 
 def test_names_tell_the_trials_of_a_sweep_apart(sweep: Sweep) -> None:
     def name(**changes: Any) -> str:
-        return projection.run_name(sweep.spec, sweep.trial.model_copy(update=changes), TRIAL)
+        return projection.run_name(sweep.spec, sweep.item.trial.model_copy(update=changes), TRIAL)
 
     axes = {"method.temperature": 0.123456, "backbone.name": "resnet18", "pretrain.batch_size": 64}
     assert name(axes=axes) == "simclr-temperature=0.1235-backbone=resnet18-batch_size=64-s0-0123456789"
     assert name(split="holdout", seed=3) == "simclr-search-s3-0123456789"
 
 
-def test_a_useless_address(sweep: Sweep) -> None:
-    with pytest.raises(UserError, match=r"tracking 'nosuch://x' cannot be used"):
-        Tracker(sweep.spec, sweep.store, "nosuch://x")
+@pytest.mark.parametrize("address", ["nosuch://x", "mlruns"])
+def test_a_useless_address(sweep: Sweep, address: str) -> None:
+    with pytest.raises(UserError, match=rf"tracking: got '{address}'; must be"):
+        tracking_uri(sweep.spec.model_copy(update={"tracking": address}), sweep.store)
 
 
 def test_an_absent_server_costs_nothing_but_lateness(sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    began = time.monotonic()
-    sweep.finish()
-    tracker = Tracker(sweep.spec, sweep.store, f"http://127.0.0.1:{port}")
-    tracker.begin(TRIAL, sweep.trial)
-    for event in sweep.folder.events():
-        tracker.event(TRIAL, event)
-    tracker.sync(TRIAL, sweep.trial, "finished")
-    assert not tracker.close(None, "finished")
-    assert time.monotonic() - began < 20
-    assert "does not answer" in caplog.text
+    sweep.run()
+    tracker = sweep.tracker(f"http://127.0.0.1:{port}")
+    sweep.follow(tracker, sweep.folder.events())
+    assert not tracker.close(TrialState.FINISHED)
+    assert "events wait in the store" in caplog.text
     assert sweep.track()  # elsewhere, or later: all of it is there
+    assert sweep.runs[1].data.metrics["knn/final_top1"] == 44.44444
+
+
+@pytest.mark.parametrize("damage", ["locked", "not a database"])
+def test_a_database_that_cannot_be_used_stops_nothing(
+    sweep: Sweep, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    path = tmp_path / "runs" / "mlflow.db"
+    sweep.run()
+    whole = path.read_bytes()
+    if damage == "locked":
+        with sqlite3.connect(path) as other:
+            other.execute("begin exclusive")
+            tracker = sweep.tracker(f"{sweep.uri}?timeout=0.1")
+            sweep.follow(tracker, sweep.folder.events())
+            assert not tracker.close(TrialState.FINISHED)
+            other.rollback()
+    else:
+        path.write_bytes(b"not a database" * 1000)
+        assert not sweep.track()
+        path.write_bytes(whole)
+    assert sweep.track()
     assert sweep.runs[1].data.metrics["knn/final_top1"] == 44.44444
