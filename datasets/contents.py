@@ -1,4 +1,4 @@
-"""What a folder of prepared images says about itself in `meta.json`, and whether it is whole. Free of torch and pyarrow."""
+"""The description of prepared images, `meta.json`, and whether their folder is whole. Free of torch and pyarrow."""
 
 import hashlib
 import json
@@ -43,19 +43,19 @@ class SplitInfo(Config):
 
 
 class Contents(Config):
-    """What `meta.json` says about the Arrow files beside it."""
+    """The content of `meta.json`, which describes the Arrow files beside it."""
 
     name: str
     fingerprint: str
     """Hash of images as they came, labels, class names and subset; the same on every machine."""
     classes: tuple[str, ...]
-    """None where the images have no labels; then all are for training."""
+    """Empty if the images have no labels; then all are for training."""
     train: SplitInfo
     test: SplitInfo
 
 
 class _UnusableError(Exception):
-    """What is wrong with which file."""
+    """Names a file and its fault."""
 
 
 def write_contents(folder: Path, contents: Contents) -> None:
@@ -68,7 +68,7 @@ def write_contents(folder: Path, contents: Contents) -> None:
 
 
 def read_contents(folder: Path) -> Contents | None:
-    """What `folder` says that it holds; None if there is no such folder, or with a warning if its `meta.json` is damaged."""
+    """The description in `folder`; None if there is no such folder, or with a warning if its `meta.json` is damaged."""
     if not folder.exists():
         return None
     try:

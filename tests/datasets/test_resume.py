@@ -13,6 +13,7 @@ from reading import pixels_of, same
 from ssl_sweep.datasets import DataError, DatasetConfig, store
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.datasets.prepared import find_prepared
 from ssl_sweep.datasets.verified import verify
 from ssl_sweep.orchestrator.cli.main import main
 
@@ -92,10 +93,12 @@ def test_checksums_tell_what_changed(name: str, config: DatasetConfig, tmp_path:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(DataError, match=f"{file} changed since it was prepared"):
-        verify(prepared)
     done = CliRunner().invoke(main, command, env={"SSL_SWEEP_DATA": str(tmp_path)})
-    assert done.exit_code == 2 and str(file) in done.output and "Traceback" not in done.output
+    assert done.exit_code == 2 and "Traceback" not in done.output
+    assert f"{file} changed since it was prepared: its checksum differs; the next `ssl-sweep" in done.output
+    done = CliRunner().invoke(main, command, env={"SSL_SWEEP_DATA": str(tmp_path)})
+    assert done.exit_code == 0 and "checksums    OK" in done.output  # it was prepared again
+    assert find_prepared(used, tmp_path) == prepared
     file.unlink()
-    with pytest.raises(DataError, match=f"{prepared.folder}/test changed since it was prepared"):
+    with pytest.raises(DataError, match=f"{file} is missing"):
         verify(prepared)
