@@ -88,7 +88,7 @@ def test_shares_are_distributed_as_timms(mixup: float, cutmix: float) -> None:
     timm = Mixup(mixup, cutmix, num_classes=10)
     wanted = sorted(float(timm._mix_batch(torch.zeros(2, 3, 16, 16))) for _ in range(4000))  # pyright: ignore
     shares = sorted(one.share for one in mixings)
-    assert max(abs(a - b) for a, b in zip(shares, wanted, strict=True)) < 0.05  # quantile by quantile
+    assert np.abs(np.subtract(shares, wanted)).mean() < 0.02  # quantile by quantile; 0.008 is one standard deviation
 
 
 def test_erasing_has_its_probability_area_and_noise() -> None:

@@ -22,7 +22,7 @@ from ssl_sweep.methods.config import BackboneConfig, GaussianBlur, OptimizerConf
 from ssl_sweep.methods.optimizer import build_optimizer
 from ssl_sweep.orchestrator.trial.pending_loss import PendingLoss
 from ssl_sweep.orchestrator.trial.runtime import Runtime
-from tiny import FITTING, IDS, progress, tiny_batch, tiny_method
+from tiny import FITTING, IDS, RESNET, VIT, progress, tiny_batch, tiny_method
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -31,7 +31,14 @@ WAITING = {
     "mmcr": "singular values: the library looks whether they converged",
 }
 CUDA = Runtime(torch.device("cuda"))
-every_method = pytest.mark.parametrize(("name", "backbone"), FITTING, ids=IDS)
+RATES = {"drop_path_rate": 0.3, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
+DROPPING = [
+    ("dino", BackboneConfig(name=VIT.name, options=VIT.options | RATES)),
+    ("supervised", BackboneConfig(name=RESNET.name, options={"drop_path_rate": 0.3, "drop_rate": 0.1})),
+]
+every_method = pytest.mark.parametrize(
+    ("name", "backbone"), FITTING + DROPPING, ids=[*IDS, "dino-vit-drops", "supervised-resnet-drops"]
+)
 
 
 @pytest.fixture(autouse=True)

@@ -131,7 +131,7 @@ def test_parts_of_a_batch_draw_what_the_whole_does(method: object, sweep_file: S
 
 def test_fine_tuning_with_all_augmentation_agrees_on_any_number_of_ranks(sweep_file: SweepFile, tmp_path: Path) -> None:
     """Batches of 30: 15 images, an odd number, on each of two ranks, and 10 on each of three."""
-    finetune = {"name": "finetune", "protocol": "finetune/mae@1", "epochs": 3, "batch_size": 30, "warmup_epochs": 0}
+    finetune = {"name": "finetune", "protocol": "finetune/mae@1", "epochs": 1, "batch_size": 30, "warmup_epochs": 0}
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[finetune | {"lr": 0.005}]))
     config = trial.evaluate[0]
     assert isinstance(config, FinetuneConfig)
