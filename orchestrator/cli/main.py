@@ -1,6 +1,7 @@
 """The command line: ``ssl-sweep``. Heavy imports (torch, Ray, MLflow) happen inside the commands that need them."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _print_outcome(sweep: Path, outcome: Any) -> None:
 
     terminal_console().print(terminal_table(outcome.result))
     lines = [f"report     {outcome.report}/report.html"]
-    lines.append(f"MLflow     mlflow ui --backend-store-uri {outcome.tracking}")
+    lines.append(f"MLflow     mlflow ui --backend-store-uri {shlex.quote(outcome.tracking)}")
     if not outcome.tracked:
         lines.append("           (it was out of reach; the next submit catches up)")
     failed = [trial for trial in outcome.result.trials if trial.status == "failed"]

@@ -169,7 +169,7 @@ def _logging_to(folder: TrialStore, runtime: Runtime) -> Generator[None]:
 
 
 class _StoreHandler(logging.Handler):
-    """Appends to `log.txt`: the first rank everything, the others what went wrong."""
+    """Adds to the trial's log: the first rank everything, the others what went wrong."""
 
     def __init__(self, folder: TrialStore, rank: int):
         super().__init__(logging.INFO if rank == 0 else logging.ERROR)
@@ -177,7 +177,7 @@ class _StoreHandler(logging.Handler):
         self.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.folder.store.append(self.folder.name("log.txt"), self.format(record).splitlines())
+        self.folder.add_log(self.format(record).splitlines())
 
 
 def _tidy(device: torch.device) -> None:

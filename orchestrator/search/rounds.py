@@ -5,7 +5,7 @@ The points and their scores are in the store, so a resumed search samples only t
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engine.board import Job
 from ..spec.expand import Group, applies, resolve
@@ -32,6 +32,8 @@ class Point(Record):
 
 
 class Points(Record):
+    lost: ClassVar[str] = "the search starts without its earlier points"
+
     points: tuple[Point, ...] = ()
 
 

@@ -13,7 +13,6 @@ from .files import Store
 from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
 from .segments import Segments, add_segment, segment_names
 
-
 BACKBONE = "backbone.safetensors"
 
 

@@ -20,7 +20,7 @@ from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..spec.yaml_document import Document
 from ..store.files import Store
-from ..store.records import SweepResult
+from ..store.records import ListedTrial, SweepResult, TrialList
 from ..store.trial_folder import TrialStore
 from .plan import Planned, data_errors, plan_trials
 from .results import collect, keep_report
@@ -78,8 +78,10 @@ def driving_name(spec: SweepSpec) -> str:
 
 def mend_after_kill(spec: SweepSpec, store: Store, planned: list[Planned]) -> None:
     """Where a driver was killed, end the runs that it left running in MLflow."""
+    if not store.exists(driving_name(spec)):
+        return
     with store.lock(f"sweeps/{spec.name}/lock") as free:
-        if not free or not store.exists(driving_name(spec)):
+        if not free:
             return
         from ..tracking.mlflow_tracker import Tracker, tracking_uri
 
@@ -161,10 +163,10 @@ class _Sweep:
         return items
 
     def _list_trials(self) -> None:
-        self.store.write_json(
-            f"sweeps/{self.spec.name}/trials.json",
-            [{"id": item.trial_id, "trial": item.trial.model_dump(mode="json")} for item in self.planned.values()],
-        )
+        listed = [
+            ListedTrial(id=item.trial_id, trial=item.trial.model_dump(mode="json")) for item in self.planned.values()
+        ]
+        self.store.write_record(f"sweeps/{self.spec.name}/trials.json", TrialList(trials=tuple(listed)))
 
     def _carry(self, items: list[Planned]) -> None:
         """Run trials. What another sweep is computing is waited for, and taken over should it stop."""

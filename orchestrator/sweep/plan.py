@@ -45,8 +45,7 @@ class Planned(NamedTuple):
 
     def is_held(self) -> bool:
         """Whether a sweep that lives holds the trial."""
-        with self.folder.store.lock(self.folder.name("lock")) as free:
-            return not free
+        return self.folder.store.is_locked(self.folder.name("lock"))
 
 
 def plan_trials(trials: list[TrialSpec], store: Store, datasets: dict[DatasetConfig, Prepared]) -> list[Planned]:

@@ -8,7 +8,7 @@ from ..spec.expand import expand, groups
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.files import Store
-from ..store.records import SweepResult
+from ..store.records import SweepResult, TrialList
 from .plan import Planned, plan_trials, prepared_datasets
 from .results import collect
 
@@ -76,9 +76,9 @@ def sweep_rows(storage: str) -> list[dict[str, Any]]:
     store = Store(storage)
     rows: list[dict[str, Any]] = []
     for name in store.names("sweeps"):
-        with store.lock(f"sweeps/{name}/lock") as free:
-            trials = store.read_json(f"sweeps/{name}/trials.json") or []
-            rows.append({"sweep": name, "trials": len(trials), "status": "idle" if free else "running"})
+        listed = store.read_record(f"sweeps/{name}/trials.json", TrialList)
+        status = "running" if store.is_locked(f"sweeps/{name}/lock") else "idle"
+        rows.append({"sweep": name, "trials": len(listed.trials) if listed else 0, "status": status})
     return rows
 
 
@@ -98,9 +98,9 @@ def planned_trials(path: Path) -> tuple[Store, SweepSpec, list[Planned]]:
     store = Store(spec.storage)
     trials = expand(spec, document)
     datasets = prepared_datasets(trials, data_root())
-    listed = store.read_json(f"sweeps/{spec.name}/trials.json")
+    listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList)
     if spec.search is not None and listed is not None:
-        trials = [TrialSpec.model_validate(item["trial"]) for item in listed]
+        trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]
         datasets |= prepared_datasets(trials, data_root())
     absent = {trial.dataset.title for trial in trials if trial.dataset not in datasets}
     if absent:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 # Read by MLflow at a request: an absent server must not hold up a sweep.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -22,6 +23,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException, RestException
+from sqlalchemy.engine import make_url
 
 from ..spec.errors import UserError
 from ..spec.models import SweepSpec, TrialSpec
@@ -46,7 +48,21 @@ def tracking_uri(spec: SweepSpec, store: Store) -> str:
     """The sweep's `tracking`, or a database in the store (beside the sweep where the store is remote)."""
     if spec.tracking is not None:
         return spec.tracking
-    return f"sqlite:///{store.path('mlflow.db')}" if store.is_local else "sqlite:///mlflow.db"
+    return sqlite_uri(store.path("mlflow.db")) if store.is_local else "sqlite:///mlflow.db"
+
+
+def sqlite_uri(path: str) -> str:
+    """The URI by which SQLAlchemy opens the database at `path`, whatever characters are in it.
+
+    Raises:
+        UserError: this version of SQLAlchemy cannot name it.
+    """
+    # MLflow makes the parent folder of what follows `sqlite:///`, which a quoted path is not; `+pysqlite` prevents it.
+    for uri in (f"sqlite:///{path}", f"sqlite+pysqlite:///{quote(path)}"):
+        url = make_url(uri)
+        if url.database == path and not url.query:
+            return uri
+    raise UserError(f"storage: MLflow's database cannot be at '{path}'; set `tracking`, or use another folder")
 
 
 class Tracker:
@@ -186,7 +202,8 @@ class Tracker:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return found.experiment_id
-        artifacts = self.store.path("mlartifacts") if self.uri.startswith("sqlite") and self.store.is_local else None
+        own = self.uri.startswith("sqlite") and self.store.is_local
+        artifacts = Path(self.store.path("mlartifacts")).as_uri() if own else None  # quoted: MLflow takes it for a URI
         # Without the tag, MLflow's interface guesses, and takes a sweep for an application of language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return self.client.create_experiment(self.spec.name, artifact_location=artifacts, tags=tags)
@@ -251,8 +268,9 @@ class Tracker:
             if content:
                 data = projection.dataset_input(trial, content["dataset_fingerprint"])
                 self.client.log_inputs(run_id, datasets=[data])
-            for name in ("trial.json", "log.txt", "views.png", "backbone.safetensors"):
+            for name in ("trial.json", "views.png", "backbone.safetensors"):
                 self._artifact(run_id, folder.name(name), name)
+            self._attach(run_id, folder.log_content(), "log.txt")
             # Set last: a run that a crash cuts short before this is synced again.
             self.client.set_tag(run_id, "ssl_sweep.synced", done)
         self.client.set_terminated(run_id, status, end_time=projection.span(events)[1])
@@ -266,7 +284,9 @@ class Tracker:
         if self.store.is_local and self.store.exists(stored):
             self.client.log_artifact(run_id, self.store.path(stored))
             return
-        content = self.store.read(stored)
+        self._attach(run_id, self.store.read(stored), name)
+
+    def _attach(self, run_id: str, content: bytes | None, name: str) -> None:
         if content is not None:
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / name).write_bytes(content)

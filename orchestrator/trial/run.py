@@ -22,7 +22,7 @@ from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
-from .event_log import EventLog, Listener, TrialStopped
+from .event_log import EventLog, Listener, TrialFailed, TrialStopped
 from .pretrain import new_encoder, pretrain
 from .runtime import Runtime, environment, measured
 
@@ -85,11 +85,12 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
 def _pretrained_encoder(
     trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, events: EventLog
 ) -> Encoder:
-    if not runtime.agree(int(folder.pretrained() is not None)):
+    content = folder.backbone()
+    if not runtime.agree(int(content is not None)):
         events.tell("stage", "pretrain")
         return pretrain(trial, folder, train, test, runtime, events)
-    content = folder.backbone()
-    assert content is not None, "pretrain.json is written after the backbone"
+    if content is None:
+        raise TrialFailed("the backbone can be read on the first rank and not on this one")
     encoder = new_encoder(trial)
     encoder.model.load_state_dict(safetensors.torch.load(content))
     return encoder
