@@ -79,5 +79,5 @@ def _as_os_errors() -> Generator[None]:
     """obstore's errors as those of a disk: their first line, which names the request and the answer."""
     try:
         yield
-    except BaseError as error:
+    except (BaseError, OSError) as error:  # "not found" is one of the system's own
         raise OSError(str(error).strip().splitlines()[0]) from error
