@@ -43,15 +43,17 @@ class Disk:
         return sorted(name for name in found if not name.endswith(TEMPORARY))
 
     def write(self, name: str, content: bytes) -> None:
-        """A reader finds the old content or the new one, also after a power cut."""
+        """A reader finds the old content or the new one, also after a power cut (perhaps the old one then)."""
         path = Path(f"{self.root}/{name}")
         temporary = _written_beside(path, content)
         with _removed_on_error(temporary):
             temporary.replace(path)
-        _sync_folder(path.parent)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write `name` if it is absent; of any number of callers exactly one gets True. Never visible half-written."""
+        """Write `name` if it is absent; of any number of callers exactly one gets True. Never visible half-written.
+
+        Whoever gets True may rely on it: a power cut does not take it back. The file system must have hard links.
+        """
         path = Path(f"{self.root}/{name}")
         if path.exists():
             return False

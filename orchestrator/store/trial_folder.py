@@ -49,7 +49,7 @@ class TrialStore:
     def pretrained(self) -> PretrainRecord | None:
         """The record of the pretraining, once the backbone is kept; None if the backbone is missing or cut short.
 
-        Its bytes are compared with their digest where they are read, by `backbone`.
+        Its bytes are compared with their digest when they are read, by `backbone`.
         """
         record = self.store.read_record(self.name("pretrain.json"), PretrainRecord)
         if record is None:

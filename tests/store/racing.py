@@ -36,7 +36,13 @@ def winners(location: str, attempt: Attempt, threads: int = THREADS) -> list[int
 
 
 def _racer(
-    location: str, attempt: Attempt, threads: int, ready: "Queue[bool]", go: Event, done: Event, results: "Queue[list[int]]"
+    location: str,
+    attempt: Attempt,
+    threads: int,
+    ready: "Queue[bool]",
+    go: Event,
+    done: Event,
+    results: "Queue[list[int]]",
 ) -> None:
     ready.put(True)
     go.wait(120)

@@ -54,7 +54,10 @@ def folder(store: Store) -> TrialStore:
 READS: dict[str, tuple[str, Callable[[TrialStore], object]]] = {
     "trials/a/pretrain.json": ("the pretraining will be repeated", lambda folder: folder.pretrained()),
     "trials/a/failure.json": ("why the trial failed is not known", lambda folder: folder.failure()),
-    "trials.json": ("not known until the next submit", lambda folder: folder.store.read_record("trials.json", TrialList)),
+    "trials.json": (
+        "not known until the next submit",
+        lambda folder: folder.store.read_record("trials.json", TrialList),
+    ),
     "trial.json": ("counts as absent", lambda folder: folder.store.read_json("trial.json")),
     "evaluations": ("the evaluation will be repeated", lambda folder: folder.evaluation(KnnConfig(k=20))),
     "trials/a/backbone.safetensors": ("the pretraining will be repeated", lambda folder: folder.backbone()),
