@@ -83,7 +83,8 @@ def mend_after_kill(spec: SweepSpec, store: Store, planned: list[Planned]) -> No
     with store.lock(f"sweeps/{spec.name}/lock") as free:
         if not free:
             return
-        from ..tracking.mlflow_tracker import Tracker, tracking_uri
+        from ..tracking.database import tracking_uri
+        from ..tracking.mlflow_tracker import Tracker
 
         tracker = Tracker(spec, store, tracking_uri(spec, store))
         sync_runs(tracker, planned)
@@ -133,7 +134,8 @@ class _Sweep:
 
     def run(self, trials: list[TrialSpec]) -> Outcome:
         self.datasets = prepare_datasets(trials, self.root, self.display)
-        from ..tracking.mlflow_tracker import Tracker, tracking_uri
+        from ..tracking.database import tracking_uri
+        from ..tracking.mlflow_tracker import Tracker
 
         self._plan(trials)  # refuses what cannot run before anything starts
         uri = tracking_uri(self.spec, self.store)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 # Read by MLflow at a request: an absent server must not hold up a sweep.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -23,7 +22,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException, RestException
-from sqlalchemy.engine import make_url
 
 from ..spec.errors import UserError
 from ..spec.models import SweepSpec, TrialSpec
@@ -42,27 +40,6 @@ PROJECTION = 1
 """Raised whenever runs come to look otherwise: those that are there are then written again."""
 Status = str
 ENDS: dict[str, Status] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
-
-
-def tracking_uri(spec: SweepSpec, store: Store) -> str:
-    """The sweep's `tracking`, or a database in the store (beside the sweep where the store is remote)."""
-    if spec.tracking is not None:
-        return spec.tracking
-    return sqlite_uri(store.path("mlflow.db")) if store.is_local else "sqlite:///mlflow.db"
-
-
-def sqlite_uri(path: str) -> str:
-    """The URI by which SQLAlchemy opens the database at `path`, whatever characters are in it.
-
-    Raises:
-        UserError: this version of SQLAlchemy cannot name it.
-    """
-    # MLflow makes the parent folder of what follows `sqlite:///`, which a quoted path is not; `+pysqlite` prevents it.
-    for uri in (f"sqlite:///{path}", f"sqlite+pysqlite:///{quote(path)}"):
-        url = make_url(uri)
-        if url.database == path and not url.query:
-            return uri
-    raise UserError(f"storage: MLflow's database cannot be at '{path}'; set `tracking`, or use another folder")
 
 
 class Tracker:

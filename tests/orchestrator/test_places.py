@@ -12,7 +12,8 @@ from sqlalchemy.engine import make_url
 from ssl_sweep.orchestrator.cli.main import main
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker, sqlite_uri, tracking_uri
+from ssl_sweep.orchestrator.tracking.database import sqlite_uri, tracking_uri
+from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker
 
 SweepFile = Callable[..., Path]
 ODD = "my runs #1 100%25 ü?x=1"
