@@ -22,7 +22,7 @@ class DatasetConfig(Config):
     path: str | None = Field(
         None,
         validate_default=True,
-        description="folder or file of the images, relative to the current folder; or s3://, gs://",
+        description="folder or file of the images, relative to the sweep file; or s3://, gs://",
     )
     class_name: str | None = Field(
         None, validate_default=True, description="for `torchvision`: the class, as CIFAR100 or Flowers102"

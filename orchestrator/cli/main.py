@@ -48,8 +48,9 @@ def main() -> None:
 @main.command()
 @SWEEP
 @click.option("--address", help="Ray cluster to use: auto, HOST:PORT, or http://HOST:8265 for a detached job.")
+@click.option("--replace", is_flag=True, help="Take over the name of a sweep that another file defined.")
 @guarded
-def submit(sweep: Path, address: str | None) -> None:
+def submit(sweep: Path, address: str | None, replace: bool) -> None:
     """Run what is missing of a sweep and write its report.
 
     Submitting again is always safe: what is finished is not run again, what was interrupted goes on.
@@ -74,7 +75,7 @@ def submit(sweep: Path, address: str | None) -> None:
     screen = LiveTable()
     with interrupts() as stop:
         try:
-            outcome = run_sweep(sweep, screen, stop, partial(_ray_engine, screen, address))
+            outcome = run_sweep(sweep, screen, stop, partial(_ray_engine, screen, address), replace=replace)
         except KeyboardInterrupt:
             click.echo(_how_to_resume(sweep))
             sys.exit(STOPPED)

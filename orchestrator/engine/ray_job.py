@@ -7,6 +7,10 @@ from pathlib import Path
 from ..spec.errors import UserError
 from ..spec.expand import expand
 from ..spec.load import load_spec
+from ..spec.locations import is_relative
+from ..spec.models import SweepSpec
+from ..spec.yaml_document import read_document
+from ..store.origin import ORIGIN, origin_of
 from ..store.version import travelling
 
 PACKAGE = Path(__file__).parents[2]
@@ -21,10 +25,11 @@ def submit_job(sweep: Path, address: str) -> str:
     """
     spec, document = load_spec(sweep)
     expand(spec, document)
-    if "://" not in spec.storage and not Path(spec.storage).is_absolute():
+    storage = str(read_document(sweep).data.get("storage", SweepSpec.model_fields["storage"].default))
+    if is_relative(storage):
         raise UserError(
-            f"storage: got '{spec.storage}'; a job on a cluster has no current folder of yours:"
-            " name a whole path that all nodes share, or s3:// or gs://"
+            f"storage: got '{storage}'; a job on a cluster does not have the folder of your sweep file:"
+            " name an absolute path that all nodes share, or s3:// or gs://"
         )
     try:
         from ray.exceptions import AuthenticationError
@@ -44,7 +49,7 @@ def submit_job(sweep: Path, address: str) -> str:
                 runtime_env={
                     "working_dir": str(folder),
                     "py_modules": [str(code)],
-                    "env_vars": travelling(),
+                    "env_vars": {**travelling(), ORIGIN: origin_of(sweep)},
                 },
             )
         except AuthenticationError:

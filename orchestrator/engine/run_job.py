@@ -12,14 +12,19 @@ from ...datasets.errors import DataError
 from ...datasets.prepare import prepare
 from ...datasets.prepared import Prepared, find_known
 from ..spec.models import TrialSpec
+from ..store.events import Event, StatusChanged
 from ..store.files import Store
+from ..store.lease import Lease, held
 from ..store.trial_folder import TrialStore
+from ..store.trial_state import TrialState
 from ..trial.journal import Listener, TrialFailed, TrialStopped, tell_failure
 from ..trial.run import run_trial
 from ..trial.runtime import Runtime
 from .protocol import Job
 
 log = logging.getLogger(__name__)
+
+BUSY = "another sweep is computing it"
 
 
 class WorkerSpoiled(Exception):
@@ -34,10 +39,16 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
         Exception: another rank is lost, and it or the engine knows why; the trial has no last event.
     """
     folder = TrialStore(store, job.trial_id)
-    with _logging_to(folder, runtime):
+    with contextlib.ExitStack() as stack:
+        lease = stack.enter_context(held(store, folder.folder)) if runtime.is_first else None
+        if not runtime.agree(int(lease is not None)):
+            listener.on_event(StatusChanged(state=TrialState.WAITING, reason=BUSY)) if runtime.is_first else None
+            return
+        stack.enter_context(_logging_to(folder, runtime))
         try:
             trial = job.trial
-            run_trial(trial, folder, _prepared(trial, job.fingerprint, data_root), runtime, listener)
+            watched = listener if lease is None else _WhileHeld(listener, lease)
+            run_trial(trial, folder, _prepared(trial, job.fingerprint, data_root), runtime, watched)
         except TrialStopped as stop:
             log.info("%s", stop)
         except TrialFailed as failure:
@@ -52,6 +63,19 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
             tell_failure(folder, listener, reason)
             if runtime.world_size > 1 or (runtime.device.type == "cuda" and not of_data):
                 raise WorkerSpoiled(reason) from error
+
+
+class _WhileHeld:
+    """A listener that also ends the trial once its lease is lost: then another sweep computes it."""
+
+    def __init__(self, listener: Listener, lease: Lease):
+        self.listener, self.lease = listener, lease
+
+    def on_event(self, event: Event) -> None:
+        self.listener.on_event(event)
+
+    def stop_requested(self) -> TrialState | None:
+        return TrialState.INTERRUPTED if self.lease.lost else self.listener.stop_requested()
 
 
 def _prepared(trial: TrialSpec, fingerprint: str, data_root: Path) -> Prepared:
@@ -87,7 +111,7 @@ def _logging_to(folder: TrialStore, runtime: Runtime) -> Generator[None]:
 
 
 class _StoreHandler(logging.Handler):
-    """Appends to `log.txt`: the first rank everything, the others what went wrong."""
+    """Adds to the trial's log: the first rank everything, the others what went wrong."""
 
     def __init__(self, folder: TrialStore, rank: int):
         super().__init__(logging.INFO if rank == 0 else logging.ERROR)
@@ -96,4 +120,4 @@ class _StoreHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        self.folder.store.append(self.folder.name("log.txt"), self.format(record).splitlines())
+        self.folder.add_log(self.format(record).splitlines())

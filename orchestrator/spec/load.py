@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ...methods import METHODS
-from .errors import Problem, SpecError
+from .errors import Problem, SpecError, Steps, dotted, show
 from .expand import Broken, whole_problems
+from .locations import expanded, whole, without_file_scheme
 from .messages import complaints, problems_of, validate
 from .models import SweepSpec
 from .recipes import method_problems
@@ -23,7 +24,8 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
         SpecError: with all problems of the file, those that only `expand` can see included.
     """
     document = read_document(path)
-    problems: list[Problem] = []
+    base = path.absolute().parent
+    problems = _locate(document, base)
     broken: set[tuple[Any, ...]] = set()
     spec: SweepSpec | None = None
     try:
@@ -38,7 +40,9 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
             problems += found
     if problems or spec is None:
         raise SpecError(problems + _problems_of_the_rest(document, broken))
-    return _with_whole_paths(spec), document
+    if "storage" not in document.data:
+        spec = spec.model_copy(update={"storage": whole(spec.storage, base)})
+    return spec, document
 
 
 def _entries(document: Document) -> tuple[Any, ...]:
@@ -69,25 +73,40 @@ def _problems_of_the_rest(document: Document, broken: set[tuple[Any, ...]]) -> l
     return whole_problems(spec, document, Broken(frozenset(map(str, places)), methods))
 
 
-def _with_whole_paths(spec: SweepSpec) -> SweepSpec:
-    """Paths are relative to the current folder; workers have another one."""
-    grid = dict(spec.grid)
-    for key in ("dataset", "dataset.path"):
-        if key in grid:
-            grid[key] = tuple(_whole_value(value, alone=key == "dataset") for value in grid[key])
-    path = spec.dataset.path
-    dataset = spec.dataset if path is None else spec.dataset.model_copy(update={"path": _whole(path)})
-    changed = {"dataset": dataset} | ({"grid": grid} if grid != spec.grid else {})
-    return spec.model_copy(update=changed)
+def _locate(document: Document, base: Path) -> list[Problem]:
+    """Make the places that the file names whole, in its data; those that cannot be are problems.
 
+    Relative ones are taken from the file's folder: every command finds the same place, wherever it is started.
+    """
+    problems: list[Problem] = []
 
-def _whole_value(value: Any, *, alone: bool) -> Any:
-    """The value of an axis over data sets: a path, a name, or a mapping with a `path`."""
-    if isinstance(value, dict):
-        return value | {"path": _whole(value["path"])} if isinstance(value.get("path"), str) else value
-    is_path = isinstance(value, str) and (not alone or "/" in value or value.endswith(".parquet"))
-    return _whole(value) if is_path else value
+    def located(value: Any, path: Steps, *, may_be_name: bool = False) -> Any:
+        if isinstance(value, dict):
+            return value | {"path": located(value["path"], (*path, "path"))} if "path" in value else value
+        if not isinstance(value, str) or not value:
+            return value
+        try:
+            place = expanded(value)
+            if may_be_name and "/" not in place and not place.endswith(".parquet"):
+                return value
+            return whole(without_file_scheme(place) if path == ("storage",) else place, base)
+        except ValueError as error:
+            problems.append(document.problem(path, f"{dotted(path)}: got {show(value)}; {error}"))
+            return value
 
-
-def _whole(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    data = dict(document.data)
+    if "storage" in data:
+        data["storage"] = located(data["storage"], ("storage",))
+    if "dataset" in data:
+        data["dataset"] = located(data["dataset"], ("dataset",), may_be_name=True)
+    grid = data.get("grid")
+    if isinstance(grid, dict):
+        data["grid"] = dict(grid)
+        for key in ("dataset", "dataset.path"):
+            values = grid.get(key)
+            if isinstance(values, tuple):
+                data["grid"][key] = tuple(
+                    located(value, ("grid", key, i), may_be_name=key == "dataset") for i, value in enumerate(values)
+                )
+    document.data = data
+    return problems

@@ -30,7 +30,7 @@ from .errors import Misfit, show, unknown
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-STORES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
 MAX_TRIALS = 10_000
 
 
@@ -203,7 +203,9 @@ class SweepSpec(Config):
     )
     search: SearchConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
-    storage: str = Field(default="runs", description="a folder, or s3://, gs://", min_length=1)
+    storage: str = Field(
+        default="runs", description="a folder, relative to this file, or s3://, gs://, az://", min_length=1
+    )
     tracking: str | None = Field(default=None, description="MLflow's URI; unset: mlflow.db in the store", min_length=1)
 
     @field_validator("storage")

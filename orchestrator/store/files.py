@@ -1,147 +1,200 @@
-"""The store: what trials and sweeps leave behind, in one place, on a disk or an object store, through `pyarrow.fs`.
+"""The store: what trials and sweeps leave behind, in one place, on a disk or an object store.
 
-    <storage>/trials/<trial id>/   trial.json  events.jsonl  checkpoints/  pretrain.json  backbone.safetensors
-                                   evaluations/<evaluation id>.json  failure.json  log.txt
-    <storage>/sweeps/<name>/       sweep.yaml  trials.json  report/
+    <storage>/trials/<trial id>/   trial.json  events/  checkpoints/  pretrain.json  backbone.safetensors
+                                   evaluations/<evaluation id>.json  failure.json  log.txt  lease/
+    <storage>/sweeps/<name>/       sweep.yaml  trials.json  search.json  report/
 
-Every write is atomic: a reader finds the old content, or the new, and after a crash nothing half-written. What is done
-is read from here and from nowhere else, so a sweep resumes after the loss of any process, and of Ray's own state.
+Every write is atomic: a reader finds the old content, or the new, and after a crash nothing half-written. What is read
+is checked: a damaged file counts as absent, with a warning that names it. What is done is read from here and from
+nowhere else, so a sweep resumes after the loss of any process, and of Ray's own state.
 """
 
 import contextlib
-import json
-import os
-import uuid
-from collections.abc import Generator
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pyarrow import ArrowInvalid, fs
+from typing import Any, Protocol, TypeVar
 
 from ..spec.errors import UserError
+from ..spec.locations import without_file_scheme
+from .checked import DamagedError, digest, sealed, sealed_record, unsealed, unsealed_record
+from .disk import Disk
 from .records import Record
 
+log = logging.getLogger(__name__)
+
 R = TypeVar("R", bound=Record)
+S = TypeVar("S")
+T = TypeVar("T")
+
+READERS = 16
+"""Threads of a parallel read; the network is waited for, not the CPU."""
+
+
+class StoreError(UserError):
+    """The store cannot be used; the message names it, and the cause is the system's own error."""
+
+
+class Files(Protocol):
+    """The few operations that a disk and an object store share; all else is made of them."""
+
+    def read(self, name: str) -> bytes | None: ...
+    def size(self, name: str) -> int | None: ...
+    def names(self, folder: str) -> list[str]: ...
+    def write(self, name: str, content: bytes) -> None: ...
+    def create(self, name: str, content: bytes) -> bool: ...
+    def delete(self, name: str) -> None: ...
 
 
 class Store:
-    """A folder of files, local or remote. Paths are relative, with ``/``."""
+    """A folder of files, local or remote. Names are relative, with ``/``.
+
+    Every method raises StoreError if the location cannot be used.
+    """
 
     def __init__(self, location: str):
-        """Open the store at `location`: a folder, or a URI such as ``s3://bucket/runs``.
+        """Open the store at `location`: a folder, or an address such as ``s3://bucket/runs``. Creates nothing.
 
         Raises:
-            UserError: the location cannot be used.
+            StoreError: there is no such kind of location.
         """
         self.location = location
-        self.is_local = "://" not in location
+        self._reported: set[str] = set()
+        self._disk: Disk | None = None
+        self._files: Files
         try:
+            local = without_file_scheme(location)
+            self.is_local = "://" not in local
             if self.is_local:
-                self.location = str(Path(location).expanduser().absolute())
-                self.fs, self.root = fs.LocalFileSystem(), self.location
+                self.location = str(Path(local).expanduser().absolute())
+                self._files = self._disk = Disk(self.location)
             else:
-                self.fs, self.root = fs.FileSystem.from_uri(location)
-            self.fs.create_dir(self.root, recursive=True)
-        except (OSError, ArrowInvalid) as error:
-            raise UserError(f"storage '{location}' cannot be used: {error}") from None
+                from .bucket import Bucket  # imports obstore, which those who read a folder do not need
+
+                self.location = location.rstrip("/")
+                self._files = Bucket(self.location)
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: `~user` of nobody
+            raise StoreError(f"storage '{location}' cannot be used: {error}") from error
 
     def path(self, name: str) -> str:
         """Full path of `name`, as users and other tools write it."""
         return f"{self.location}/{name}"
 
-    def exists(self, name: str) -> bool:
-        return self.fs.get_file_info(f"{self.root}/{name}").type != fs.FileType.NotFound
-
-    def names(self, folder: str) -> list[str]:
-        """Names of the files and folders in `folder`, sorted; none where there is no such folder."""
-        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
-        return sorted(info.base_name for info in self.fs.get_file_info(selector) if not info.base_name.endswith(".tmp"))
+    # -- files --
 
     def read(self, name: str) -> bytes | None:
-        """The content of `name`, or None where there is no such file."""
-        try:
-            with self.fs.open_input_file(f"{self.root}/{name}") as stream:
-                return stream.read()
-        except FileNotFoundError:
-            return None
+        """The content of `name`, or None if there is no such file."""
+        with self._errors():
+            return self._files.read(name)
+
+    def read_many(self, names: Sequence[str]) -> list[bytes | None]:
+        """As `read`, of many files in parallel, in the order of `names`."""
+        with self._errors():
+            return parallel(self._files.read, names)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of `name`, or None if there is no such file."""
+        with self._errors():
+            return self._files.size(name)
+
+    def exists(self, name: str) -> bool:
+        return self.size(name) is not None
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files and folders in `folder`, sorted; none if there is no such folder."""
+        with self._errors():
+            return self._files.names(folder)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write `name` at once: object stores replace whole objects; on a disk a temporary file is renamed."""
-        target = f"{self.root}/{name}"
-        if not self.is_local:
-            with self.fs.open_output_stream(target) as stream:
-                stream.write(content)
-            return
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        """Write `name` at once: an object is replaced as a whole; on a disk a synced temporary file is renamed."""
+        with self._errors():
+            self._files.write(name, content)
 
-    def append(self, name: str, lines: list[str]) -> None:
-        """Add whole lines. A line that a crash cut short is dropped first."""
-        text = "".join(f"{line}\n" for line in lines).encode()
-        if not self.is_local:
-            self.write(name, _whole_lines(self.read(name) or b"") + text)
-            return
-        path = Path(f"{self.root}/{name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            if size:
-                stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b"\n":
-                    stream.seek(0)
-                    stream.truncate(len(_whole_lines(stream.read())))
-            stream.write(text)
+    def create(self, name: str, content: bytes) -> bool:
+        """Write `name` only if it is absent: of any number of callers at once, exactly one gets True."""
+        with self._errors():
+            return self._files.create(name, content)
+
+    def append(self, name: str, lines: Sequence[str]) -> None:
+        """Add whole lines to a file on a disk. Objects cannot grow: see `segments`."""
+        assert self._disk is not None, "objects cannot grow"
+        with self._errors():
+            self._disk.append(name, "".join(f"{line}\n" for line in lines).encode())
 
     def delete(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self.fs.delete_file(f"{self.root}/{name}")
+        with self._errors():
+            self._files.delete(name)
 
-    def read_json(self, name: str) -> Any:
-        """The JSON in `name`, or None where there is no such file."""
-        content = self.read(name)
-        return None if content is None else json.loads(content)
+    # -- JSON with checksums --
 
-    def write_json(self, name: str, value: Any) -> None:
-        self.write(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+    def read_json(self, name: str, lost: str = Record.lost) -> Any:
+        """The JSON in `name`; None if there is no such file, or a damaged one (then a warning says that `lost`)."""
+        return self._checked(name, unsealed, lost)
+
+    def write_json(self, name: str, value: Mapping[str, object]) -> None:
+        self.write(name, sealed(value))
 
     def read_record(self, name: str, record: type[R]) -> R | None:
-        content = self.read(name)
-        return None if content is None else record.model_validate_json(content)
+        """The record in `name`; None if there is no such file, or a damaged one (with a warning)."""
+        return self._checked(name, lambda content: unsealed_record(content, record), record.lost)
 
     def write_record(self, name: str, record: Record) -> None:
-        self.write(name, record.model_dump_json(indent=2).encode())
+        self.write(name, sealed_record(record))
 
-    def lines(self, name: str) -> list[str]:
-        """The whole lines of a file of lines."""
-        return _whole_lines(self.read(name) or b"").decode().splitlines()
+    # -- blobs --
+
+    def write_blob(self, name: str, content: bytes) -> str:
+        """Write large content; returns the digest to read it with, which the caller keeps."""
+        self.write(name, content)
+        return digest(content)
+
+    def read_blob(self, name: str, expected: str, lost: str) -> bytes | None:
+        """Content whose digest starts with `expected`; None if it is absent or damaged (with a warning)."""
+
+        def intact(content: bytes) -> bytes:
+            if not digest(content).startswith(expected):
+                raise DamagedError("its checksum differs" if content else "it is empty")
+            return content
+
+        return self._checked(name, intact, lost)
+
+    def _checked(self, name: str, check: Callable[[bytes], T], lost: str) -> T | None:
+        content = self.read(name)
+        if content is None:
+            return None
+        try:
+            return check(content)
+        except DamagedError as error:
+            self.report_damage(name, str(error), lost)
+            return None
+
+    def report_damage(self, name: str, how: str, lost: str) -> None:
+        """Warn of a damaged file, once: `how` it shows and what is `lost`, as parts of a sentence."""
+        message = f"{self.path(name)} is damaged ({how}): {lost}"
+        if message not in self._reported:
+            self._reported.add(message)
+            log.warning("%s", message)
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Generator[bool]:
-        """Hold `name` for one process; yields whether it was free. The kernel lets go of it when a process dies.
-
-        Only disks have locks: on an object store it is always free, and the caller's own order has to do.
-        """
-        if not self.is_local:
-            yield True
-            return
-        import fcntl
-
-        path = Path(f"{self.root}/{name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+    def _errors(self) -> Generator[None]:
+        """What the system or the object store says, as one error that names the store."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"storage '{self.location}' cannot be used: {_reason(error)}") from error
 
 
-def _whole_lines(content: bytes) -> bytes:
-    return content[: content.rfind(b"\n") + 1]
+def parallel(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
+    """`function` of each item, in their order, on several threads: one call waits for the network, not the CPU."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    # A slice for each thread: a task for each item would cost more than a small read from a disk.
+    with ThreadPoolExecutor(READERS) as pool:
+        slices = list(pool.map(lambda i: [function(item) for item in items[i::READERS]], range(READERS)))
+    return [slices[i % READERS][i // READERS] for i in range(len(items))]
+
+
+def _reason(error: OSError) -> str:
+    place = f": '{error.filename}'" if error.filename else ""
+    return f"{error.strerror}{place}" if error.strerror else str(error)

@@ -1,8 +1,8 @@
 """What a trial leaves behind, as data: the records that the store keeps and that the report and MLflow are made of."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from .trial_state import TrialState
 
@@ -13,6 +13,8 @@ class Record(BaseModel):
     """Base of the records. Unknown keys are let through, so that an older version can read a newer one's results."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    lost: ClassVar[str] = "it counts as absent"
+    """What a damaged file with this record costs, as the end of a sentence."""
 
 
 class Cost(Record):
@@ -43,6 +45,8 @@ class EpochRecord(Record):
 
 
 class PretrainRecord(Record):
+    lost: ClassVar[str] = "the pretraining will be repeated"
+
     cost: Cost
     epochs: int
     final_loss: float | None = None
@@ -51,10 +55,16 @@ class PretrainRecord(Record):
     """How often training was started or resumed."""
     parameters: int | None = None
     """Of the backbone."""
+    backbone_sha256: str | None = None
+    """Digest of `backbone.safetensors`; records of earlier versions have none."""
+    backbone_bytes: int | None = None
+    """Its size, which a look at the folder can compare."""
 
 
 class EvaluationRecord(Record):
     """One evaluation of one backbone. Accuracies are in percent."""
+
+    lost: ClassVar[str] = "the evaluation will be repeated"
 
     name: Literal["knn", "linear", "finetune"]
     protocol: str
@@ -127,3 +137,24 @@ class SweepResult(Record):
     search_metric: str = "knn/top1"
     """What a search maximised, on the held-out part of the training set."""
     trials: tuple[TrialResult, ...]
+
+
+class ListedTrial(Record):
+    """A trial of a sweep, and its resolved values as JSON."""
+
+    id: str
+    trial: dict[str, Any]
+
+
+class TrialList(Record):
+    """The trials of a sweep, as its last `submit` had them."""
+
+    lost: ClassVar[str] = "the trials that a search sampled are not known until the next submit"
+
+    trials: tuple[ListedTrial, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def list_alone(cls, value: object) -> object:
+        """Earlier versions wrote the list without a key."""
+        return {"trials": value} if isinstance(value, list) else value

@@ -1,19 +1,29 @@
 """One trial's folder in the store: what it has done, and the files that a resume starts from."""
 
+import json
 from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
 
 from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
+from .checkpoints import Checkpoints
 from .events import EVENT, EpochDone, Event, StageStarted, StatusChanged
 from .files import Store
 from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
+from .segments import Segments, add_segment, segment_names
 from .trial_state import TrialState
 from .trial_status import TrialStatus
+
+BACKBONE = "backbone.safetensors"
 
 
 class Failure(Record):
     """Why a trial of the first edition failed: its `failure.json`."""
+
+    lost: ClassVar[str] = "why the trial failed is not known"
 
     reason: str
     """One line."""
@@ -26,19 +36,36 @@ class TrialStore:
         self.store = store
         self.trial_id = trial_id
         self.folder = f"trials/{trial_id}"
+        self._events = Segments(store, self.name("events"))
+        self._checkpoints = Checkpoints(store, self.name("checkpoints"))
 
     def name(self, file: str) -> str:
         return f"{self.folder}/{file}"
 
     @property
     def log(self) -> str:
-        return self.store.path(self.name("log.txt"))
+        """Where the log is: a file on a disk, a folder of segments on an object store."""
+        return self.store.path(self.name("log.txt" if self.store.is_local else "log/"))
 
     # -- what is done --
 
     def pretrained(self) -> PretrainRecord | None:
-        """The record of the pretraining, once the backbone is kept."""
-        return self.store.read_record(self.name("pretrain.json"), PretrainRecord)
+        """The record of the pretraining, once the backbone is kept; None if the backbone is missing or cut short.
+
+        Its bytes are compared with their digest when they are read, by `backbone`.
+        """
+        record = self.store.read_record(self.name("pretrain.json"), PretrainRecord)
+        if record is None:
+            return None
+        size = self.store.size(self.name(BACKBONE))
+        if size is None or size == 0:
+            how = "it is missing" if size is None else "it is empty"
+        elif record.backbone_bytes is not None and size != record.backbone_bytes:
+            how = f"{size} bytes instead of {record.backbone_bytes}"
+        else:
+            return record
+        self.store.report_damage(self.name(BACKBONE), how, record.lost)
+        return None
 
     def evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig) -> EvaluationRecord | None:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
@@ -46,14 +73,14 @@ class TrialStore:
     def status(self) -> TrialStatus:
         """Where the trial stands, as its latest process knew; of the first edition's trials, as their records tell."""
         kept = self.store.read_record(self.name("state.json"), TrialStatus)
-        return self.status_of_records() if kept is None else kept
+        return self._status_of_records() if kept is None else kept
 
-    def status_of_records(self) -> TrialStatus:
-        """The status without `state.json`: that file is lost or damaged, or was not yet written in the first edition."""
+    def _status_of_records(self) -> TrialStatus:
+        """The status without `state.json`: that file is damaged, or the trial is of the first edition, which had none."""
         started = self.store.read_json(self.name("trial.json"))
         if started is None:
             return TrialStatus()
-        status = TrialStatus(state=TrialState.INTERRUPTED, attempts=1)
+        status = TrialStatus(attempts=1)
         for event in self.events():
             status = status.apply(event) if isinstance(event, (StageStarted, EpochDone)) else status
         failure = self.store.read_record(self.name("failure.json"), Failure)
@@ -72,20 +99,14 @@ class TrialStore:
             }
         )
 
-    def write_status(self, status: TrialStatus) -> None:
-        self.store.write_record(self.name("state.json"), status)
-
-    def record_end(self, event: StatusChanged) -> None:
-        """Record how the trial ended, if its last worker had no time to."""
-        status = self.status()
-        if status.state is TrialState.RUNNING:
-            self.add_events([event])
-            self.write_status(status.apply(event))
-
     def trial(self) -> TrialSpec | None:
-        """The trial as it was started, or None if it never was."""
-        content = self.store.read_json(self.name("trial.json"))
-        return None if content is None else TrialSpec.model_validate(content["trial"])
+        """The trial as it was started; None if it never was, or if its file is damaged."""
+        content = self.store.read_json(self.name("trial.json"), "the trial's settings are read from the sweep alone")
+        try:
+            return None if content is None else TrialSpec.model_validate(content["trial"])
+        except (ValidationError, KeyError, TypeError):
+            self.store.report_damage(self.name("trial.json"), "it holds no trial", "it counts as absent")
+            return None
 
     # -- what is written --
 
@@ -103,10 +124,12 @@ class TrialStore:
         self.store.delete(self.name("failure.json"))
 
     def finish_pretraining(self, record: PretrainRecord, backbone: bytes) -> None:
-        """Keep the backbone, then the record that says so; the checkpoints have served."""
-        self.store.write(self.name("backbone.safetensors"), backbone)
-        self.store.write_record(self.name("pretrain.json"), record)
-        self.store.delete(self.name("checkpoints/last.pt"))
+        """Keep the backbone, then the record that says so, with its digest; the checkpoints have served."""
+        written = {"backbone_sha256": self.store.write_blob(self.name(BACKBONE), backbone)}
+        self.store.write_record(
+            self.name("pretrain.json"), record.model_copy(update={**written, "backbone_bytes": len(backbone)})
+        )
+        self._checkpoints.clear()
 
     def keep_picture(self, png: bytes) -> None:
         """Of the first images and their views."""
@@ -118,25 +141,78 @@ class TrialStore:
     def finish_evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig, record: EvaluationRecord) -> None:
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 
+    def write_status(self, status: TrialStatus) -> None:
+        self.store.write_record(self.name("state.json"), status)
+
+    def record_end(self, event: StatusChanged) -> None:
+        """Record how the trial ended, if its last worker had no time to."""
+        status = self.status()
+        if status.state is TrialState.RUNNING:
+            self.add_events([event])
+            self.write_status(status.apply(event))
+
     def add_events(self, events: list[Event]) -> None:
-        self.store.append(self.name("events.jsonl"), [event.model_dump_json(exclude_none=True) for event in events])
+        self._events.add([event.model_dump_json(exclude_none=True) for event in events])
 
     def events(self) -> list[Event]:
         """All events, in the order in which they happened. A resumed trial repeats the steps since its checkpoint."""
-        return [EVENT.validate_json(line) for line in self.store.lines(self.name("events.jsonl"))]
+        found: list[Event] = []
+        for line in self._events.lines():
+            try:
+                found.append(EVENT.validate_json(line))
+            except ValidationError:
+                self.store.report_damage(self.name("events"), "a line holds no event", "the line is left out")
+        return found
 
     def history(self) -> Sequence[EpochRecord]:
         """The epochs of the pretraining, in order; of one that a resumed trial repeated, the later."""
         latest = {event.epoch: event for event in self.events() if isinstance(event, EpochDone)}
         return [latest[epoch] for epoch in sorted(latest)]
 
-    # -- checkpoints: the bytes of the newest --
+    # -- the log --
+
+    def add_log(self, lines: list[str]) -> None:
+        """Add lines to the log; several ranks may."""
+        if self.store.is_local:
+            self.store.append(self.name("log.txt"), lines)
+        else:
+            add_segment(self.store, self.name("log"), ".txt", lines)
+
+    def log_content(self) -> bytes | None:
+        """All of the log, or None if there is none."""
+        names = [self.name("log.txt"), *segment_names(self.store, self.name("log"))]
+        found = [content for content in self.store.read_many(names) if content is not None]
+        return b"".join(found) if found else None
+
+    # -- what a resume starts from --
 
     def checkpoint(self) -> bytes | None:
-        return self.store.read(self.name("checkpoints/last.pt"))
+        """The newest intact checkpoint of the pretraining."""
+        return self._checkpoints.newest()
 
-    def save_checkpoint(self, content: bytes) -> None:
-        self.store.write(self.name("checkpoints/last.pt"), content)
+    def save_checkpoint(self, step: int, content: bytes) -> None:
+        self._checkpoints.save(step, content)
 
     def backbone(self) -> bytes | None:
-        return self.store.read(self.name("backbone.safetensors"))
+        """The weights; None if there are none yet, or if they are damaged: then pretraining is repeated."""
+        record = self.pretrained()
+        if record is None:
+            return None
+        if record.backbone_sha256 is not None:
+            return self.store.read_blob(self.name(BACKBONE), record.backbone_sha256, record.lost)
+        content = self.store.read(self.name(BACKBONE))
+        if content is not None and not _is_whole_safetensors(content):
+            self.store.report_damage(self.name(BACKBONE), "it is cut short or no safetensors file", record.lost)
+            return None
+        return content
+
+
+def _is_whole_safetensors(content: bytes) -> bool:
+    """Whether a file has the length that its header promises: all that can be asked of one without a digest."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    try:
+        header: dict[str, Any] = json.loads(content[8:start])
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return False
+    return len(content) == start + max(ends, default=0)

@@ -9,8 +9,9 @@ from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.catalog import read_catalog
 from ..store.files import Store
+from ..store.lease import holder
 from ..store.planned import PlannedTrial
-from ..store.records import SweepResult
+from ..store.records import SweepResult, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .plan import plan_trials, prepared_datasets
@@ -96,9 +97,9 @@ def sweep_rows(storage: str) -> list[SweepRow]:
     store = Store(storage)
     rows: list[SweepRow] = []
     for name in store.names("sweeps"):
-        with store.lock(f"sweeps/{name}/lock") as free:
-            trials = store.read_json(f"sweeps/{name}/trials.json") or []
-            rows.append(SweepRow(name, len(trials), "idle" if free else "running"))
+        listed = store.read_record(f"sweeps/{name}/trials.json", TrialList)
+        status = "idle" if holder(store, f"sweeps/{name}") is None else "running"
+        rows.append(SweepRow(name, len(listed.trials) if listed else 0, status))
     return rows
 
 
@@ -124,9 +125,9 @@ def stored_sweep(path: Path) -> StoredSweep:
     spec, document = load_spec(path)
     store = Store(spec.storage)
     trials = expand(spec, document)
-    listed = store.read_json(f"sweeps/{spec.name}/trials.json") if spec.search is not None else None
+    listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList) if spec.search is not None else None
     if listed is not None:
-        trials = [TrialSpec.model_validate(item["trial"]) for item in listed]
+        trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]
     datasets = prepared_datasets(trials, data_root())
     absent = {trial.dataset.title for trial in trials if trial.dataset not in datasets}
     if absent:

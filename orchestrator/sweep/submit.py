@@ -1,8 +1,6 @@
 """A sweep from its file to its report: what ``ssl-sweep submit`` does."""
 
 import contextlib
-import os
-import platform
 import shlex
 import sys
 from collections.abc import Callable
@@ -19,7 +17,9 @@ from ..spec.expand import expand, groups, resolve
 from ..spec.load import load_spec
 from ..spec.models import ResourcesConfig, SweepSpec, TrialSpec, data_root
 from ..store.files import Store
-from ..store.records import SweepResult
+from ..store.lease import held
+from ..store.origin import refuse_other_file
+from ..store.records import ListedTrial, SweepResult, TrialList
 from ..store.trial_state import TrialState
 from .driver import Driver
 from .observer import Observer
@@ -63,8 +63,12 @@ class Outcome(NamedTuple):
         return int(any(trial.status is not TrialState.FINISHED and not trial.search for trial in self.result.trials))
 
 
-def run_sweep(path: Path, screen: Screen, interrupts: Interrupts, make_engine: EngineMaker) -> Outcome:
+def run_sweep(
+    path: Path, screen: Screen, interrupts: Interrupts, make_engine: EngineMaker, *, replace: bool = False
+) -> Outcome:
     """Run what is missing of the sweep in `path`, and write its report.
+
+    `replace`: take over the name of a sweep that another file defined.
 
     Raises:
         UserError: the file, the data, the store or the cluster do not allow it; nothing already computed is lost.
@@ -73,20 +77,12 @@ def run_sweep(path: Path, screen: Screen, interrupts: Interrupts, make_engine: E
     spec, document = load_spec(path)
     trials = expand(spec, document)
     store = Store(spec.storage)
-    with store.lock(f"sweeps/{spec.name}/lock") as free:
-        if not free:
+    with held(store, f"sweeps/{spec.name}") as lease:
+        if lease is None:
             raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
+        refuse_other_file(spec, store, path, replace=replace)
         store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
-        store.write_json(driving_name(spec), {"host": platform.node(), "pid": os.getpid()})
-        try:
-            return _drive(spec, trials, store, screen, interrupts, make_engine)
-        finally:
-            store.delete(driving_name(spec))
-
-
-def driving_name(spec: SweepSpec) -> str:
-    """A file that is there while a sweep is driven, and after its driver was killed."""
-    return f"sweeps/{spec.name}/driving.json"
+        return _drive(spec, trials, store, screen, interrupts, make_engine)
 
 
 def _drive(
@@ -97,7 +93,8 @@ def _drive(
     interrupts: Interrupts,
     make_engine: EngineMaker,
 ) -> Outcome:
-    from ..tracking.mlflow_tracker import Tracker, tracking_uri
+    from ..tracking.database import tracking_uri
+    from ..tracking.mlflow_tracker import Tracker
 
     datasets = prepare_datasets(trials, data_root(), screen.preparing)
     for prepared in datasets.values():
@@ -140,10 +137,8 @@ def _run(spec: SweepSpec, trials: list[TrialSpec], store: Store, driver: Driver)
             write_points(spec, store, points)
         finals = [] if driver.stopping else _best_trials(spec, searches)
     items = driver.add(finals)
-    store.write_json(
-        f"sweeps/{spec.name}/trials.json",
-        [{"id": item.trial_id, "trial": item.trial.model_dump(mode="json")} for item in driver.planned.values()],
-    )
+    listed = [ListedTrial(id=i, trial=item.trial.model_dump(mode="json")) for i, item in driver.planned.items()]
+    store.write_record(f"sweeps/{spec.name}/trials.json", TrialList(trials=tuple(listed)))
     driver.run(items)
 
 

@@ -155,7 +155,13 @@ class Runs:
         """Attach a file of the store, if it is there."""
         if self.store.is_local and self.store.exists(stored):
             self.client.log_artifact(run_id, self.store.path(stored), folder)
-        elif (content := self.store.read(stored)) is not None:
+        else:
+            self.attach(run_id, self.store.read(stored), name, folder)
+        self.progress()
+
+    def attach(self, run_id: str, content: bytes | None, name: str, folder: str | None = None) -> None:
+        """Attach some content as a file, if there is any."""
+        if content is not None:
             with tempfile.TemporaryDirectory() as scratch:
                 (Path(scratch) / name).write_bytes(content)
                 self.client.log_artifact(run_id, str(Path(scratch) / name), folder)

@@ -11,11 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from urllib.parse import quote
 
 from mlflow.entities import Metric
 
-from ..spec.errors import UserError, show
 from ..spec.models import SweepSpec
 from ..store.events import EvaluationDone, Event, PretrainingDone, StatusChanged
 from ..store.files import Store
@@ -33,23 +31,7 @@ FLUSH_SECONDS = 2.0
 RETRY_SECONDS = 10.0
 PATIENCE = 60.0
 """Seconds that closing waits without any request being answered; each request has a timeout of its own, which is less."""
-SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-ARTIFACTS = ("trial.json", "log.txt", "views.png", "backbone.safetensors")
-
-
-def tracking_uri(spec: SweepSpec, store: Store) -> str:
-    """The sweep's `tracking`, or a database in the store (next to the sweep if the store is remote).
-
-    Raises:
-        UserError: the sweep's is of a kind that MLflow does not have.
-    """
-    if spec.tracking is None:
-        return f"sqlite:///{quote(store.path('mlflow.db'))}" if store.is_local else "sqlite:///mlflow.db"
-    scheme, separator, _ = spec.tracking.partition(":")
-    if not separator or scheme.partition("+")[0] not in SCHEMES:
-        allowed = "http://HOST:PORT, sqlite:///PATH, or another database's address"
-        raise UserError(f"tracking: got {show(spec.tracking)}; must be {allowed}")
-    return spec.tracking
+ARTIFACTS = ("trial.json", "views.png", "backbone.safetensors")
 
 
 class _News(NamedTuple):
@@ -231,6 +213,7 @@ class Tracker:
         runs.describe(run_id, values.status_tags(status), values.dataset_input(item.trial, status.dataset_fingerprint))
         for name in ARTIFACTS:
             runs.artifact(run_id, folder.name(name), name)
+        runs.attach(run_id, folder.log_content(), "log.txt")
         settled = settled_digest(status, item.evaluation_ids)
         runs.end(run_id, values.ENDS[status.state], values.milliseconds(status.ended) or None, settled)
         self._note(item.trial_id, self.ledger.trials[item.trial_id].model_copy(update={"settled": settled}))

@@ -249,7 +249,7 @@ class _Run:
         if not self.runtime.is_first:
             return
         self.journal.flush()
-        self.folder.save_checkpoint(checkpoint.save(self.method, self.optimizer, self.state))
+        self.folder.save_checkpoint(self.state.step, checkpoint.save(self.method, self.optimizer, self.state))
 
     def _resume(self) -> None:
         content = self.folder.checkpoint()

@@ -111,11 +111,12 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
 def _pretrained_encoder(
     trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
 ) -> Encoder:
-    if not runtime.agree(int(folder.pretrained() is not None)):
+    content = folder.backbone()
+    if not runtime.agree(int(content is not None)):
         journal.tell(StageStarted(stage="pretrain"))
         return pretrain(trial, folder, train, test, runtime, journal)
-    content = folder.backbone()
-    assert content is not None, "pretrain.json is written after the backbone"
+    if content is None:
+        raise TrialFailed("the backbone can be read on the first rank and not on this one")
     encoder = new_encoder(trial)
     encoder.model.load_state_dict(safetensors.torch.load(content))
     return encoder

@@ -28,9 +28,8 @@ def trials(storage: Path) -> dict[str, Path]:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "events.jsonl"
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    segments = sorted((folder / "events").glob("*.jsonl"))
+    return [json.loads(line) for path in segments for line in path.read_text().split("\n")[:-1]]
 
 
 def epochs(folder: Path) -> list[int]:

@@ -46,7 +46,7 @@ def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> No
         assert result.images == 100
         assert result.top1 == pytest.approx(100 * result.correct1 / 100)
     assert ear.stages == ["pretrain", "knn", "linear", "finetune"]
-    assert not folder.store.exists(folder.name("checkpoints/last.pt"))
+    assert folder.store.names(folder.name("checkpoints")) == []
     assert (folder.picture() or b"").startswith(b"\x89PNG")
 
 
@@ -198,3 +198,48 @@ def test_a_search_trial_never_sees_the_test_set(sweep_file: SweepFile, tmp_path:
     assert record is not None
     assert record.split == "holdout"
     assert record.images == 32  # a tenth of the training images
+
+
+KNN = [{"name": "knn", "k": 20}]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
+def test_a_damaged_backbone_is_trained_again(
+    damage: str, sweep_file: SweepFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not evaluated: it would give other numbers."""
+    (trial,) = trials_of(sweep_file(evaluate=KNN))
+    whole = carry(trial, tmp_path / "whole")
+    folder = carry(trial, tmp_path / "runs")
+    path = Path(folder.store.path(folder.name("backbone.safetensors")))
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 64
+    path.write_bytes(bytes(content) if damage == "flipped" else bytes(content[:-100]))
+    if damage == "missing":
+        path.unlink()
+    (changed,) = trials_of(sweep_file(evaluate=[*KNN, {"name": "linear", "epochs": 2, "augment": False}]))
+    carry(changed, tmp_path / "runs", ear := Ear())
+    assert [event["stage"] for event in ear.heard("stage")] == ["pretrain", "linear"]
+    assert_same_weights(whole, folder)
+    assert f"{path} is damaged (" in caplog.text
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    damaged: int, sweep_file: SweepFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (trial,) = trials_of(sweep_file(evaluate=KNN))
+    whole = carry(trial, tmp_path / "whole")
+    late = Ear(lambda event: event["kind"] == "step" and event["step"] == 13)
+    with pytest.raises(TrialStopped):
+        carry(trial, tmp_path / "runs", late, Runtime(CPU, checkpoint_seconds=0))
+    (folder,) = (tmp_path / "runs" / "trials").iterdir()
+    newest = sorted((folder / "checkpoints").iterdir())[-damaged:]
+    for path in newest:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 64
+        path.write_bytes(content)
+    resumed = carry(trial, tmp_path / "runs", ear := Ear())
+    assert ear.heard("step")[0]["step"] == (14 if damaged == 1 else 1)
+    assert_same_weights(whole, resumed)
+    assert all(f"{path} is damaged (its checksum differs)" in caplog.text for path in newest)

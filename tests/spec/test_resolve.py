@@ -40,7 +40,7 @@ def test_every_key() -> None:
     assert set(document.data) == set(SweepSpec.model_fields)
     assert set(document.data["resources"]) == set(ResourcesConfig.model_fields)
     assert set(document.data["search"]) == set(SearchConfig.model_fields)
-    assert spec.dataset.path == str(Path.cwd() / "data/cifar10")
+    assert spec.dataset.path == str(SKETCH.parent / "data/cifar10")
     trials = expand(spec, document)
     assert len(trials) == (2 + 2 * 2 + 2 * 2) * 3  # simclr has no momentum, so that axis leaves it as it is
     assert {trial.pretrain.batch_size for trial in trials} == {128, 512}
@@ -61,7 +61,7 @@ def test_numbers_are_those_of_yaml_1_2(text: str, value: float, tmp_path: Path) 
 )
 def test_all_else_is_text(text: str, tmp_path: Path) -> None:
     spec, _ = read(f"{HEAD}methods: [simclr]\nstorage: {text}\n", tmp_path)
-    assert spec.storage == text.removeprefix("!!str ").strip("'")
+    assert spec.storage == str(tmp_path / text.removeprefix("!!str ").strip("'"))
 
 
 @pytest.mark.parametrize("text", ["no", "on", "YES", "off"])
@@ -173,9 +173,9 @@ def test_paths_in_the_grid_are_whole(tmp_path: Path) -> None:
     text = f"{HEAD}methods: [simclr]\ngrid: {{dataset: [a/b, {{name: parquet, path: c.parquet}}, d.parquet, digits]}}\n"
     _, trials = read(text, tmp_path)
     assert [trial.dataset.path for trial in trials] == [
-        str(Path.cwd() / "a/b"),
-        str(Path.cwd() / "c.parquet"),
-        str(Path.cwd() / "d.parquet"),
+        str(tmp_path / "a/b"),
+        str(tmp_path / "c.parquet"),
+        str(tmp_path / "d.parquet"),
         None,
     ]
     assert [trial.image_size for trial in trials] == [224, 224, 224, 16]
