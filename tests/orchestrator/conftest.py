@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-
-TINY_VIT = {
-    "name": "vit_tiny_patch16_224",
-    "options": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
-}
+from in_process import TINY_VIT
 
 SMALL: dict[str, Any] = {
     "name": "small",
