@@ -1,6 +1,7 @@
 """Where a trial stands: a fold over its events, kept in the store as `state.json` and by whoever follows a sweep."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -62,6 +63,8 @@ class Progress(Record):
 
 class TrialStatus(Record):
     """A trial's state, its progress, and the records of what is complete."""
+
+    lost: ClassVar[str] = "the trial's state is read from its other files"
 
     state: TrialState = TrialState.WAITING
     reason: str | None = None

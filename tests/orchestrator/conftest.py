@@ -7,14 +7,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from in_process import TINY_VIT
 from ssl_sweep.orchestrator.cli.environment import configure
 
 configure()  # as every command does
-
-TINY_VIT = {
-    "name": "vit_tiny_patch16_224",
-    "options": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
-}
 
 SMALL: dict[str, Any] = {
     "name": "small",

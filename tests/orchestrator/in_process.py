@@ -19,6 +19,10 @@ from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 E = TypeVar("E", bound=Event)
 CPU = torch.device("cpu")
+TINY_VIT: dict[str, Any] = {
+    "name": "vit_tiny_patch16_224",
+    "options": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
+}
 
 
 class Ear:

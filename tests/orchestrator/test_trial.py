@@ -8,8 +8,7 @@ import pytest
 import safetensors
 import timm
 import torch
-from conftest import TINY_VIT
-from in_process import CPU, Ear, carry, trials_of
+from in_process import CPU, TINY_VIT, Ear, carry, trials_of
 from safetensors.torch import load_file
 from ssl_sweep.orchestrator.store.events import EpochDone, Event, ScoreDone, StepDone
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore

@@ -12,8 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from conftest import TINY_VIT
-from in_process import CPU, Ear, carry, trials_of
+from in_process import CPU, TINY_VIT, Ear, carry, trials_of
 from ssl_sweep.datasets.color import MEAN, STD, constants
 from ssl_sweep.evaluation.augmentation import Augmentation
 from ssl_sweep.evaluation.classifier import Labelled

@@ -8,7 +8,9 @@ import pytest
 from ssl_sweep.evaluation.config import KnnConfig
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord, TrialList
-from ssl_sweep.orchestrator.store.trial_folder import Failure, TrialStore
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 
 COST = Cost(seconds=1.5, workers=1, device="cpu")
 PRETRAIN = PretrainRecord(cost=COST, epochs=1, final_loss=1.25, images_per_second=1)
@@ -45,7 +47,6 @@ def folder(store: Store) -> TrialStore:
     made = TrialStore(store, "a")
     made.finish_pretraining(PRETRAIN, bytes(range(256)))
     made.finish_evaluation(KnnConfig(k=20), KNN)
-    made.fail(Failure(stage="knn", reason="out of memory"))
     store.write_record("trials.json", TrialList(trials=()))
     store.write_json("trial.json", {"id": "a", "environment": {"torch": "2.13.0"}, "seeds": [0, 1, 2, 3, 4, 5, 6, 7]})
     return made
@@ -53,7 +54,6 @@ def folder(store: Store) -> TrialStore:
 
 READS: dict[str, tuple[str, Callable[[TrialStore], object]]] = {
     "trials/a/pretrain.json": ("the pretraining will be repeated", lambda folder: folder.pretrained()),
-    "trials/a/failure.json": ("why the trial failed is not known", lambda folder: folder.failure()),
     "trials.json": (
         "not known until the next submit",
         lambda folder: folder.store.read_record("trials.json", TrialList),
@@ -83,6 +83,23 @@ def test_a_damaged_file_counts_as_absent(
     assert record.levelname == "WARNING"
     assert f"{store.path(name)} is damaged (" in record.getMessage()
     assert lost in record.getMessage()
+
+
+@damaged
+def test_a_damaged_state_is_made_again_from_the_records(
+    damage: Damage, folder: TrialStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = folder.store
+    store.write_json(folder.name("trial.json"), {"dataset_fingerprint": "feedbeef", "environment": {"torch": "2.13.0"}})
+    folder.write_status(TrialStatus(state=TrialState.FINISHED, attempts=3))
+    content = store.read(folder.name("state.json"))
+    assert content is not None
+    store.write(folder.name("state.json"), damage(content))
+    status = folder.status()
+    assert status.pretrain == folder.pretrained()
+    assert list(status.evaluations.values()) == [KNN]
+    assert (status.dataset_fingerprint, status.environment) == ("feedbeef", {"torch": "2.13.0"})
+    assert f"{store.path('trials/a/state.json')} is damaged (" in caplog.text
 
 
 def test_every_bit_of_a_record_counts(folder: TrialStore) -> None:
