@@ -1,17 +1,15 @@
-"""What the trained evaluations share: crops with labels, and a supervised epoch on any number of ranks."""
+"""What the trained evaluations share: crops with labels, and a linear classifier."""
 
 import random
-from collections.abc import Iterator
-from typing import NamedTuple
+from contextlib import closing
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..datasets.batches import steps_per_epoch, training_batches
-from ..datasets.image_set import ImageSet
+from ..datasets.batches import training_batches
 from ..methods.config import ViewConfig, ViewsConfig
-from ..methods.parts.schedules import warmup_cosine
+from .supervised import LabelledBatches, Plan
 from .task import Task
 
 
@@ -29,25 +27,8 @@ def central_square(interpolation: str = "bilinear") -> ViewsConfig:
     return ViewsConfig(global_views=(view.model_copy(update={"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}),))
 
 
-class Plan(NamedTuple):
-    """The steps of a training with labels; its batch is the protocol's, or the whole training set if that is smaller."""
-
-    batch_size: int
-    steps_per_epoch: int
-    epochs: int
-
-    @property
-    def total_steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
-
-
-def plan(images: ImageSet, batch_size: int, epochs: int, world_size: int) -> Plan:
-    fitting = min(batch_size, len(images) // world_size * world_size)
-    return Plan(fitting, steps_per_epoch(len(images), fitting), epochs)
-
-
-def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's images (B, 3, H, W) and labels (B,) of each step."""
+def labelled_batches(task: Task, plan: Plan, views: ViewsConfig, start_step: int = 0) -> LabelledBatches:
+    """This rank's images (B, 3, H, W) and labels (B,) of each step from `start_step` on."""
     batches = training_batches(
         task.train,
         views,
@@ -56,16 +37,12 @@ def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[tup
         batch_size=plan.batch_size,
         rank=task.rank,
         world_size=task.world_size,
-        start_step=0,
+        start_step=start_step,
         total_steps=plan.total_steps,
     )
-    for batch in batches:
-        yield batch.global_views[0].image, batch.labels
-
-
-def rate_factor(step: int, plan: Plan, warmup_epochs: float, final: float) -> float:
-    """Linear warm-up, then a cosine to `final`, by step."""
-    return warmup_cosine(step, round(warmup_epochs * plan.steps_per_epoch), plan.total_steps, final)
+    with closing(batches):
+        for batch in batches:
+            yield batch.global_views[0].image, batch.labels
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

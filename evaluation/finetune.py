@@ -1,6 +1,7 @@
 """Fine-tuning: the whole network learns from labels (SimCLR, arXiv:2002.05709, app. B.8; MAE, arXiv:2111.06377, app. A.1)."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from timm.data.random_erasing import RandomErasing
 from timm.loss import SoftTargetCrossEntropy
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torchvision.transforms import v2
 
 from ..datasets.batches import evaluation_batches
@@ -18,9 +18,10 @@ from ..datasets.color import MEAN, STD, constants
 from ..methods.encoder import Encoder, build_encoder
 from ..methods.parts.device import to_device
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
-from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, plan, rate_factor, seed_step
+from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, seed_step
 from .config import FinetuneConfig
 from .features import batch_size
+from .supervised import Training, plan, train
 from .task import Counts, Score, Task, count, total
 
 
@@ -40,26 +41,24 @@ class Classifier(nn.Module):
 def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
     """Train a copy of the backbone with a classifier and score it after each epoch."""
     model = _classifier(task, config)
-    steps = plan(task.train, config.batch_size, config.epochs, task.world_size)
+    steps = plan(
+        task.train,
+        config.batch_size,
+        config.epochs,
+        task.world_size,
+        warmup_epochs=config.warmup_epochs,
+        final_lr_factor=config.final_lr_factor,
+    )
     optimizer = _optimizer(model, config, config.lr * steps.batch_size / 256)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    augment = _Augmentation(config, task)
-    parallel = DistributedDataParallel(model) if task.world_size > 1 else model
-    epochs: list[Counts] = []
     views = (crop_and_flip if config.augment else central_square)(config.interpolation)
-    for step, (images, labels) in enumerate(labelled_batches(task, steps, views)):
+    augment = _Augmentation(config, task)
+
+    def loss(parallel: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
         seed_step(task.seed, step, task.rank)
-        factor = rate_factor(step, steps, config.warmup_epochs, config.final_lr_factor)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        loss = augment.loss(parallel, images, labels, task)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if (step + 1) % steps.steps_per_epoch == 0:
-            epochs.append(_score(model, task))
-            task.after_epoch(len(epochs), config.epochs, epochs[-1])
-    return Score(epochs[-1], tuple(epochs))
+        return augment.loss(parallel, images, labels, task)
+
+    batches = partial(labelled_batches, task, steps, views)
+    return train(task, Training(model, optimizer, steps, batches, loss, partial(_score, model, task)))
 
 
 def _classifier(task: Task, config: FinetuneConfig) -> Classifier:

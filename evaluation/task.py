@@ -1,7 +1,7 @@
 """What every evaluation gets and gives."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,34 @@ class Counts(NamedTuple):
         return 100 * self.correct5 / self.images
 
 
+class Checkpoints(Protocol):
+    """Keeps the state of an evaluation that trains, so that its next run resumes there. Every rank calls every method."""
+
+    def load(self) -> bytes | None:
+        """The state that was kept last, the same on every rank; None if there is none."""
+        ...
+
+    def due(self) -> bool:
+        """Whether to keep a checkpoint now; the ranks agree."""
+        ...
+
+    def save(self, content: Callable[[], bytes]) -> None:
+        """Keep what `content` returns, which is called at once, on the rank that writes. What this raises ends the evaluation."""
+        ...
+
+
+class NoCheckpoints:
+    """Keeps nothing: an evaluation that is interrupted starts anew."""
+
+    def load(self) -> bytes | None:
+        return None
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, content: Callable[[], bytes]) -> None: ...
+
+
 class Task(NamedTuple):
     """A pretrained backbone and the images that it is scored on. All ranks hold the same backbone."""
 
@@ -44,6 +72,7 @@ class Task(NamedTuple):
     world_size: int = 1
     after_epoch: Callable[[int, int, Counts], None] = lambda _epoch, _epochs, _counts: None
     """Told by every rank after each epoch of a training. What it raises ends the evaluation."""
+    checkpoints: Checkpoints = NoCheckpoints()
 
     @property
     def device(self) -> torch.device:

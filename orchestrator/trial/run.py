@@ -4,7 +4,6 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 """
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,10 +17,12 @@ from ...evaluation.finetune import evaluate_finetune
 from ...evaluation.knn import evaluate_knn
 from ...evaluation.linear import evaluate_linear
 from ...evaluation.task import Counts, Score, Task
+from ...methods.catalog import build_method
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
+from .evaluation_checkpoints import EvaluationCheckpoints
 from .event_log import EventLog, Listener, TrialStopped
 from .pretrain import new_encoder, pretrain
 from .runtime import Runtime, environment, measured
@@ -61,14 +62,17 @@ def run_trial(
         runtime.world_size,
     )
     for config in trial.evaluate:
+        checkpoints = EvaluationCheckpoints(config, folder, runtime, events)
         if runtime.agree(int(folder.evaluation(config) is not None)):
+            checkpoints.discard()  # a crash may have come between the record and this
             continue
         if runtime.agree(int(events.stop_requested())):
             raise TrialStopped(f"stopped before {config.name}")
         events.tell("stage", config.name)
-        record = _evaluate(task._replace(after_epoch=_AfterEpoch(config.name, runtime, events)), config, trial, runtime)
+        record = _evaluate(task, config, trial, checkpoints, events)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
+        checkpoints.discard()
         log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
         events.tell("evaluation", config.name, **record.model_dump(mode="json"))
 
@@ -90,31 +94,25 @@ def _pretrained_encoder(
         return pretrain(trial, folder, train, test, runtime, events)
     content = folder.backbone()
     assert content is not None, "pretrain.json is written after the backbone"
-    encoder = new_encoder(trial)
+    # As the method has it, for fine-tuning keeps the positions fixed that the method fixed, and files hold weights alone.
+    encoder = build_method(trial.method, new_encoder(trial), train.info).backbone
     encoder.model.load_state_dict(safetensors.torch.load(content))
     return encoder
 
 
-class _AfterEpoch:
-    """Tells of each epoch of an evaluation, and ends it where that is asked for: its next run starts it anew."""
-
-    def __init__(self, evaluation: str, runtime: Runtime, events: EventLog):
-        self.evaluation, self.runtime, self.events = evaluation, runtime, events
-        self.start = time.monotonic()
-
-    def __call__(self, epoch: int, epochs: int, counts: Counts) -> None:
-        seconds = time.monotonic() - self.start
-        self.events.tell("score", self.evaluation, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
-        if self.runtime.agree(int(epoch < epochs and self.events.stop_requested())):
-            self.events.flush()
-            raise TrialStopped(f"stopped after epoch {epoch} of {epochs} of {self.evaluation}")
-
-
 def _evaluate(
-    task: Task, config: KnnConfig | LinearConfig | FinetuneConfig, trial: TrialSpec, runtime: Runtime
+    task: Task,
+    config: KnnConfig | LinearConfig | FinetuneConfig,
+    trial: TrialSpec,
+    checkpoints: EvaluationCheckpoints,
+    events: EventLog,
 ) -> EvaluationRecord:
-    with measured(runtime) as meter:
-        score = EVALUATE[config.name](task, config)
+    def after_epoch(epoch: int, epochs: int, counts: Counts) -> None:
+        seconds = checkpoints.seconds()
+        events.tell("score", config.name, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
+
+    with measured(events.runtime) as meter:
+        score = EVALUATE[config.name](task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
     epochs = score.epochs
     settings = config.model_dump(mode="json", exclude={"name", "protocol"})
     return EvaluationRecord(
@@ -130,5 +128,5 @@ def _evaluate(
         correct5=score.counts.correct5,
         images=score.counts.images,
         split=trial.split,
-        cost=meter.cost,
+        cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )

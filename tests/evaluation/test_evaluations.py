@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from ssl_sweep.datasets.batches import epoch_order, evaluation_batches
-from ssl_sweep.evaluation.classifier import central_square, labelled_batches, plan
+from ssl_sweep.evaluation.classifier import central_square, labelled_batches
 from ssl_sweep.evaluation.config import (
     PROTOCOLS,
     FinetuneConfig,
@@ -21,6 +21,7 @@ from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.finetune import evaluate_finetune
 from ssl_sweep.evaluation.knn import evaluate_knn
 from ssl_sweep.evaluation.linear import evaluate_linear
+from ssl_sweep.evaluation.supervised import plan
 from ssl_sweep.evaluation.task import Counts, Task, count
 from ssl_sweep.methods.config import BackboneConfig
 

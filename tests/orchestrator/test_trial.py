@@ -79,23 +79,6 @@ def test_a_stopped_trial_goes_on_bit_for_bit(method: object, sweep_file: SweepFi
     assert record.attempts == 2
 
 
-def test_an_evaluation_that_is_stopped_starts_anew(sweep_file: SweepFile, tmp_path: Path) -> None:
-    (trial,) = trials_of(sweep_file())
-    ear = Ear(lambda event: event["kind"] == "score")
-    with pytest.raises(TrialStopped, match="stopped after epoch 1 of 2 of linear"):
-        carry(trial, tmp_path / "runs", ear)
-    folder = carry(trial, tmp_path / "runs", again := Ear())
-    assert [event["stage"] for event in again.heard("stage")] == ["linear", "finetune"]
-    assert [(event["stage"], event["epoch"], event["epochs"]) for event in again.heard("score")] == [
-        ("linear", 1, 2),
-        ("linear", 2, 2),
-        ("finetune", 1, 1),
-    ]
-    linear = folder.evaluation(trial.evaluate[1])
-    assert linear is not None
-    assert again.heard("score")[1]["top1"] == linear.top1
-
-
 def test_a_killed_trial_repeats_no_finished_epoch(sweep_file: SweepFile, tmp_path: Path) -> None:
     """With a checkpoint after each step, a death costs at most that step."""
     (trial,) = trials_of(sweep_file())
