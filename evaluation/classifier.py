@@ -5,10 +5,11 @@ from contextlib import closing
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..datasets.batches import training_batches
 from ..methods.config import ViewConfig, ViewsConfig
+from ..methods.encoder import Encoder
 from .supervised import LabelledBatches, Plan
 from .task import Task
 
@@ -61,3 +62,16 @@ def linear_head(dim: int, num_classes: int, seed: int) -> nn.Linear:
         head.weight.normal_(0, 0.01, generator=generator)
         head.bias.zero_()
     return head
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear classifier on its pooled features."""
+
+    def __init__(self, encoder: Encoder, num_classes: int, seed: int):
+        super().__init__()
+        self.encoder = encoder
+        self.head = linear_head(encoder.dim, num_classes, seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.head(self.encoder(image))

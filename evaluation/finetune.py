@@ -2,44 +2,55 @@
 
 import copy
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
-import torch.nn.functional as F
-from timm.data.mixup import Mixup
-from timm.data.random_erasing import RandomErasing
-from timm.loss import SoftTargetCrossEntropy
-from timm.optim import param_groups_layer_decay
-from torch import Tensor, nn
-from torchvision.transforms import v2
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from ..datasets.batches import evaluation_batches
-from ..datasets.color import MEAN, STD, constants
-from ..methods.encoder import Encoder, build_encoder
-from ..methods.parts.device import to_device
-from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
-from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, seed_step
-from .config import FinetuneConfig
-from .features import batch_size
-from .supervised import Training, plan, train
-from .task import Counts, Score, Task, count, total
+from ..methods.config import Probability
+from .base import ACCURACY, Evaluation, EvaluationConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from .classifier import Classifier
+    from .task import Score, Task
 
 
-class Classifier(nn.Module):
-    """An encoder and a linear classifier on its pooled features."""
+class FinetuneConfig(EvaluationConfig):
+    """The whole network and a linear classifier, trained with labels."""
 
-    def __init__(self, encoder: Encoder, num_classes: int, seed: int):
-        super().__init__()
-        self.encoder = encoder
-        self.head = linear_head(encoder.dim, num_classes, seed)
+    name: Literal["finetune"] = "finetune"
+    protocol: Literal["finetune/simclr@1", "finetune/mae@1"] = "finetune/simclr@1"
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 256
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = Field(default=0.05, description="at batch 256; scaled linearly")
+    weight_decay: NonNegativeFloat = 0.0
+    warmup_epochs: NonNegativeFloat = 0
+    final_lr_factor: Probability = 0.001
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="rate of a layer = this ^ layers above it"
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    randaugment: bool = Field(default=False, description="two operations of magnitude 9 on each image")
+    erasing: Probability = 0.0
+    augment: bool = Field(
+        default=True,
+        description="off: no random crops and flips, for images whose label they would change (e.g. digits)",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, C) of images (B, 3, H, W)."""
-        return self.head(self.encoder(image))
 
-
-def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
+def evaluate_finetune(task: "Task", config: FinetuneConfig) -> "Score":
     """Train a copy of the backbone with a classifier and score it after each epoch."""
+    from .augmentation import Augmentation
+    from .classifier import central_square, crop_and_flip, labelled_batches, seed_step
+    from .supervised import Training, plan, train
+
     model = _classifier(task, config)
     steps = plan(
         task.train,
@@ -51,9 +62,9 @@ def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
     )
     optimizer = _optimizer(model, config, config.lr * steps.batch_size / 256)
     views = (crop_and_flip if config.augment else central_square)(config.interpolation)
-    augment = _Augmentation(config, task)
+    augment = Augmentation(config, task)
 
-    def loss(parallel: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
+    def loss(parallel: "nn.Module", images: "Tensor", labels: "Tensor", step: int) -> "Tensor":
         seed_step(task.seed, step, task.rank)
         return augment.loss(parallel, images, labels, task)
 
@@ -61,7 +72,11 @@ def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
     return train(task, Training(model, optimizer, steps, batches, loss, partial(_score, model, task)))
 
 
-def _classifier(task: Task, config: FinetuneConfig) -> Classifier:
+def _classifier(task: "Task", config: FinetuneConfig) -> "Classifier":
+    from ..methods.encoder import build_encoder
+    from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
+    from .classifier import Classifier
+
     if config.drop_path:
         options = task.backbone.options | {"drop_path_rate": config.drop_path}
         encoder = build_encoder(task.backbone.model_copy(update={"options": options}), task.image_size)
@@ -78,7 +93,10 @@ def _classifier(task: Task, config: FinetuneConfig) -> Classifier:
     return model.to(task.device).train()
 
 
-def _optimizer(model: Classifier, config: FinetuneConfig, lr: float) -> torch.optim.Optimizer:
+def _optimizer(model: "Classifier", config: FinetuneConfig, lr: float) -> "Optimizer":
+    import torch
+    from timm.optim import param_groups_layer_decay
+
     if config.optimizer == "sgd":
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return torch.optim.SGD(trained, lr, momentum=0.9, weight_decay=config.weight_decay)
@@ -91,52 +109,52 @@ def _optimizer(model: Classifier, config: FinetuneConfig, lr: float) -> torch.op
     return torch.optim.AdamW(groups, lr)
 
 
-class _Augmentation:
-    """What the protocol does to a batch after crop and flip, and the loss that goes with it."""
+def _score(model: "Classifier", task: "Task") -> "Score":
+    import torch
 
-    def __init__(self, config: FinetuneConfig, task: Task):
-        classes = task.train.num_classes
-        self.smoothing = config.label_smoothing
-        self.randaugment = v2.RandAugment(num_ops=2, magnitude=9) if config.randaugment else None
-        self.erase = RandomErasing(config.erasing, mode="pixel", device=str(task.device)) if config.erasing else None
-        self.mix = None
-        if config.mixup or config.cutmix:
-            self.mix = Mixup(config.mixup, config.cutmix, label_smoothing=config.label_smoothing, num_classes=classes)
+    from ..datasets.batches import evaluation_batches
+    from ..methods.parts.device import to_device
+    from .features import batch_size
+    from .task import count, total
 
-    def loss(self, model: nn.Module, images: Tensor, labels: Tensor, task: Task) -> Tensor:
-        """Cross-entropy of the augmented batch."""
-        if self.randaugment is not None:
-            images = self._randaugment(images)
-        if self.erase is not None:
-            images = self.erase(images)
-        mix = self.mix if len(images) % 2 == 0 else None  # timm mixes pairs
-        target = labels
-        if mix is not None:
-            images, target = mix(images, labels)
-        with task.autocast():
-            logits = model(images)
-        if mix is not None:
-            return SoftTargetCrossEntropy()(logits.float(), target)
-        return F.cross_entropy(logits.float(), target, label_smoothing=self.smoothing)
-
-    def _randaugment(self, images: Tensor) -> Tensor:
-        mean, std = constants(images.device, MEAN, STD)
-        pixels = ((images * std + mean) * 255).round().to(torch.uint8)  # exact: a crop has whole grey levels
-        assert self.randaugment is not None
-        drawn = torch.stack([self.randaugment(image) for image in pixels])
-        return (drawn.float() / 255 - mean) / std
-
-
-@torch.no_grad()
-def _score(model: Classifier, task: Task) -> Counts:
     model.eval()
     hits = torch.zeros(3, dtype=torch.long, device=str(task.device))
     batches = evaluation_batches(
         task.test, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size
     )
     for rows, view in batches:
-        with task.autocast():
+        with torch.no_grad(), task.autocast():
             logits = model(view)
         hits += count(logits.float(), to_device(task.test.labels[rows], task.device))
     model.train()
-    return total(hits)
+    return total(hits).score()
+
+
+FINETUNE = Evaluation(
+    "finetune",
+    "finetune",
+    FinetuneConfig,
+    (
+        FinetuneConfig(),
+        FinetuneConfig(
+            protocol="finetune/mae@1",
+            epochs=100,
+            optimizer="adamw",
+            lr=5e-4,
+            weight_decay=0.05,
+            warmup_epochs=5,
+            layer_decay=0.65,
+            drop_path=0.1,
+            mixup=0.8,
+            cutmix=1.0,
+            label_smoothing=0.1,
+            randaugment=True,
+            erasing=0.25,
+            interpolation="bicubic",
+        ),
+    ),
+    evaluate_finetune,
+    metrics=ACCURACY,
+    vit_protocol="finetune/mae@1",
+    batch_size=lambda config: config.batch_size,
+)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ..datasets.batches import steps_per_epoch
 from ..datasets.image_set import ImageSet
 from ..methods.parts.schedules import warmup_cosine
-from .task import Counts, Score, Task
+from .task import Score, Task
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Training:
     """From a step to the inputs (B, ...) and labels (B,) of this rank for that step and all later ones."""
     loss: Callable[[nn.Module, Tensor, Tensor, int], Tensor]
     """Scalar loss of the model for inputs, labels and step. Random draws are keyed by the step, so that a resume repeats them."""
-    score: Callable[[], Counts]
+    score: Callable[[], Score]
     """Scores the model as it is, on all ranks; leaves it in training mode."""
 
 
@@ -86,6 +86,7 @@ def train(task: Task, training: Training) -> Score:
     model, optimizer, steps = training.model, training.optimizer, training.plan
     peaks = [group["lr"] for group in optimizer.param_groups]
     step, epochs = _resume(task, training)
+    score: Score | None = None
     parallel = DistributedDataParallel(model) if task.world_size > 1 else model
     with contextlib.closing(training.batches(step)) as batches:
         for inputs, labels in batches:
@@ -98,27 +99,29 @@ def train(task: Task, training: Training) -> Score:
             optimizer.step()
             step += 1
             if step % steps.steps_per_epoch == 0:
-                epochs.append(training.score())
-                task.after_epoch(len(epochs), steps.epochs, epochs[-1])
+                score = training.score()
+                epochs.append(dict(score.metrics))
+                task.after_epoch(len(epochs), steps.epochs, score.metrics)
             if step < steps.total_steps and task.checkpoints.due():
                 task.checkpoints.save(partial(_state, training, step, epochs))
-    return Score(epochs[-1], tuple(epochs))
+    assert score is not None, "the last step, which no checkpoint comes after, ends an epoch"
+    return score._replace(epochs=tuple(epochs))
 
 
-def _state(training: Training, step: int, epochs: list[Counts]) -> bytes:
+def _state(training: Training, step: int, epochs: list[dict[str, float]]) -> bytes:
     content = io.BytesIO()
     state = {
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "step": step,
-        "epochs": [tuple(counts) for counts in epochs],
+        "epochs": epochs,
     }
     torch.save(state, content)
     return content.getvalue()
 
 
-def _resume(task: Task, training: Training) -> tuple[int, list[Counts]]:
-    """Put the checkpoint's state, if there is one, into the model and the optimizer; returns the step and past scores."""
+def _resume(task: Task, training: Training) -> tuple[int, list[dict[str, float]]]:
+    """Put the checkpoint's state, if there is one, into the model and the optimizer; returns the step and the metrics of past epochs."""
     content = task.checkpoints.load()
     if content is None:
         return 0, []
@@ -127,4 +130,4 @@ def _resume(task: Task, training: Training) -> tuple[int, list[Counts]]:
     training.optimizer.load_state_dict(saved["optimizer"])
     step: int = saved["step"]
     log.info("resumed at step %d of %d", step, training.plan.total_steps)
-    return step, [Counts(*counts) for counts in saved["epochs"]]
+    return step, saved["epochs"]

@@ -1,6 +1,6 @@
 """What every evaluation gets and gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -19,15 +19,10 @@ class Counts(NamedTuple):
     correct5: int
     images: int
 
-    @property
-    def top1(self) -> float:
-        """In percent."""
-        return 100 * self.correct1 / self.images
-
-    @property
-    def top5(self) -> float:
-        """In percent."""
-        return 100 * self.correct5 / self.images
+    def score(self) -> "Score":
+        """The metrics of `base.ACCURACY`, in percent."""
+        metrics = {"top1": 100 * self.correct1 / self.images, "top5": 100 * self.correct5 / self.images}
+        return Score(metrics, self.images, {"correct1": self.correct1, "correct5": self.correct5})
 
 
 class Checkpoints(Protocol):
@@ -70,8 +65,8 @@ class Task(NamedTuple):
     bf16: bool = False
     rank: int = 0
     world_size: int = 1
-    after_epoch: Callable[[int, int, Counts], None] = lambda _epoch, _epochs, _counts: None
-    """Told by every rank after each epoch of a training. What it raises ends the evaluation."""
+    after_epoch: Callable[[int, int, Mapping[str, float]], None] = lambda _epoch, _epochs, _metrics: None
+    """Told its number, how many there are, and the metrics, by every rank after each epoch of a training."""
     checkpoints: Checkpoints = NoCheckpoints()
 
     @property
@@ -83,10 +78,16 @@ class Task(NamedTuple):
 
 
 class Score(NamedTuple):
-    """The result of an evaluation: the last epoch's counts, and all epochs' for what is trained."""
+    """The result of an evaluation, the same on every rank."""
 
-    counts: Counts
-    epochs: tuple[Counts, ...] = ()
+    metrics: Mapping[str, float]
+    """By name, as the evaluation declares them; of the last epoch for what is trained."""
+    images: int
+    """How many were scored, each once."""
+    counts: Mapping[str, int] = {}
+    """Behind the metrics: how many images."""
+    epochs: tuple[Mapping[str, float], ...] = ()
+    """The metrics after each epoch, for what is trained."""
 
 
 def count(scores: Tensor, labels: Tensor) -> Tensor:

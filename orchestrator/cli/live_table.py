@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...datasets.prepared import Prepared
+from ...evaluation.registry import EVALUATIONS, MONITOR
 from ..spec.models import TrialSpec
 from ..sweep.plan import Planned
 
@@ -85,16 +86,17 @@ class Display:
             row.epoch, row.epochs = event["epoch"], event["epochs"]
             row.seconds_left = _seconds_left(event)
         elif kind == "evaluation":
-            self._line(row, f"{event['stage']} top-1 {event['top1']:.1f} %, top-5 {event['top5']:.1f} %")
+            self._line(row, f"{event['stage']} {EVALUATIONS[event['stage']].text(event['metrics'])}")
         self._draw()
 
     def _epoch(self, row: Row, event: dict[str, Any]) -> None:
         row.epoch, row.epochs = event["epoch"], event["epochs"]
         row.loss, row.images_per_second = event["loss"], event["images_per_second"]
-        row.knn = event["logs"].get("knn/top1", row.knn)
+        monitor = EVALUATIONS[MONITOR]
+        row.knn = event["logs"].get(monitor.main_key, row.knn)
         row.memory = event.get("memory")
         row.seconds_left = _seconds_left(event)
-        knn = f", kNN {row.knn:.1f} %" if "knn/top1" in event["logs"] else ""
+        knn = f", {monitor.title} {row.knn:.1f} %" if monitor.main_key in event["logs"] else ""
         left = f", {duration(row.seconds_left)} left" if row.seconds_left else ""
         rate = f"{row.images_per_second:,.0f} images/s"
         self._line(row, f"epoch {row.epoch}/{row.epochs}, loss {row.loss:.4f}{knn}, {rate}{left}")
@@ -161,7 +163,7 @@ class Display:
         drawn = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         for name in ("trial", "stage"):
             drawn.add_column(name, no_wrap=True)
-        for name in ("epoch", "loss", "kNN", "images/s", "memory", "left"):
+        for name in ("epoch", "loss", EVALUATIONS[MONITOR].title, "images/s", "memory", "left"):
             drawn.add_column(name, justify="right", no_wrap=True)
         for row in rows[:ROWS]:
             drawn.add_row(*cells(row), style=None if row.status == "running" else "dim")

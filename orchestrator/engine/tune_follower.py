@@ -44,11 +44,12 @@ def follow(
 
 
 def metric_of(event: dict[str, Any], metric: str | None) -> float | None:
-    """The search's metric, if this event has it: from the evaluation, or from kNN while pretraining."""
+    """The search's metric, if this event has it: from the evaluation, or from one between epochs."""
     if metric is None:
         return None
-    if event["kind"] == "evaluation" and metric == f"{event['stage']}/top1":
-        return event["top1"]
+    name, _, measure = metric.partition("/")
+    if event["kind"] == "evaluation" and event["stage"] == name:
+        return event["metrics"][measure]
     return event["logs"].get(metric) if event["kind"] == "epoch" else None
 
 

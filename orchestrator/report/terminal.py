@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
-from .main_table import BEST_EPOCH, BEST_EPOCH_REMARK, PUBLISHED_REMARK, render_table
+from .main_table import BEST_EPOCH, PUBLISHED_REMARK, render_table
 from .table import Cell, Row, Table
 
 if TYPE_CHECKING:
@@ -53,12 +53,10 @@ class _Fitted:
         for note in self.table.notes:
             yield Text(f"{note.mark} {note.protocol}{f' with {note.changed}' if note.changed else ''}", style="dim")
         labels = [self.table.columns[index].label for index in indices]
-        about = {
-            BEST_EPOCH_REMARK: BEST_EPOCH in labels,
-            PUBLISHED_REMARK: any(x.startswith("Lightly") for x in labels),
-        }
         for remark in self.table.remarks:
-            if about.get(remark, True):
+            of_best_epoch = remark.startswith("* ") and BEST_EPOCH not in labels
+            of_published = remark == PUBLISHED_REMARK and not any(x.startswith("Lightly") for x in labels)
+            if not (of_best_epoch or of_published):
                 yield Text(remark, style="dim")
         if dropped:
             yield Text(f"Left out for want of room, and in the report: {', '.join(dropped)}.", style="dim")

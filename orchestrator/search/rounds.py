@@ -94,11 +94,11 @@ def tune_space(search: SearchConfig, group: Group) -> dict[str, Any]:
 
 def score(folder: TrialStore, trial: TrialSpec, metric: str) -> float | None:
     """The search's metric of a trial: of its evaluation, or of its last epoch that was evaluated."""
-    name = metric.split("/")[0]
+    name, _, measure = metric.partition("/")
     config = next(item for item in trial.evaluate if item.name == name)
     record = folder.evaluation(config)
     if record is not None:
-        return record.top1
+        return record.metrics[measure]
     seen = [epoch.logs[metric] for epoch in folder.history() if metric in epoch.logs]
     return seen[-1] if seen else None
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...datasets.config import DatasetConfig
-from ...evaluation.config import EVALUATIONS
+from ...evaluation.registry import EVALUATIONS, search_metrics
 from ...methods import METHODS, load_config_class
 from ...methods.config import BackboneConfig, PretrainConfig
 from .models import SweepSpec
@@ -30,6 +30,19 @@ def sweep_schema() -> dict[str, Any]:
     schema["properties"]["methods"]["items"] = {"anyOf": entries}
     dataset = {"anyOf": [{"type": "string"}, {"$ref": REF.format(model=DatasetConfig.__name__)}]}
     schema["properties"] |= {"dataset": dataset, "backbone": backbone}
-    evaluations = schema["properties"]["evaluate"]["items"]
-    schema["properties"]["evaluate"]["items"] = {"anyOf": [{"enum": list(EVALUATIONS)}, evaluations]}
+    schema["properties"]["evaluate"]["items"] = {"anyOf": _evaluations(definitions)}
+    definitions["SearchConfig"]["properties"]["metric"]["enum"] = search_metrics()
     return schema | {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _evaluations(definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every evaluation by its name, or as a mapping with its own settings, which are added to the definitions."""
+    definitions.pop("EvaluationConfig", None)
+    entries: list[dict[str, Any]] = [{"enum": list(EVALUATIONS)}]
+    for evaluation in EVALUATIONS.values():
+        entry = evaluation.config.model_json_schema(ref_template=REF)
+        definitions.update(entry.pop("$defs", {}))
+        entry["required"] = ["name"]
+        definitions[evaluation.config.__name__] = entry
+        entries.append({"$ref": REF.format(model=evaluation.config.__name__)})
+    return entries

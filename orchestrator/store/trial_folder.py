@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
+from ...evaluation.base import EvaluationConfig
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from .files import Store
@@ -39,7 +39,7 @@ class TrialStore:
         """The record of the pretraining, once the backbone is kept."""
         return self.store.read_record(self.name("pretrain.json"), PretrainRecord)
 
-    def evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig) -> EvaluationRecord | None:
+    def evaluation(self, config: EvaluationConfig) -> EvaluationRecord | None:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
 
     def failure(self) -> Failure | None:
@@ -86,7 +86,7 @@ class TrialStore:
     def picture(self) -> bytes | None:
         return self.store.read(self.name("views.png"))
 
-    def finish_evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig, record: EvaluationRecord) -> None:
+    def finish_evaluation(self, config: EvaluationConfig, record: EvaluationRecord) -> None:
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 
     def fail(self, failure: Failure) -> None:

@@ -27,7 +27,7 @@ def collect(spec: SweepSpec, planned: list[Planned], command: str) -> SweepResul
         version=package_version(),
         command=command,
         trials=tuple(trials),
-        search_metric=spec.search.metric if spec.search else "knn/top1",
+        **({"search_metric": spec.search.metric} if spec.search else {}),
     )
 
 

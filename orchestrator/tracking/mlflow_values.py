@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
+from ...evaluation.registry import declared_metrics
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.records import Cost, EvaluationRecord, PretrainRecord
 from ..store.trial_folder import TrialStore
@@ -78,7 +79,7 @@ def dataset_input(trial: TrialSpec, fingerprint: str) -> DatasetInput:
 
 
 def metrics_of(event: dict[str, Any]) -> list[Metric]:
-    """An event of a trial as MLflow's metrics; accuracies in percent. Training goes by step; the rest has one value."""
+    """An event of a trial as MLflow's metrics; accuracies are in percent. Training goes by step; the rest has one value."""
     when = int(1000 * event.get("time", 0))
     values: dict[str, float] = {}
     if event["kind"] == "step":
@@ -87,9 +88,10 @@ def metrics_of(event: dict[str, Any]) -> list[Metric]:
         values = {"epoch": event["epoch"], "epoch_loss": event["loss"], **event["logs"]}
     elif event["kind"] == "evaluation":
         record = EvaluationRecord.model_validate(event)
-        values = {f"{record.name}/final_top1": record.top1, f"{record.name}/final_top5": record.top5}
-        if record.best_top1 is not None:
-            values[f"{record.name}/best_epoch_top1"] = record.best_top1
+        values = {f"{record.name}/final_{name}": value for name, value in record.metrics.items()}
+        main = declared_metrics(record.name, record.metrics)[0].name
+        if main in record.best:
+            values[f"{record.name}/best_epoch_{main}"] = record.best[main]
         values |= _costs(record.name, record.cost)
     return [Metric(key, _digits(value), when, event.get("step", 0)) for key, value in values.items()]
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
+from ...evaluation.base import EvaluationConfig
 from ..spec.identity import evaluation_id
 from ..store.trial_folder import TrialStore
 from .event_log import EventLog, TrialStopped
@@ -24,7 +24,7 @@ class EvaluationCheckpoints:
 
     def __init__(
         self,
-        config: KnnConfig | LinearConfig | FinetuneConfig,
+        config: EvaluationConfig,
         folder: TrialStore,
         runtime: Runtime,
         events: EventLog,

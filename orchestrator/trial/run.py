@@ -4,7 +4,8 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 """
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,28 +13,20 @@ import safetensors.torch
 
 from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
-from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig, changed_settings
-from ...evaluation.finetune import evaluate_finetune
-from ...evaluation.knn import evaluate_knn
-from ...evaluation.linear import evaluate_linear
-from ...evaluation.task import Counts, Score, Task
+from ...evaluation.base import Evaluation, EvaluationConfig
+from ...evaluation.registry import EVALUATIONS, changed_settings
+from ...evaluation.task import Score, Task
 from ...methods.catalog import build_method
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
 from .evaluation_checkpoints import EvaluationCheckpoints
-from .event_log import EventLog, Listener, TrialStopped
+from .event_log import EventLog, Listener, TrialFailed, TrialStopped
 from .pretrain import new_encoder, pretrain
 from .runtime import Runtime, environment, measured
 
 log = logging.getLogger(__name__)
-
-EVALUATE: dict[str, Callable[[Task, Any], Score]] = {
-    "knn": evaluate_knn,
-    "linear": evaluate_linear,
-    "finetune": evaluate_finetune,
-}
 
 
 def run_trial(
@@ -73,7 +66,7 @@ def run_trial(
         if runtime.is_first:
             folder.finish_evaluation(config, record)
         checkpoints.discard()
-        log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
+        log.info("%s: %s", config.protocol, EVALUATIONS[config.name].text(record.metrics))
         events.tell("evaluation", config.name, **record.model_dump(mode="json"))
 
 
@@ -83,7 +76,7 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
     if trial.split == "holdout":
         return opened("train", "fit"), opened("train", "holdout")
     train = opened("train")
-    return train, opened("test") if train.classes else train  # without labels nothing is scored
+    return train, opened("test") if prepared.test.count else train
 
 
 def _pretrained_encoder(
@@ -101,32 +94,43 @@ def _pretrained_encoder(
 
 
 def _evaluate(
-    task: Task,
-    config: KnnConfig | LinearConfig | FinetuneConfig,
-    trial: TrialSpec,
-    checkpoints: EvaluationCheckpoints,
-    events: EventLog,
+    task: Task, config: EvaluationConfig, trial: TrialSpec, checkpoints: EvaluationCheckpoints, events: EventLog
 ) -> EvaluationRecord:
-    def after_epoch(epoch: int, epochs: int, counts: Counts) -> None:
-        seconds = checkpoints.seconds()
-        events.tell("score", config.name, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
+    """Raises TrialFailed for a metric that is not finite, ValueError for metrics that are not those of the registry."""
 
+    def after_epoch(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        seconds = checkpoints.seconds()
+        events.tell("score", config.name, epoch=epoch, epochs=epochs, metrics=dict(metrics), seconds=seconds)
+
+    evaluation = EVALUATIONS[config.name]
     with measured(events.runtime) as meter:
-        score = EVALUATE[config.name](task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
-    epochs = score.epochs
+        score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
+    metrics = _declared(evaluation, score)
     settings = config.model_dump(mode="json", exclude={"name", "protocol"})
     return EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
         settings=settings,
         changed={key: settings[key] for key in changed_settings(config)},
-        top1=score.counts.top1,
-        top5=score.counts.top5,
-        best_top1=max(counts.top1 for counts in epochs) if epochs else None,
-        best_top5=max(counts.top5 for counts in epochs) if epochs else None,
-        correct1=score.counts.correct1,
-        correct5=score.counts.correct5,
-        images=score.counts.images,
+        metrics=metrics,
+        best={
+            metric.name: metric.best([epoch[metric.name] for epoch in score.epochs])
+            for metric in evaluation.metrics
+            if score.epochs
+        },
+        counts=dict(score.counts),
+        images=score.images,
         split=trial.split,
         cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )
+
+
+def _declared(evaluation: Evaluation[Any], score: Score) -> dict[str, float]:
+    """The score's metrics in the order in which the evaluation declares them."""
+    names = [metric.name for metric in evaluation.metrics]
+    if sorted(names) != sorted(score.metrics):
+        raise ValueError(f"evaluation '{evaluation.name}' declares {names}, but returned {list(score.metrics)}")
+    for metric in evaluation.metrics:
+        if not math.isfinite(score.metrics[metric.name]):
+            raise TrialFailed(f"{evaluation.name}: {metric.title} is not finite ({score.metrics[metric.name]})")
+    return {name: score.metrics[name] for name in names}

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from ssl_sweep.evaluation.config import FinetuneConfig, LinearConfig
-from ssl_sweep.evaluation.finetune import evaluate_finetune
-from ssl_sweep.evaluation.linear import evaluate_linear
+from ssl_sweep.evaluation.finetune import FinetuneConfig, evaluate_finetune
+from ssl_sweep.evaluation.linear import LinearConfig, evaluate_linear
 from ssl_sweep.evaluation.task import Score, Task
 from torch import Tensor
 
@@ -77,7 +76,7 @@ def test_a_resumed_training_is_the_undisturbed_one(name: str, task: MakeTask) ->
     for step in (3, STEPS, 16):  # within an epoch, at its end, in the last one
         told: list[int] = []
         rest = EveryStep(whole.states[step - 1])
-        again = task(checkpoints=rest, after_epoch=lambda epoch, _epochs, _counts, told=told: told.append(epoch))
+        again = task(checkpoints=rest, after_epoch=lambda epoch, _epochs, _metrics, told=told: told.append(epoch))
         assert EVALUATIONS[name](again) == score
         assert told == [epoch for epoch in (1, 2) if epoch * STEPS > step]
         for before, after in zip(whole.states[step:], rest.states, strict=True):

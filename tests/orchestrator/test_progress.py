@@ -22,7 +22,7 @@ def test_a_row_follows_its_trial_through_its_stages() -> None:
     shown = tell("epoch", epoch=50, epochs=200, seconds=600.0, **last)
     assert shown == ("simclr seed 0", "pretrain", "50/200", "4.5000", "41.0 %", "1,234", "2.0 GB", "30 min")
     assert tell("stage", stage="linear")[:3] == ("simclr seed 0", "linear", "")
-    shown = tell("score", stage="linear", epoch=3, epochs=90, top1=50.0, seconds=30.0)
+    shown = tell("score", stage="linear", epoch=3, epochs=90, metrics={"top1": 50.0}, seconds=30.0)
     assert (shown[1], shown[2], shown[-1]) == ("linear", "3/90", "14 min")
     shown = tell("status", status="finished")
     assert (shown[1], shown[2], shown[-1]) == ("finished", "", "")

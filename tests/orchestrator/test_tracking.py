@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from ssl_sweep.evaluation.config import KnnConfig
+from ssl_sweep.evaluation.knn import KnnConfig
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
@@ -49,7 +49,7 @@ class Sweep:
     def evaluation(self, config: KnnConfig, top1: float, when: float) -> dict[str, Any]:
         record = EvaluationRecord(
             name="knn", protocol=config.protocol, settings=config.model_dump(exclude={"name", "protocol"}),
-            top1=top1, top5=99.0, correct1=1, correct5=99, images=100, split="test", cost=COST,
+            metrics={"top1": top1, "top5": 99.0}, images=100, split="test", cost=COST,
         )  # fmt: skip
         self.folder.finish_evaluation(config, record)
         return {"kind": "evaluation", "stage": "knn", "time": BEGAN + when} | record.model_dump(mode="json")

@@ -40,7 +40,7 @@ def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> No
         result = folder.evaluation(config)
         assert result is not None
         assert result.images == 100
-        assert result.top1 == pytest.approx(100 * result.correct1 / 100)
+        assert result.metrics["top1"] == pytest.approx(100 * result.counts["correct1"] / 100)
     assert [event["stage"] for event in ear.heard("stage")] == ["pretrain", "knn", "linear", "finetune"]
     assert not folder.store.exists(folder.name("checkpoints/last.pt"))
     assert (folder.picture() or b"").startswith(b"\x89PNG")
