@@ -63,11 +63,28 @@ class _Fitted:
 
     def _fitting(self, console: "Console", options: "ConsoleOptions") -> tuple[list[int], list[str]]:
         """Indices of the columns to show, and what is left out."""
-        for count in range(len(EXPENDABLE)):
-            indices, dropped = _columns(self.table, EXPENDABLE[:count])
+        expendable = (*_secondary(self.table), *EXPENDABLE)
+        for count in range(len(expendable)):
+            indices, dropped = _columns(self.table, expendable[:count])
             if _width(console, options, self.table, indices) <= options.max_width:
                 return indices, dropped
-        return _columns(self.table, EXPENDABLE)
+        return _columns(self.table, expendable)
+
+
+def _secondary(table: Table) -> list[str]:
+    """Labels of the metrics that no group of columns begins with, but for those that `EXPENDABLE` has in its own order."""
+    labels: dict[str, None] = {}
+    main: set[str] = set()
+    for column, before in zip(table.columns, (None, *table.columns), strict=False):
+        if column.group and before is not None and before.group == column.group:
+            labels[_measure(column.label)] = None
+        elif column.group:
+            main.add(_measure(column.label))
+    return [label for label in labels if label not in main and label not in EXPENDABLE]
+
+
+def _measure(label: str) -> str:
+    return label.removeprefix("Lightly ").removesuffix("*")
 
 
 def _width(console: "Console", options: "ConsoleOptions", table: Table, indices: list[int]) -> int:
@@ -82,7 +99,7 @@ def _columns(table: Table, expendable: tuple[str, ...]) -> tuple[list[int], list
     kept: list[int] = []
     dropped: dict[str, None] = {}
     for index, column in enumerate(table.columns):
-        measure = column.label.removeprefix("Lightly ").removesuffix("*")
+        measure = _measure(column.label)
         if measure in expendable:
             dropped[measure] = None
         elif index not in alike:

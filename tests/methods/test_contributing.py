@@ -25,7 +25,8 @@ def test_the_example_passes_the_contract_suite(tmp_path: Path) -> None:
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / "ssl_sweep" / name, ignore=ignored)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a method\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
     folder = tmp_path / "ssl_sweep/methods"
     (folder / f"{NAME}.py").write_text(code)
     listing = (folder / "__init__.py").read_text()
