@@ -19,7 +19,7 @@ BEST_EPOCH = "best epoch*"
 FEW_SEEDS = (
     "n is the number of seeds; a number stands for their mean ± sample standard deviation, or alone where n = 1."
 )
-UNLABELLED_REMARK = "The images have no labels, which all evaluations need: there are none."
+UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
 BEST_EPOCH_REMARK = (
     "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
     "too high for an estimate, and not to be compared with the other columns."
