@@ -31,8 +31,7 @@ from PIL import Image
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.prepared import Prepared
-from ssl_sweep.evaluation.config import KnnConfig
-from ssl_sweep.evaluation.knn import evaluate_knn
+from ssl_sweep.evaluation.knn import KnnConfig, evaluate_knn
 from ssl_sweep.evaluation.task import Task
 from ssl_sweep.orchestrator.spec.errors import SpecError
 from ssl_sweep.orchestrator.spec.expand import expand
@@ -64,7 +63,7 @@ def run_ours(trial: TrialSpec, prepared: Prepared) -> Result:
         pretraining, evaluation = store.pretrained(), store.evaluation(knn_of(trial))
     assert pretraining is not None and evaluation is not None and pretraining.final_loss is not None
     rate, loss = pretraining.images_per_second, pretraining.final_loss
-    return Result(trial.method.name, trial.seed, SIDES[0], evaluation.top1, rate, loss)
+    return Result(trial.method.name, trial.seed, SIDES[0], evaluation.metrics["top1"], rate, loss)
 
 
 def run_lightly(trial: TrialSpec, prepared: Prepared) -> Result:
@@ -82,7 +81,7 @@ def run_lightly(trial: TrialSpec, prepared: Prepared) -> Result:
     seconds = time.perf_counter() - start
     score = evaluate_knn(Task(encoder.eval(), trial.backbone, bank, test, trial.image_size), knn_of(trial))
     rate = epochs * (len(images) // batch_size) * batch_size / seconds
-    return Result(trial.method.name, trial.seed, SIDES[1], score.counts.top1, rate, losses[-1])
+    return Result(trial.method.name, trial.seed, SIDES[1], score.metrics["top1"], rate, losses[-1])
 
 
 def run(side: str, trial_json: str, prepared: Prepared) -> Result:

@@ -107,7 +107,7 @@ def table(done: list[Done]) -> str:
 def top1(row: Done, name: str) -> float | None:
     config = next((config for config in row.trial.evaluate if config.name == name), None)
     record = None if config is None else row.folder.evaluation(config)
-    return None if record is None else record.top1
+    return None if record is None else record.metrics["top1"]
 
 
 def figure(value: float | None) -> str:

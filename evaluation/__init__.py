@@ -1,1 +1,1 @@
-"""A backbone and a data set in, numbers out: kNN, linear, finetune."""
+"""A backbone and a data set in, named numbers out; one file per evaluation, all of them in `registry.py`."""

@@ -15,8 +15,8 @@ from torchvision.transforms import v2
 from ..datasets.color import MEAN, STD, constants
 from ..methods.parts.collectives import gather, rank, world_size
 from ..methods.parts.draws import Purpose, drawing, hash64, normals, sample_keys, step_key, uniforms
-from .classifier import Labelled
-from .config import FinetuneConfig
+from .finetune import FinetuneConfig
+from .supervised import Labelled
 from .task import Task
 
 ERASED_AREA = (0.02, 1 / 3)

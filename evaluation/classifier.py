@@ -1,15 +1,14 @@
-"""What the trained evaluations share: crops with labels, and a supervised epoch on any number of ranks."""
+"""What the trained evaluations share: crops with labels, and a linear classifier."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from contextlib import closing
 
 import torch
 from torch import Tensor, nn
 
-from ..datasets.batches import steps_per_epoch, training_batches
-from ..datasets.image_set import ImageSet
+from ..datasets.batches import training_batches
 from ..methods.config import ViewConfig, ViewsConfig
-from ..methods.parts.schedules import warmup_cosine
+from ..methods.encoder import Encoder
+from .supervised import Labelled, LabelledBatches, Plan
 from .task import Task
 
 
@@ -27,33 +26,8 @@ def central_square(interpolation: str = "bilinear") -> ViewsConfig:
     return ViewsConfig(global_views=(view.model_copy(update={"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}),))
 
 
-class Plan(NamedTuple):
-    """The steps of a training with labels; its batch is the protocol's, or the whole training set if that is smaller."""
-
-    batch_size: int
-    steps_per_epoch: int
-    epochs: int
-
-    @property
-    def total_steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
-
-
-def plan(images: ImageSet, batch_size: int, epochs: int, world_size: int) -> Plan:
-    fitting = min(batch_size, len(images) // world_size * world_size)
-    return Plan(fitting, steps_per_epoch(len(images), fitting), epochs)
-
-
-class Labelled(NamedTuple):
-    """This rank's part of a step's batch."""
-
-    images: Tensor  # (B, 3, H, W)
-    labels: Tensor  # (B,)
-    samples: Tensor  # (B,), int64: the number of each image in its data set
-
-
-def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[Labelled]:
-    """This rank's batch of each step."""
+def labelled_batches(task: Task, plan: Plan, views: ViewsConfig, start_step: int = 0) -> LabelledBatches:
+    """This rank's images (B, 3, H, W) with their labels, for each step from `start_step` on."""
     batches = training_batches(
         task.train,
         views,
@@ -62,16 +36,12 @@ def labelled_batches(task: Task, plan: Plan, views: ViewsConfig) -> Iterator[Lab
         batch_size=plan.batch_size,
         rank=task.rank,
         world_size=task.world_size,
-        start_step=0,
+        start_step=start_step,
         total_steps=plan.total_steps,
     )
-    for batch in batches:
-        yield Labelled(batch.global_views[0].image, batch.labels, batch.samples)
-
-
-def rate_factor(step: int, plan: Plan, warmup_epochs: float, final: float) -> float:
-    """Linear warm-up, then a cosine to `final`, by step."""
-    return warmup_cosine(step, round(warmup_epochs * plan.steps_per_epoch), plan.total_steps, final)
+    with closing(batches):
+        for batch in batches:
+            yield Labelled(batch.global_views[0].image, batch.labels, batch.samples)
 
 
 def linear_head(dim: int, num_classes: int, seed: int) -> nn.Linear:
@@ -82,3 +52,16 @@ def linear_head(dim: int, num_classes: int, seed: int) -> nn.Linear:
         head.weight.normal_(0, 0.01, generator=generator)
         head.bias.zero_()
     return head
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear classifier on its pooled features."""
+
+    def __init__(self, encoder: Encoder, num_classes: int, seed: int):
+        super().__init__()
+        self.encoder = encoder
+        self.head = linear_head(encoder.dim, num_classes, seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.head(self.encoder(image))

@@ -1,62 +1,81 @@
 """Fine-tuning: the whole network learns from labels (SimCLR, arXiv:2002.05709, app. B.8; MAE, arXiv:2111.06377, app. A.1)."""
 
 import copy
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
-from timm.optim import param_groups_layer_decay
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from ..datasets.batches import evaluation_batches
-from ..methods.encoder import Encoder, build_encoder
-from ..methods.parts.device import to_device
-from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
-from .augmentation import Augmentation
-from .classifier import central_square, crop_and_flip, labelled_batches, linear_head, plan, rate_factor
-from .config import FinetuneConfig
-from .features import batch_size
-from .task import Counts, Score, Task, count, total
+from ..methods.config import Probability
+from .base import ACCURACY, Evaluation, EvaluationConfig
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from .classifier import Classifier
+    from .task import Score, Task
 
 
-class Classifier(nn.Module):
-    """An encoder and a linear classifier on its pooled features."""
+class FinetuneConfig(EvaluationConfig):
+    """The whole network and a linear classifier, trained with labels."""
 
-    def __init__(self, encoder: Encoder, num_classes: int, seed: int):
-        super().__init__()
-        self.encoder = encoder
-        self.head = linear_head(encoder.dim, num_classes, seed)
+    name: Literal["finetune"] = "finetune"
+    protocol: Literal["finetune/simclr@1", "finetune/mae@1"] = "finetune/simclr@1"
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 256
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = Field(default=0.05, description="at batch 256; scaled linearly")
+    weight_decay: NonNegativeFloat = 0.0
+    warmup_epochs: NonNegativeFloat = 0
+    final_lr_factor: Probability = 0.001
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="rate of a layer = this ^ layers above it"
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    randaugment: bool = Field(default=False, description="two operations of magnitude 9 on each image")
+    erasing: Probability = 0.0
+    augment: bool = Field(
+        default=True,
+        description="off: no random crops and flips, for images whose label they would change (e.g. digits)",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, C) of images (B, 3, H, W)."""
-        return self.head(self.encoder(image))
+    @property
+    def draws(self) -> bool:
+        """Whether anything but crops and flips is drawn."""
+        return any((self.drop_path, self.mixup, self.cutmix, self.randaugment, self.erasing))
 
 
-def evaluate_finetune(task: Task, config: FinetuneConfig) -> Score:
+def evaluate_finetune(task: "Task", config: FinetuneConfig) -> "Score":
     """Train a copy of the backbone with a classifier and score it after each epoch."""
+    from .augmentation import Augmentation
+    from .classifier import central_square, crop_and_flip, labelled_batches
+    from .supervised import Training, plan, train
+
     model = _classifier(task, config)
-    steps = plan(task.train, config.batch_size, config.epochs, task.world_size)
+    steps = plan(
+        task.train,
+        config.batch_size,
+        config.epochs,
+        task.world_size,
+        warmup_epochs=config.warmup_epochs,
+        final_lr_factor=config.final_lr_factor,
+    )
     optimizer = _optimizer(model, config, config.lr * steps.batch_size / 256)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    augment = Augmentation(config, task)
-    parallel = DistributedDataParallel(model) if task.world_size > 1 else model
-    epochs: list[Counts] = []
     views = (crop_and_flip if config.augment else central_square)(config.interpolation)
-    for step, batch in enumerate(labelled_batches(task, steps, views)):
-        factor = rate_factor(step, steps, config.warmup_epochs, config.final_lr_factor)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        loss = augment.loss(parallel, batch, step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if (step + 1) % steps.steps_per_epoch == 0:
-            epochs.append(_score(model, task))
-            task.after_epoch(len(epochs), config.epochs, epochs[-1])
-    return Score(epochs[-1], tuple(epochs))
+    loss = Augmentation(config, task).loss
+    batches = partial(labelled_batches, task, steps, views)
+    return train(task, Training(model, optimizer, steps, batches, loss, partial(_score, model, task)))
 
 
-def _classifier(task: Task, config: FinetuneConfig) -> Classifier:
+def _classifier(task: "Task", config: FinetuneConfig) -> "Classifier":
+    from ..methods.encoder import build_encoder
+    from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
+    from .classifier import Classifier
+
     if config.drop_path:
         options = task.backbone.options | {"drop_path_rate": config.drop_path}
         encoder = build_encoder(task.backbone.model_copy(update={"options": options}), task.image_size)
@@ -73,7 +92,10 @@ def _classifier(task: Task, config: FinetuneConfig) -> Classifier:
     return model.to(task.device).train()
 
 
-def _optimizer(model: Classifier, config: FinetuneConfig, lr: float) -> torch.optim.Optimizer:
+def _optimizer(model: "Classifier", config: FinetuneConfig, lr: float) -> "Optimizer":
+    import torch
+    from timm.optim import param_groups_layer_decay
+
     if config.optimizer == "sgd":
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return torch.optim.SGD(trained, lr, momentum=0.9, weight_decay=config.weight_decay)
@@ -86,16 +108,52 @@ def _optimizer(model: Classifier, config: FinetuneConfig, lr: float) -> torch.op
     return torch.optim.AdamW(groups, lr)
 
 
-@torch.no_grad()
-def _score(model: Classifier, task: Task) -> Counts:
+def _score(model: "Classifier", task: "Task") -> "Score":
+    import torch
+
+    from ..datasets.batches import evaluation_batches
+    from ..methods.parts.device import to_device
+    from .features import batch_size
+    from .task import count, total
+
     model.eval()
     hits = torch.zeros(3, dtype=torch.long, device=str(task.device))
     batches = evaluation_batches(
         task.test, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size
     )
     for rows, view in batches:
-        with task.autocast():
+        with torch.no_grad(), task.autocast():
             logits = model(view)
         hits += count(logits.float(), to_device(task.test.labels[rows], task.device))
     model.train()
-    return total(hits)
+    return total(hits).score()
+
+
+FINETUNE = Evaluation(
+    "finetune",
+    "finetune",
+    FinetuneConfig,
+    (
+        FinetuneConfig(),
+        FinetuneConfig(
+            protocol="finetune/mae@1",
+            epochs=100,
+            optimizer="adamw",
+            lr=5e-4,
+            weight_decay=0.05,
+            warmup_epochs=5,
+            layer_decay=0.65,
+            drop_path=0.1,
+            mixup=0.8,
+            cutmix=1.0,
+            label_smoothing=0.1,
+            randaugment=True,
+            erasing=0.25,
+            interpolation="bicubic",
+        ),
+    ),
+    evaluate_finetune,
+    metrics=ACCURACY,
+    vit_protocol="finetune/mae@1",
+    batch_size=lambda config: config.batch_size,
+)

@@ -1,7 +1,7 @@
 """What every evaluation gets and gives."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -19,15 +19,41 @@ class Counts(NamedTuple):
     correct5: int
     images: int
 
-    @property
-    def top1(self) -> float:
-        """In percent."""
-        return 100 * self.correct1 / self.images
+    def score(self) -> "Score":
+        """The metrics of `base.ACCURACY`, in percent."""
+        metrics = {"top1": 100 * self.correct1 / self.images, "top5": 100 * self.correct5 / self.images}
+        return Score(metrics, self.images, {"correct1": self.correct1, "correct5": self.correct5})
 
-    @property
-    def top5(self) -> float:
-        """In percent."""
-        return 100 * self.correct5 / self.images
+
+class Checkpoints(Protocol):
+    """Keeps the state of an evaluation that trains, so that its next run resumes there. Every rank calls every method."""
+
+    def load(self) -> bytes | None:
+        """The state that was kept last, the same on every rank; None if there is none."""
+        ...
+
+    def due(self) -> bool:
+        """Whether to keep a checkpoint now; the ranks agree."""
+        ...
+
+    def save(self, step: int, content: Callable[[], bytes]) -> None:
+        """Keep what `content` returns, the state after `step` steps; it is called at once, on the rank that writes.
+
+        What this raises ends the evaluation.
+        """
+        ...
+
+
+class NoCheckpoints:
+    """Keeps nothing: an evaluation that is interrupted starts anew."""
+
+    def load(self) -> bytes | None:
+        return None
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, step: int, content: Callable[[], bytes]) -> None: ...
 
 
 class Task(NamedTuple):
@@ -42,8 +68,9 @@ class Task(NamedTuple):
     bf16: bool = False
     rank: int = 0
     world_size: int = 1
-    after_epoch: Callable[[int, int, Counts], None] = lambda _epoch, _epochs, _counts: None
-    """Told by every rank after each epoch of a training. What it raises ends the evaluation."""
+    after_epoch: Callable[[int, int, Mapping[str, float]], None] = lambda _epoch, _epochs, _metrics: None
+    """Told its number, how many there are, and the metrics, by every rank after each epoch of a training."""
+    checkpoints: Checkpoints = NoCheckpoints()
 
     @property
     def device(self) -> torch.device:
@@ -54,10 +81,16 @@ class Task(NamedTuple):
 
 
 class Score(NamedTuple):
-    """The result of an evaluation: the last epoch's counts, and all epochs' for what is trained."""
+    """The result of an evaluation, the same on every rank."""
 
-    counts: Counts
-    epochs: tuple[Counts, ...] = ()
+    metrics: Mapping[str, float]
+    """By name, as the evaluation declares them; of the last epoch for what is trained."""
+    images: int
+    """How many were scored, each once."""
+    counts: Mapping[str, int] = {}
+    """Behind the metrics: how many images."""
+    epochs: tuple[Mapping[str, float], ...] = ()
+    """The metrics after each epoch, for what is trained."""
 
 
 def count(scores: Tensor, labels: Tensor) -> Tensor:

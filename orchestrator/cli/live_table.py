@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets.prepared import Prepared
+from ...evaluation.registry import EVALUATIONS, MONITOR
 from ..spec.models import TrialSpec
 from ..store.events import EpochDone, EvaluationDone, Event, StatusChanged, Warned
 from ..store.planned import PlannedTrial
@@ -123,7 +124,7 @@ class LiveTable:
         drawn = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
         for name in ("trial", "stage"):
             drawn.add_column(name, no_wrap=True)
-        for name in ("epoch", "loss", "kNN", "images/s", "memory", "left"):
+        for name in ("epoch", "loss", EVALUATIONS[MONITOR].title, "images/s", "memory", "left"):
             drawn.add_column(name, justify="right", no_wrap=True)
         for row in rows[:ROWS]:
             dim = row.status.state is not TrialState.RUNNING
@@ -141,7 +142,7 @@ def cells(label: str, status: TrialStatus) -> tuple[str, ...]:
         progress.stage if running and progress.stage else status.state.words,
         f"{progress.epoch}/{progress.epochs}" if progress.epoch and status.state is not TrialState.FINISHED else "",
         "" if progress.loss is None else f"{progress.loss:.4f}",
-        "" if progress.knn is None else f"{progress.knn:.1f} %",
+        "" if progress.monitored is None else EVALUATIONS[MONITOR].main.quantity(progress.monitored),
         "" if progress.images_per_second is None else f"{progress.images_per_second:,.0f}",
         "" if progress.memory is None else f"{progress.memory / 1e9:.1f} GB",
         duration(left) if left and running else "",
@@ -154,13 +155,15 @@ def _line(event: Event, status: TrialStatus) -> str | None:
         case StatusChanged() if event.state is not TrialState.WAITING:
             return event.state.words + (f": {event.reason}" if event.reason else "")
         case EpochDone():
-            knn = f", kNN {event.logs['knn/top1']:.1f} %" if "knn/top1" in event.logs else ""
+            monitor = EVALUATIONS[MONITOR]
+            score = event.logs.get(monitor.main_key)
+            measured = "" if score is None else f", {monitor.title} {monitor.main.quantity(score)}"
             left = status.progress.seconds_left
             rest = f", {duration(left)} left" if left else ""
             rate = f"{event.images_per_second:,.0f} images/s"
-            return f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.4f}{knn}, {rate}{rest}"
+            return f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.4f}{measured}, {rate}{rest}"
         case EvaluationDone():
-            return f"{event.stage} top-1 {event.top1:.1f} %, top-5 {event.top5:.1f} %"
+            return f"{event.stage} {EVALUATIONS[event.stage].text(event.metrics)}"
         case _:
             return None
 

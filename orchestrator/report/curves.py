@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ...evaluation.registry import EVALUATIONS, MONITOR
 from ..store.records import EpochRecord, TrialResult
 from ..store.trial_state import TrialState
 from .settings import Setting, spread
 from .svg import LIGHT, Drawing, Plot, new_figure, render
 
-KNN = "knn/top1"
 WIDTH, TALL, SHORT = 300, 290, 180
 MOST_POINTS = 240
 MOST_CONTEXT = 16
@@ -36,8 +36,8 @@ def training_curves(name: str, settings: Sequence[Setting], names: Sequence[str]
     drawn = [(s, label) for s, label in zip(settings, names, strict=True) if any(t.history for t in s.trials)]
     if not drawn:
         return Plot(name, title, "", missing="No training curves: no trial has recorded an epoch.")
-    lines = [_mean(setting, _knn) for setting, _ in drawn]
-    measured = any(line.points for line in lines) or any(_points(t, _knn) for s, _ in drawn for t in s.trials)
+    lines = [_mean(setting, _monitored) for setting, _ in drawn]
+    measured = any(line.points for line in lines) or any(_points(t, _monitored) for s, _ in drawn for t in s.trials)
     drawings = tuple(
         _panel(f"{name}-{index}", setting, label, colour(setting)[0], lines if measured else None)
         for index, (setting, label) in enumerate(drawn)
@@ -53,8 +53,8 @@ def training_curves(name: str, settings: Sequence[Setting], names: Sequence[str]
     )
 
 
-def _knn(record: EpochRecord) -> float | None:
-    return record.logs.get(KNN)
+def _monitored(record: EpochRecord) -> float | None:
+    return record.logs.get(EVALUATIONS[MONITOR].main_key)
 
 
 def _loss(record: EpochRecord) -> float | None:
@@ -100,8 +100,9 @@ def _panel(name: str, setting: Setting, label: str, colour: str, context: Sequen
         low = min((y for line in context for _, y in line.points), default=0.0)
         margin = max(1.0, (top - low) * 0.08)
         upper.set_ylim(max(0, low - margin), min(100, top + margin))  # the same in every panel
-        _curve(upper, setting, _knn, colour)
-        upper.set_ylabel("kNN top-1, %")
+        _curve(upper, setting, _monitored, colour)
+        monitor = EVALUATIONS[MONITOR]
+        upper.set_ylabel(f"{monitor.title} {monitor.main.title}, {monitor.main.unit}")
     else:
         upper = lower = figure.subplots()
     _curve(lower, setting, _loss, colour)
@@ -138,7 +139,9 @@ def _draw(axes: Axes, line: Line, colour: str, width: float = 1.8) -> None:
 
 
 def _describe(setting: Setting, label: str) -> str:
-    loss, knn = _mean(setting, _loss).points, _mean(setting, _knn).points
+    loss, seen = _mean(setting, _loss).points, _mean(setting, _monitored).points
+    monitor = EVALUATIONS[MONITOR]
     parts = [f"loss from {loss[0][1]:.3g} to {loss[-1][1]:.3g} at epoch {loss[-1][0]:.0f}"] if loss else []
-    parts += [f"kNN top-1 from {knn[0][1]:.1f} to {knn[-1][1]:.1f} %"] if knn else []
+    change = f"from {seen[0][1]:.1f} to {monitor.main.quantity(seen[-1][1])}" if seen else ""
+    parts += [f"{monitor.title} {monitor.main.title} {change}"] if seen else []
     return f"{label}: {', '.join(parts) or 'no trial has finished'}."

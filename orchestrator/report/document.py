@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...evaluation.registry import title_of
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .formats import accuracy, plural
@@ -18,7 +19,7 @@ from .sections import (
     search_table,
     unfinished_table,
 )
-from .settings import BASELINES, EVALUATIONS, commonest, labels
+from .settings import BASELINES, commonest, labels
 from .svg import Plot
 from .table import Table
 
@@ -135,15 +136,18 @@ def _highlights(data: DataTable) -> list[str]:
     """The best setting by each evaluation; only where there is something to be better than."""
     names = labels(data.settings)
     found: list[str] = []
-    for name, title in EVALUATIONS.items():
+    for name in dict.fromkeys(protocol.name for protocol in data.protocols):
         protocol = commonest(data.settings, name)
         if protocol is None:
             continue
-        rows = [(s, label, s.top1(protocol)) for s, label in zip(data.settings, names, strict=True) if not s.baseline]
-        scored = [(top1.mean, label, top1) for _, label, top1 in rows if top1]
+        main = protocol.main
+        rows = [(label, s.main(protocol)) for s, label in zip(data.settings, names, strict=True) if not s.baseline]
+        scored = [(label, score) for label, score in rows if score]
         if len(scored) > 1:
-            _, label, top1 = max(scored, key=lambda entry: entry[0])
+            best = main.best([score.mean for _, score in scored])
+            label, score = next(entry for entry in scored if entry[1].mean == best)
             several = sum(other.name == name for other in data.protocols) > 1
             by = f" by {protocol.protocol}" if several else ""
-            found.append(f"Best {title} top-1{by}: {label}, {accuracy(top1)}")
+            text = accuracy(score, digits=main.digits)
+            found.append(f"Best {title_of(name)} {main.label}{by}: {label}, {text}")
     return found

@@ -10,11 +10,11 @@ from .table import NONE
 Value = Scalar | Sequence[Scalar]
 
 
-def accuracy(value: Spread | None, expected: int | None = None) -> str:
-    """Mean ± sample standard deviation in percent; n only where it is not the `expected` one of the row."""
+def accuracy(value: Spread | None, expected: int | None = None, digits: int = 1) -> str:
+    """Mean ± sample standard deviation; n only where it is not the `expected` one of the row."""
     if value is None:
         return NONE
-    text = f"{value.mean:.1f}" if value.std is None else f"{value.mean:.1f} ± {value.std:.1f}"
+    text = f"{value.mean:.{digits}f}" if value.std is None else f"{value.mean:.{digits}f} ± {value.std:.{digits}f}"
     return text if expected == value.n else f"{text} (n = {value.n})"
 
 

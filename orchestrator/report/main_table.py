@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
+from ...evaluation.base import Metric
+from ...evaluation.registry import title_of
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
 from .published import exact_match, same_protocol
-from .settings import EVALUATIONS, Protocol, Setting, group_settings, spread
+from .settings import Protocol, Setting, group_settings, spread
 from .table import Cell, Column, Note, Row, Table
 
 INCOMPLETE = "▲"
@@ -16,9 +19,9 @@ BEST_EPOCH = "best epoch*"
 FEW_SEEDS = (
     "n is the number of seeds; a number stands for their mean ± sample standard deviation, or alone where n = 1."
 )
-UNLABELLED_REMARK = "The images have no labels, which all evaluations need: there are none."
+UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
 BEST_EPOCH_REMARK = (
-    "* Largest top-1 over the epochs, chosen on the very images it is scored on, as many published tables do: "
+    "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
     "too high for an estimate, and not to be compared with the other columns."
 )
 PUBLISHED_REMARK = (
@@ -73,13 +76,15 @@ def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol
     notes: list[Note] = []
     for number, protocol in enumerate(protocols, start=1):
         notes.append(_note(superscript(number), protocol, settings))
-        filled += _accuracies(f"{_header(protocol, protocols)}{superscript(number)}", protocol, settings)
+        filled += _numbers(f"{_header(protocol, protocols)}{superscript(number)}", protocol, settings)
     filled += _costs(settings)
     rows = tuple(
         Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
         for index, setting in enumerate(settings)
     )
-    return Table(title, tuple(column for column, _ in filled), rows, tuple(notes), _remarks(settings, filled))
+    return Table(
+        title, tuple(column for column, _ in filled), rows, tuple(notes), _remarks(settings, protocols, filled)
+    )
 
 
 def _identity(settings: Sequence[Setting]) -> list[Filled]:
@@ -129,7 +134,7 @@ def _repeats(setting: Setting) -> str:
 
 def _header(protocol: Protocol, protocols: Sequence[Protocol]) -> str:
     """Name of the evaluation; where several columns share it, with the settings that tell them apart."""
-    label = EVALUATIONS[protocol.name] + (" (held-out part)" if protocol.split == "holdout" else "")
+    label = title_of(protocol.name) + (" (held-out part)" if protocol.split == "holdout" else "")
     rivals = [other for other in protocols if (other.protocol, other.split) == (protocol.protocol, protocol.split)]
     every = [json.loads(other.settings) for other in rivals]
     own = json.loads(protocol.settings)
@@ -146,59 +151,69 @@ def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
     return Note(mark, protocol.protocol, f"{text}; {assignments(own)}" if own else text, assignments(changed))
 
 
-def _accuracies(group: str, protocol: Protocol, settings: Sequence[Setting]) -> list[Filled]:
-    """Top-1, top-5 and, where measured, the best epoch's top-1; a published figure beside the one it compares with."""
+class Measure(NamedTuple):
+    """A column of a protocol: a metric of the last epoch, or of the best one."""
+
+    metric: Metric
+    best_epoch: bool = False
+
+    @property
+    def label(self) -> str:
+        return BEST_EPOCH if self.best_epoch else self.metric.label
+
+    def values(self, records: Sequence[EvaluationRecord]) -> list[float]:
+        found = [record.best if self.best_epoch else record.metrics for record in records]
+        return [numbers[self.metric.name] for numbers in found if self.metric.name in numbers]
+
+
+def _numbers(group: str, protocol: Protocol, settings: Sequence[Setting]) -> list[Filled]:
+    """Every metric and, where measured, the main one's best epoch; a published figure beside the one it compares with."""
     columns: list[Filled] = []
     records = [setting.records(protocol) for setting in settings]
-    best_epoch = any(record.best_top1 is not None for row in records for record in row)
-    measures: list[tuple[str, str]] = [("top-1", "top1"), ("top-5", "top5")]
+    best_epoch = any(protocol.main.name in record.best for row in records for record in row)
+    measures = [Measure(metric) for metric in protocol.metrics]
     if best_epoch:
-        measures.insert(1, (BEST_EPOCH, "best_top1"))
-    for label, field in measures:
-        columns.append((Column(label, group, numeric=True), _measured(field, records, settings)))
-        if field != "top1" or not best_epoch:
+        measures.insert(1, Measure(protocol.main, best_epoch=True))
+    for measure in measures:
+        columns.append((Column(measure.label, group, numeric=True), _measured(measure, records, settings)))
+        if measure != Measure(protocol.main) or not best_epoch:
             published = [
-                _published(field, protocol, row, setting) for setting, row in zip(settings, records, strict=True)
+                _published(measure, protocol, row, setting) for setting, row in zip(settings, records, strict=True)
             ]
             if any(cell.text != NONE for cell in published):
-                columns.append((Column(f"Lightly {label.removesuffix('*')}", group, numeric=True), published))
+                label = f"Lightly {measure.label.removesuffix('*')}"
+                columns.append((Column(label, group, numeric=True), published))
     return columns
 
 
-def _measured(field: str, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]) -> list[Cell]:
-    spreads = [spread(_values(field, row)) for row in records]
+def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]) -> list[Cell]:
+    spreads = [spread(measure.values(row)) for row in records]
+    digits = measure.metric.digits
     means = [
-        round(value.mean, 1)
+        round(value.mean, digits)
         for value, setting in zip(spreads, settings, strict=True)
         if value is not None and not setting.baseline
     ]
-    top = max(means) if len(means) > 1 else None
+    top = measure.metric.best(means) if len(means) > 1 else None
     return [
         Cell(
-            accuracy(value, expected=setting.finished),
-            best=value is not None and not setting.baseline and round(value.mean, 1) == top,
+            accuracy(value, setting.finished, digits),
+            best=value is not None and not setting.baseline and round(value.mean, digits) == top,
         )
         for value, setting in zip(spreads, settings, strict=True)
     ]
 
 
-def _values(field: str, records: Sequence[EvaluationRecord]) -> list[float]:
-    values: list[float | None] = [getattr(record, field) for record in records]
-    return [value for value in values if value is not None]
-
-
-def _published(field: str, protocol: Protocol, records: list[EvaluationRecord], setting: Setting) -> Cell:
+def _published(measure: Measure, protocol: Protocol, records: list[EvaluationRecord], setting: Setting) -> Cell:
     """Compares like with like only: the best epoch with the best epoch, the last with the last."""
     run = exact_match(setting)
-    which = "top5" if field == "top5" else "top1"
-    figure = run.figures.get(f"{protocol.name}_{which}") if run else None
+    figure = run.figures.get(f"{protocol.name}_{measure.metric.name}") if run else None
     if run is None or figure is None:
         return Cell(NONE)
-    wanted = f"best_{which}" if protocol.name in run.best_epoch else which
-    ours = spread(_values(field, records))
+    ours = spread(measure.values(records))
     if ours is None:
         return Cell(f"{figure:.1f}")
-    like = wanted == field and same_protocol(run, protocol)
+    like = (protocol.name in run.best_epoch) == measure.best_epoch and same_protocol(run, protocol)
     return Cell(f"{figure:.1f} ({difference(ours.mean, figure)})" if like else f"{figure:.1f} ‡")
 
 
@@ -215,7 +230,7 @@ def _costs(settings: Sequence[Setting]) -> list[Filled]:
     return columns
 
 
-def _remarks(settings: Sequence[Setting], filled: Sequence[Filled]) -> tuple[str, ...]:
+def _remarks(settings: Sequence[Setting], protocols: Sequence[Protocol], filled: Sequence[Filled]) -> tuple[str, ...]:
     labels = {column.label for column, _ in filled}
     hardware = {setting.hardware() for setting in settings} - {""}
     remarks = [FEW_SEEDS]
@@ -226,7 +241,9 @@ def _remarks(settings: Sequence[Setting], filled: Sequence[Filled]) -> tuple[str
     if not all(setting.first.labelled for setting in settings):
         remarks.append(UNLABELLED_REMARK)
     if BEST_EPOCH in labels:
-        remarks.append(BEST_EPOCH_REMARK)
+        mains = dict.fromkeys(protocol.main for protocol in protocols if any(s.best(protocol) for s in settings))
+        chosen = [f"{'largest' if metric.higher_is_better else 'smallest'} {metric.title}" for metric in mains]
+        remarks.append(BEST_EPOCH_REMARK.format(" or ".join(chosen).capitalize()))
     if any(label.startswith("Lightly") for label in labels):
         remarks.append(PUBLISHED_REMARK)
     on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""

@@ -7,12 +7,13 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ...evaluation.registry import EVALUATIONS, title_of
 from ..store.trial_state import TrialState
-from .curves import KNN, MOST_CONTEXT, Colour, training_curves
+from .curves import MOST_CONTEXT, Colour, training_curves
 from .formats import integer, memory
 from .labelling import label_points
 from .main_table import DataTable
-from .settings import EVALUATIONS, Setting, Spread, commonest, labels, spread
+from .settings import Setting, Spread, commonest, labels, spread
 from .svg import LIGHT, RC, Plot, hue, new_figure, render
 
 WIDTH, HEIGHT = 460, 360
@@ -41,13 +42,14 @@ Mark = tuple[str, Spread | float, Spread, Setting]
 
 def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequence[str], colour: Colour) -> Plot:
     title = "Accuracy against training time"
-    protocol = commonest(settings, "knn") or commonest(settings, "linear") or commonest(settings, "finetune")
+    found = (commonest(settings, name) for name in EVALUATIONS)
+    protocol = next((protocol for protocol in found if protocol is not None), None)
     marks: list[Mark] = []
     for setting, label in zip(settings, names, strict=True):
         seconds = _worker_seconds(setting)
-        top1 = setting.top1(protocol) if protocol else None
-        if seconds and top1:
-            marks.append((label, seconds, top1, setting))
+        score = setting.main(protocol) if protocol else None
+        if seconds and score:
+            marks.append((label, seconds, score, setting))
     if protocol is None or not marks:
         return Plot(
             name, title, "", missing="No plot of accuracy against time: no trial has both a run time and an accuracy."
@@ -58,30 +60,33 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
     axes = figure.subplots()
     workers = "GPU " if all(_on_gpu(setting) for _, _, _, setting in marks) else "worker "
     axes.set_xlabel(f"pretraining, {workers}{unit}")
-    measure = f"{EVALUATIONS[protocol.name]} top-1"
+    main = protocol.main
+    measure = f"{title_of(protocol.name)} {main.title}"
     inside, outside = _near(marks)
     trails: list[tuple[float, float]] = []
     for _, _, _, setting in inside:
-        trail = _trail(setting, 1 / scale) if protocol.name == "knn" and len(inside) <= MOST_CONTEXT else []
+        key = f"{protocol.name}/{main.name}"
+        trail = _trail(setting, 1 / scale, key) if len(inside) <= MOST_CONTEXT else []
         if len(trail) > 1:
             trails += trail
             axes.plot(*zip(*trail, strict=True), color=colour(setting)[0], linewidth=1, alpha=0.5)
     axes.set_xlim(0, 1.15 * max(_mean(x) for _, x, _, _ in inside) or 1)  # untrained baselines alone took no time
-    _points(axes, inside, colour, trails, f"{measure}, %")
-    spoken = [f"{label}: {y.mean:.1f} % after {_mean(x):.3g} {unit}" for label, x, y, _ in marks]
+    _points(axes, inside, colour, trails, f"{measure}, {main.unit}" if main.unit else measure)
+    spoken = [f"{label}: {main.quantity(y.mean)} after {_mean(x):.3g} {unit}" for label, x, y, _ in marks]
     description = f"{measure} against pretraining time. {'; '.join(spoken)}."
     caption = f"{measure} ({protocol.protocol}) after pretraining; bars: ± one standard deviation.{outside}"
     if trails:
-        caption += " Thin lines: kNN while training."
+        caption += f" Thin lines: {title_of(protocol.name)} while training."
     return Plot(name, title, caption, (render(figure, name, title, description),), description=description)
 
 
 def _knn_against_linear(name: str, settings: Sequence[Setting], names: Sequence[str], colour: Colour) -> Plot:
+    """The one plot that names its evaluations: whether a probe that is trained agrees with one that is not."""
     title = "kNN against linear probe"
     knn, linear = commonest(settings, "knn"), commonest(settings, "linear")
     marks: list[Mark] = []
     for setting, label in zip(settings, names, strict=True):
-        x, y = (setting.top1(protocol) if protocol else None for protocol in (knn, linear))
+        x, y = (setting.main(protocol) if protocol else None for protocol in (knn, linear))
         if x and y:
             marks.append((label, x, y, setting))
     if knn is None or linear is None or not marks:
@@ -173,13 +178,13 @@ def _time_unit(seconds: float) -> tuple[str, float]:
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
 
 
-def _trail(setting: Setting, factor: float) -> list[tuple[float, float]]:
-    """Mean kNN over mean worker time while training, at the epochs that every finished trial has."""
+def _trail(setting: Setting, factor: float, key: str) -> list[tuple[float, float]]:
+    """Mean of what the log names `key` over mean worker time while training, at the epochs that every finished trial has."""
     runs: list[dict[int, tuple[float, float]]] = []
     for trial in setting.trials:
         if trial.pretrain and trial.status is TrialState.FINISHED:
             workers = trial.pretrain.cost.workers
-            runs.append({r.epoch: (r.seconds * workers * factor, r.logs[KNN]) for r in trial.history if KNN in r.logs})
+            runs.append({r.epoch: (r.seconds * workers * factor, r.logs[key]) for r in trial.history if key in r.logs})
     epochs = sorted(set(runs[0]).intersection(*runs[1:])) if runs else []
     return [(fmean(run[e][0] for run in runs), fmean(run[e][1] for run in runs)) for e in epochs]
 

@@ -28,8 +28,8 @@ class Published:
     epochs: int
     figures: dict[str, float]
     """``knn_top1`` and so on, in percent."""
-    knn: dict[str, float]
-    """The settings of its kNN: ``k`` and ``temperature``."""
+    settings: dict[str, dict[str, float]]
+    """What is known of the settings, by evaluation: ``k`` and ``temperature`` of kNN."""
     best_epoch: tuple[str, ...]
     """The evaluations whose figures are those of the best epoch on the test set."""
     notes: str
@@ -43,6 +43,11 @@ def published_rows() -> tuple[Published, ...]:
 
 def _parse(row: dict[str, str]) -> Published:
     figures = {key: float(row[key]) for key in row if re.fullmatch(r"\w+_top[15]", key) and row[key]}
+    settings: dict[str, dict[str, float]] = {}
+    for key in row:
+        name, _, setting = key.partition("_")
+        if f"{name}_top1" in row and key not in (f"{name}_top1", f"{name}_top5") and row[key]:
+            settings.setdefault(name, {})[setting] = float(row[key])
     return Published(
         dataset_id=row["dataset_id"],
         method_id=row["method_id"],
@@ -54,7 +59,7 @@ def _parse(row: dict[str, str]) -> Published:
         batch_size=int(row["batch_size"]),
         epochs=int(row["epochs"]),
         figures=figures,
-        knn={"k": float(row["knn_k"]), "temperature": float(row["knn_temperature"])},
+        settings=settings,
         best_epoch=tuple(row["best_epoch"].split()),
         notes=row["notes"],
     )
@@ -88,8 +93,8 @@ def nearest(setting: Setting) -> Published | None:
 
 
 def same_protocol(run: Published, protocol: Protocol) -> bool:
-    """Whether its figure was made as ours: on the test set, nothing changed, and for kNN the same k and temperature."""
+    """Whether its figure was made as ours: on the test set, nothing changed, and with the settings that are published."""
     if protocol.split != "test" or protocol.changed != "{}":
         return False
-    settings = json.loads(protocol.settings)
-    return protocol.name != "knn" or all(settings.get(key, value) == value for key, value in run.knn.items())
+    own = json.loads(protocol.settings)
+    return all(own.get(key, value) == value for key, value in run.settings.get(protocol.name, {}).items())

@@ -3,12 +3,13 @@
 import statistics
 from collections.abc import Callable, Sequence
 
+from ...evaluation.registry import EVALUATIONS, title_of
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
 from .formats import NONE, accuracy, duration, integer, one_line, plural, scalar
 from .main_table import DataTable
 from .published import exact_match, nearest
-from .settings import EVALUATIONS, Protocol, Setting, Spread, commonest, group_settings, spread
+from .settings import Protocol, Setting, Spread, commonest, group_settings, spread
 from .table import Cell, Table, plain_table
 
 LogLink = Callable[[TrialResult], str | None]
@@ -33,17 +34,12 @@ def other_settings(data: DataTable) -> Table:
             continue
         trial = setting.first
         differs = [] if (run.batch_size, run.epochs) != (trial.batch_size, trial.epochs) else sorted(setting.axes)
-        for name, title in EVALUATIONS.items():
-            figure = run.figures.get(f"{name}_top1")
+        for name, evaluation in EVALUATIONS.items():
+            figure = run.figures.get(f"{name}_{evaluation.main.name}")
             protocol = commonest(data.settings, name)
             if figure is None:
                 continue
-            ours = setting.top1(protocol) if protocol else None
-            best = (
-                spread([r.best_top1 for r in setting.records(protocol) if r.best_top1 is not None])
-                if protocol
-                else None
-            )
+            ours, best = (setting.main(protocol), setting.best(protocol)) if protocol else (None, None)
             chosen = "best epoch on the test set" if name in run.best_epoch else "last epoch"
             theirs = f"batch {run.batch_size}, {run.epochs} epochs" + (
                 f"; grid over {', '.join(differs)}" if differs else ""
@@ -53,7 +49,7 @@ def other_settings(data: DataTable) -> Table:
                 [
                     run.method,
                     run.backbone,
-                    title,
+                    evaluation.title,
                     theirs,
                     f"{figure:.1f} ({chosen})",
                     ours_size,
@@ -97,7 +93,7 @@ def search_table(result: SweepResult) -> Table:
     for (dataset, title, backbone), tried in groups.items():
         finished = sum(setting.finished == len(setting.trials) for setting in tried)
         row: list[str | Cell] = [title, backbone, dataset, f"{finished} of {len(tried)}"]
-        scored = _scored(tried, name, "top5" if measure == "top5" else "top1")
+        scored = _scored(tried, name, measure)
         for protocol, scores in scored.items():
             score, best = max(scores, key=lambda pair: pair[0].mean)
             axes = ", ".join(f"{key} = {scalar(value)}" for key, value in best.first.axes.items())
@@ -118,7 +114,7 @@ def _scored(tried: Sequence[Setting], name: str, measure: str) -> dict[Protocol,
         for protocol in setting.protocols():
             if protocol.name != name or protocol.split != "holdout":
                 continue
-            score = spread([getattr(record, measure) for record in setting.records(protocol)])
+            score = spread([record.metrics[measure] for record in setting.records(protocol)])
             if score is not None:
                 scored.setdefault(protocol, []).append((score, setting))
     return dict(sorted(scored.items()))
@@ -150,9 +146,9 @@ def cost_table(result: SweepResult) -> Table:
         if trial.pretrain:
             stages.setdefault("pretraining", []).append(trial.pretrain.cost)
         for record in trial.evaluations:
-            stages.setdefault(EVALUATIONS[record.name], []).append(record.cost)
-    names = [name for name in ("pretraining", *EVALUATIONS.values()) if name in stages]
-    rows = [_cost_row(name, stages[name]) for name in names]
+            stages.setdefault(record.name, []).append(record.cost)
+    names = dict.fromkeys(("pretraining", *EVALUATIONS, *stages))  # unknown evaluations last
+    rows = [_cost_row(title_of(name), stages[name]) for name in names if name in stages]
     if len(rows) > 1:
         rows.append(_cost_row("all", [cost for costs in stages.values() for cost in costs]))
     labels = ["stage", "runs", "time, all runs", "mean a run", "worker time", "on"]

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from ...evaluation.base import Metric
+from ...evaluation.registry import EVALUATIONS, declared_metrics
 from ..store.records import EvaluationRecord, Scalar, TrialResult
 from ..store.trial_state import TrialState
 
 BASELINES = ("random", "supervised")
-EVALUATIONS = {"knn": "kNN", "linear": "linear", "finetune": "finetune"}
 
 SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
 """Axes that a table shows in any case."""
@@ -33,7 +34,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 @dataclass(frozen=True, order=True)
 class Protocol:
-    """What must be equal for two accuracies to stand in one column."""
+    """What must be equal for two numbers to be in one column."""
 
     rank: int
     """Order of the evaluations in tables."""
@@ -43,11 +44,23 @@ class Protocol:
     settings: str
     changed: str
     """The last two as JSON with sorted keys, to be hashed and compared."""
+    measures: tuple[str, ...]
+    """Names of the metrics, the main one first."""
 
     @classmethod
     def of(cls, record: EvaluationRecord) -> "Protocol":
         settings, changed = (json.dumps(part, sort_keys=True) for part in (record.settings, record.changed))
-        return cls(list(EVALUATIONS).index(record.name), record.name, record.protocol, record.split, settings, changed)
+        rank = (*EVALUATIONS, record.name).index(record.name)
+        measures = tuple(metric.name for metric in declared_metrics(record.name, record.metrics))
+        return cls(rank, record.name, record.protocol, record.split, settings, changed, measures)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return declared_metrics(self.name, self.measures)
+
+    @property
+    def main(self) -> Metric:
+        return self.metrics[0]
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,14 @@ class Setting:
         found = ([r for r in trial.evaluations if Protocol.of(r) == protocol] for trial in self.trials)
         return [records[-1] for records in found if records]
 
-    def top1(self, protocol: Protocol) -> Spread | None:
-        return spread([record.top1 for record in self.records(protocol)])
+    def main(self, protocol: Protocol) -> Spread | None:
+        """Of the protocol's main metric."""
+        return spread([record.metrics[protocol.main.name] for record in self.records(protocol)])
+
+    def best(self, protocol: Protocol) -> Spread | None:
+        """Of the main metric's best epoch, chosen on the scored images."""
+        main = protocol.main.name
+        return spread([record.best[main] for record in self.records(protocol) if main in record.best])
 
     def protocols(self) -> set[Protocol]:
         return {Protocol.of(record) for trial in self.trials for record in trial.evaluations}

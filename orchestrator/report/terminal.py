@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
-from .main_table import BEST_EPOCH, BEST_EPOCH_REMARK, PUBLISHED_REMARK, render_table
+from .main_table import BEST_EPOCH, PUBLISHED_REMARK, render_table
 from .table import Cell, Row, Table
 
 if TYPE_CHECKING:
@@ -53,23 +53,38 @@ class _Fitted:
         for note in self.table.notes:
             yield Text(f"{note.mark} {note.protocol}{f' with {note.changed}' if note.changed else ''}", style="dim")
         labels = [self.table.columns[index].label for index in indices]
-        about = {
-            BEST_EPOCH_REMARK: BEST_EPOCH in labels,
-            PUBLISHED_REMARK: any(x.startswith("Lightly") for x in labels),
-        }
         for remark in self.table.remarks:
-            if about.get(remark, True):
+            of_best_epoch = remark.startswith("* ") and BEST_EPOCH not in labels
+            of_published = remark == PUBLISHED_REMARK and not any(x.startswith("Lightly") for x in labels)
+            if not (of_best_epoch or of_published):
                 yield Text(remark, style="dim")
         if dropped:
             yield Text(f"Left out for want of room, and in the report: {', '.join(dropped)}.", style="dim")
 
     def _fitting(self, console: "Console", options: "ConsoleOptions") -> tuple[list[int], list[str]]:
         """Indices of the columns to show, and what is left out."""
-        for count in range(len(EXPENDABLE)):
-            indices, dropped = _columns(self.table, EXPENDABLE[:count])
+        expendable = (*_secondary(self.table), *EXPENDABLE)
+        for count in range(len(expendable)):
+            indices, dropped = _columns(self.table, expendable[:count])
             if _width(console, options, self.table, indices) <= options.max_width:
                 return indices, dropped
-        return _columns(self.table, EXPENDABLE)
+        return _columns(self.table, expendable)
+
+
+def _secondary(table: Table) -> list[str]:
+    """Labels of the metrics that no group of columns begins with, but for those that `EXPENDABLE` has in its own order."""
+    labels: dict[str, None] = {}
+    main: set[str] = set()
+    for column, before in zip(table.columns, (None, *table.columns), strict=False):
+        if column.group and before is not None and before.group == column.group:
+            labels[_measure(column.label)] = None
+        elif column.group:
+            main.add(_measure(column.label))
+    return [label for label in labels if label not in main and label not in EXPENDABLE]
+
+
+def _measure(label: str) -> str:
+    return label.removeprefix("Lightly ").removesuffix("*")
 
 
 def _width(console: "Console", options: "ConsoleOptions", table: Table, indices: list[int]) -> int:
@@ -84,7 +99,7 @@ def _columns(table: Table, expendable: tuple[str, ...]) -> tuple[list[int], list
     kept: list[int] = []
     dropped: dict[str, None] = {}
     for index, column in enumerate(table.columns):
-        measure = column.label.removeprefix("Lightly ").removesuffix("*")
+        measure = _measure(column.label)
         if measure in expendable:
             dropped[measure] = None
         elif index not in alike:

@@ -54,6 +54,7 @@ COLUMNS: dict[str, str] = {
     "best_top5": "double",
     "correct1": "int64",
     "correct5": "int64",
+    "metrics": "string",
     "images": "int64",
     "evaluation_seconds": "double",
     "evaluation_workers": "int64",
@@ -92,8 +93,12 @@ def _trial(trial: TrialResult) -> dict[str, Any]:
 
 
 def _evaluation(record: EvaluationRecord) -> dict[str, Any]:
-    row = record.model_dump(exclude={"name", "cost", "settings", "changed"})
+    row = record.model_dump(include={"protocol", "split", "images"})
     row |= {"evaluation": record.name, "settings": _json(record.settings), "changed": _json(record.changed)}
+    row |= {key: record.metrics.get(key) for key in ("top1", "top5")}
+    row |= {f"best_{key}": record.best.get(key) for key in ("top1", "top5")}
+    row |= {key: record.counts.get(key) for key in ("correct1", "correct5")}
+    row |= {"metrics": _json(record.metrics)}
     return row | _cost("evaluation", record.cost)
 
 

@@ -96,14 +96,15 @@ class GroupSearch:
 
 def score_in(event: Event, search: SearchConfig) -> float | None:
     """The search's metric, if this event has it: from the evaluation, or from kNN while pretraining."""
-    if isinstance(event, EvaluationDone) and search.metric == f"{event.stage}/top1":
-        return event.top1
+    name, _, measure = search.metric.partition("/")
+    if isinstance(event, EvaluationDone) and event.stage == name:
+        return event.metrics[measure]
     return event.logs.get(search.metric) if isinstance(event, EpochDone) else None
 
 
 def stored_score(trial: TrialSpec, status: TrialStatus, search: SearchConfig) -> float | None:
     """The search's metric of a trial that is complete."""
-    name = search.metric.split("/")[0]
+    name, _, measure = search.metric.partition("/")
     config = next(item for item in trial.evaluate if item.name == name)
     record = status.evaluations.get(evaluation_id(config))
-    return None if record is None else record.top1
+    return None if record is None else record.metrics[measure]

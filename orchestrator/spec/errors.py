@@ -51,6 +51,12 @@ def did_you_mean(given: object, allowed: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def one_of(values: Iterable[str]) -> str:
+    """``'a', 'b' or 'c'``."""
+    *most, last = (f"'{value}'" for value in values)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
     """Message for a name that is not on the list."""
     names = list(allowed)

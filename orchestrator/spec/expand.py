@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ...evaluation.registry import EVALUATIONS
 from ...methods.backbones import OWN_BACKBONES, backbone_modules, is_vit
 from .axes import axis_problems, probes
 from .errors import Problem, SpecError, Steps, did_you_mean
@@ -185,9 +186,9 @@ class _Row:
             batches.append((f"{what} of method '{trial.method.name}'", batch_size // parts))
         if not self.stands_in("evaluate"):
             batches += [
-                (f"`batch_size` of evaluation '{item.name}'", item.batch_size)
+                (f"`batch_size` of evaluation '{item.name}'", of(item))
                 for item in trial.evaluate
-                if item.name != "knn"
+                if (of := EVALUATIONS[item.name].batch_size)
             ]
         for what, batch_size in batches:
             if batch_size % workers:
@@ -200,7 +201,7 @@ class _Row:
         search = self.spec.search
         if search is None:
             return
-        metrics = [f"{item.name}/top1" for item in trial.evaluate]
+        metrics = [EVALUATIONS[item.name].main_key for item in trial.evaluate]
         if search.metric not in metrics and not self.stands_in("evaluate"):
             text = f"got '{search.metric}'; must be of an evaluation in `evaluate`: {', '.join(metrics)}"
             self.add(("search", "metric"), text)

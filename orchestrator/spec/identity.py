@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any
 
-from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
+from ...evaluation.base import EvaluationConfig
 from ...methods.backbones import draws
 from .models import TrialSpec
 
@@ -48,10 +48,10 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     return f"{slug}-{_digest(content)}"
 
 
-def evaluation_id(config: KnnConfig | LinearConfig | FinetuneConfig) -> str:
+def evaluation_id(config: EvaluationConfig) -> str:
     """File name of an evaluation of one trial: protocol and hash of its settings, ``linear-simclr@1-0a1b2c3d4e``."""
     content: dict[str, Any] = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
-    if isinstance(config, FinetuneConfig) and config.draws:
+    if config.draws:
         content["draws"] = DRAWS_VERSION
     return f"{config.protocol.replace('/', '-')}-{_digest(content)}"
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ...evaluation.base import EvaluationConfig
+from ...evaluation.registry import EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import MethodConfig
 from .errors import Misfit, Problem, Steps, did_you_mean, dotted, show, unknown
@@ -22,7 +24,6 @@ TYPES = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "model_attributes_type": "an evaluation's name (knn, linear, finetune), or a mapping with `name`",
 }
 SHORT = {  # models that a name alone may stand for
     "DatasetConfig": "a data set's name, or a mapping with `name`",
@@ -105,10 +106,10 @@ def complaints(
         else:
             short_list = first["type"] == "missing" and isinstance(first["loc"][-1], int)
             for details in found[-1:] if short_list else found:
-                yield _complaint(details, path, data)
+                yield _complaint(details, path)
 
 
-def _complaint(details: ErrorDetails, path: Steps, data: Any) -> Complaint:
+def _complaint(details: ErrorDetails, path: Steps) -> Complaint:
     kind, given, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "missing":
         last = details["loc"][-1]
@@ -122,10 +123,6 @@ def _complaint(details: ErrorDetails, path: Steps, data: Any) -> Complaint:
         return Complaint(
             path, str(error) if given is None or isinstance(given, dict) else f"got {show(given)}; {error}"
         )
-    if kind == "union_tag_invalid":
-        allowed = [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
-        at = (*path, "name") if isinstance(_value_at(data, path), dict) else path
-        return Complaint(at, unknown("name", context["tag"], allowed))
     if kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return Complaint(path, f"got {show(given)}; must be {context['expected']}{did_you_mean(given, allowed)}")
@@ -147,7 +144,6 @@ def _rule(details: ErrorDetails) -> str:
         "too_long": f"must be a list of {context.get('max_length')} values",
         "string_pattern_mismatch": NAME_RULE,
         "string_too_short": "must not be empty",
-        "union_tag_not_found": f"must be {TYPES['model_attributes_type']}",
     }
     message = details["msg"]
     return rules.get(kind) or message[0].lower() + message[1:]
@@ -187,27 +183,33 @@ def _has(data: Any, step: str | int) -> bool:
     return isinstance(data, dict) and step in data
 
 
-def _value_at(data: Any, path: Steps) -> Any:
-    for step in path:
-        data = data[step]
-    return data
-
-
 def _allowed_keys(model: type[BaseModel], location: Steps, data: Any) -> list[str]:
     """Keys of the model at `location`, looking through optional values, lists and unions."""
     current: Any = model
     for step in location:
-        candidates = models_in(current)
+        candidates = _named_models(current, data)
         tagged = [m for m in candidates if step in _names(m)]
         if tagged:
             current = tagged[0]
             continue
-        data = data.get(step) if isinstance(data, dict) else data
+        data = data[step] if _has(data, step) else None
         fields = [m.model_fields[step].annotation for m in candidates if step in m.model_fields]
         current = fields[0] if fields else current
-        if current is MethodConfig and isinstance(data, dict) and data.get("name") in METHODS:
-            current = METHODS[data["name"]]
-    return list(dict.fromkeys(key for candidate in models_in(current) for key in candidate.model_fields))
+    return list(dict.fromkeys(key for candidate in _named_models(current, data) for key in candidate.model_fields))
+
+
+def _named_models(annotation: Any, data: Any) -> list[type[BaseModel]]:
+    """The models in a type; for one of which `data` names the kind, that kind's own."""
+    name = data.get("name") if isinstance(data, dict) else None
+
+    def own(model: type[BaseModel]) -> type[BaseModel]:
+        if model is MethodConfig and isinstance(name, str) and name in METHODS:
+            return METHODS[name]
+        if model is EvaluationConfig and isinstance(name, str) and name in EVALUATIONS:
+            return EVALUATIONS[name].config
+        return model
+
+    return [own(model) for model in models_in(annotation)]
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

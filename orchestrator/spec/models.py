@@ -22,10 +22,11 @@ from pydantic import (
 )
 
 from ...datasets.config import DatasetConfig
-from ...evaluation.config import EvaluationConfig, FinetuneConfig, KnnConfig, LinearConfig
+from ...evaluation.base import EvaluationConfig
+from ...evaluation.registry import DEFAULT, EVALUATIONS, MONITOR, search_metrics
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
-from .errors import Misfit, show, unknown
+from .errors import Misfit, did_you_mean, one_of, show, unknown
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
@@ -127,16 +128,25 @@ class SearchConfig(Config):
     space: dict[str, SearchAxis] = Field(min_length=1)
     algorithm: Literal["random", "optuna"] = "random"
     trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 16
-    metric: Literal["knn/top1", "linear/top1", "finetune/top1"] = "knn/top1"
+    metric: str = EVALUATIONS[MONITOR].main_key
     early_stopping: EarlyStopping | None = None
     seed: Seed = 0
+
+    @field_validator("metric")
+    @classmethod
+    def metric_exists(cls, metric: str) -> str:
+        allowed = search_metrics()
+        if metric not in allowed:
+            raise Misfit(f"got {show(metric)}; must be {one_of(allowed)}{did_you_mean(metric, allowed)}")
+        return metric
 
     @field_validator("early_stopping")
     @classmethod
     def metric_of_epochs(cls, value: EarlyStopping | None, info: ValidationInfo) -> EarlyStopping | None:
-        metric = info.data.get("metric", "knn/top1")
-        if value is not None and metric != "knn/top1":
-            raise Misfit(f"compares epochs, so `search.metric` must be 'knn/top1', but it is '{metric}'")
+        metric = info.data.get("metric")
+        allowed = search_metrics(of_epochs=True)
+        if value is not None and metric is not None and metric not in allowed:
+            raise Misfit(f"compares epochs, so `search.metric` must be {one_of(allowed)}, but it is '{metric}'")
         return value
 
 
@@ -175,6 +185,24 @@ class ResourcesConfig(Config):
         return gpus
 
 
+def _evaluation_by_name(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, EvaluationConfig):
+        return value
+    entry = {"name": value} if isinstance(value, str) else value
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if not isinstance(name, str):
+        rule = f"must be an evaluation's name ({', '.join(EVALUATIONS)}), or a mapping with `name`"
+        raise Misfit(f"got {show(value)}; {rule}")
+    if name not in EVALUATIONS:
+        raise Misfit(unknown("name", name, EVALUATIONS), () if isinstance(value, str) else ("name",))
+    strict = bool((info.context or {}).get("strict"))
+    return EVALUATIONS[name].config.model_validate(entry, strict=strict, context=info.context)
+
+
+EvaluationEntry = Annotated[SerializeAsAny[EvaluationConfig], BeforeValidator(_evaluation_by_name)]
+"""An evaluation by its name, or a mapping with `name` and its own settings."""
+
+
 def _evaluated_once(evaluations: tuple[Any, ...]) -> tuple[Any, ...]:
     names = [item.name for item in evaluations]
     for i, name in enumerate(names):
@@ -193,10 +221,8 @@ class SweepSpec(Config):
     recipe: RecipeName = Field(default="paper", description="where unset values come from")
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     pretrain: PretrainConfig = PretrainConfig()
-    evaluate: Annotated[tuple[EvaluationConfig, ...], Field(min_length=1), AfterValidator(_evaluated_once)] = (
-        KnnConfig(),
-        LinearConfig(),
-        FinetuneConfig(),
+    evaluate: Annotated[tuple[EvaluationEntry, ...], Field(min_length=1), AfterValidator(_evaluated_once)] = tuple(
+        EVALUATIONS[name].protocols[0] for name in DEFAULT
     )
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(_distinct)]] = Field(
         default_factory=dict, description="dotted key: values, as a Cartesian product"
@@ -232,7 +258,7 @@ class TrialSpec(Config):
     backbone: BackboneConfig
     method: Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_method_by_name)]
     pretrain: PretrainConfig
-    evaluate: tuple[EvaluationConfig, ...]
+    evaluate: tuple[EvaluationEntry, ...]
     seed: Seed
     split: Literal["test", "holdout"] = "test"
     recipe: RecipeName = "paper"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ...datasets.config import DatasetConfig
-from ...evaluation.config import resolve as resolve_evaluation
+from ...evaluation.registry import resolve as resolve_evaluation
 from ...methods import METHODS
 from ...methods.backbones import is_vit
 from ...methods.config import BackboneConfig

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from ...datasets.config import DatasetConfig
-from ...evaluation.config import EVALUATIONS
+from ...evaluation.registry import EVALUATIONS, search_metrics
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
 from .models import SweepSpec
@@ -15,9 +15,10 @@ REF = "#/$defs/{model}"
 
 def sweep_schema() -> dict[str, Any]:
     """Draft 2020-12, as pydantic makes it; a method is its name, or a mapping with what differs from its paper."""
-    methods = dict(METHODS)
+    methods, evaluations = dict(METHODS), dict(EVALUATIONS)
     # in one call, which keeps apart what different packages give the same name
-    models = (SweepSpec, PretrainConfig, BackboneConfig, DatasetConfig, *methods.values())
+    named = (*methods.values(), *(evaluation.config for evaluation in evaluations.values()))
+    models = (SweepSpec, PretrainConfig, BackboneConfig, DatasetConfig, *named)
     refs, together = models_json_schema([(model, "validation") for model in models], ref_template=REF)
     definitions: dict[str, Any] = together["$defs"]
     schema = definitions.pop(_key(refs[SweepSpec, "validation"]))
@@ -34,8 +35,14 @@ def sweep_schema() -> dict[str, Any]:
     schema["properties"]["methods"]["items"] = {"anyOf": entries}
     dataset = {"anyOf": [{"type": "string"}, refs[DatasetConfig, "validation"]]}
     schema["properties"] |= {"dataset": dataset, "backbone": backbone}
-    evaluations = schema["properties"]["evaluate"]["items"]
-    schema["properties"]["evaluate"]["items"] = {"anyOf": [{"enum": list(EVALUATIONS)}, evaluations]}
+    definitions.pop("EvaluationConfig", None)
+    listed: list[dict[str, Any]] = [{"enum": list(evaluations)}]
+    for evaluation in evaluations.values():
+        ref = refs[evaluation.config, "validation"]
+        definitions[_key(ref)]["required"] = ["name"]
+        listed.append(ref)
+    schema["properties"]["evaluate"]["items"] = {"anyOf": listed}
+    definitions["SearchConfig"]["properties"]["metric"]["enum"] = search_metrics()
     head = {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {"$defs": definitions} | schema | head
 

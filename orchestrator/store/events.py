@@ -74,10 +74,10 @@ class ScoreDone(_Happened):
     stage: str
     epoch: int
     epochs: int
-    top1: float
-    """Percent."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """By name, as in the evaluation's record; empty in events of the first edition."""
     seconds: float
-    """Since the evaluation began."""
+    """That the evaluation has taken, without what a restart repeated."""
 
 
 class EvaluationDone(_Happened, EvaluationRecord):

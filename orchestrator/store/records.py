@@ -2,8 +2,9 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...evaluation.registry import EVALUATIONS, MONITOR
 from .trial_state import TrialState
 
 Scalar = bool | int | float | str | None
@@ -62,26 +63,37 @@ class PretrainRecord(Record):
 
 
 class EvaluationRecord(Record):
-    """One evaluation of one backbone. Accuracies are in percent."""
+    """One evaluation of one backbone."""
 
     lost: ClassVar[str] = "the evaluation will be repeated"
 
-    name: Literal["knn", "linear", "finetune"]
+    name: str
     protocol: str
     """Name and version, e.g. ``linear/simclr@1``; settings that differ from it are in `changed`."""
     settings: dict[str, Scalar | list[Scalar]]
     changed: dict[str, Scalar | list[Scalar]] = {}
-    top1: float
-    top5: float
-    best_top1: float | None = None
-    """Largest top-1 over the epochs, chosen on the scored images themselves, as published tables do."""
-    best_top5: float | None = None
-    correct1: int
-    correct5: int
+    metrics: dict[str, float] = Field(min_length=1)
+    """By name, in the order of the evaluation, its main one first: ``top1`` and ``top5``, in percent, for classifiers."""
+    best: dict[str, float] = {}
+    """The best of each over the epochs, chosen on the scored images themselves, as published tables do."""
+    counts: dict[str, int] = {}
+    """Images behind the metrics: ``correct1`` and ``correct5``."""
     images: int
     """How many images were scored, each once."""
     split: Literal["test", "holdout"]
     cost: Cost
+
+    @model_validator(mode="before")
+    @classmethod
+    def of_earlier_versions(cls, value: Any) -> Any:
+        """Version 0.1 had fields for the numbers of classifiers, and for no others."""
+        if not isinstance(value, dict) or "metrics" in value:
+            return value
+        return value | {
+            "metrics": {key: value[key] for key in ("top1", "top5") if key in value},
+            "counts": {key: value[key] for key in ("correct1", "correct5") if key in value},
+            "best": {key: best for key in ("top1", "top5") if (best := value.get(f"best_{key}")) is not None},
+        }
 
 
 class TrialResult(Record):
@@ -134,7 +146,7 @@ class SweepResult(Record):
     version: str
     """Of ssl-sweep."""
     command: str
-    search_metric: str = "knn/top1"
+    search_metric: str = EVALUATIONS[MONITOR].main_key
     """What a search maximised, on the held-out part of the training set."""
     trials: tuple[TrialResult, ...]
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig
+from ...evaluation.base import EvaluationConfig
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from .checkpoints import Checkpoints
@@ -67,7 +67,7 @@ class TrialStore:
         self.store.report_damage(self.name(BACKBONE), how, record.lost)
         return None
 
-    def evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig) -> EvaluationRecord | None:
+    def evaluation(self, config: EvaluationConfig) -> EvaluationRecord | None:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
 
     def status(self) -> TrialStatus:
@@ -84,7 +84,8 @@ class TrialStore:
         for event in self.events():
             status = status.apply(event) if isinstance(event, (StageStarted, EpochDone)) else status
         failure = self.store.read_record(self.name("failure.json"), Failure)
-        names = [name.removesuffix(".json") for name in self.store.names(self.name("evaluations"))]
+        files = self.store.names(self.name("evaluations"))
+        names = [name.removesuffix(".json") for name in files if name.endswith(".json")]
         records = {
             name: self.store.read_record(self.name(f"evaluations/{name}.json"), EvaluationRecord) for name in names
         }
@@ -138,7 +139,7 @@ class TrialStore:
     def picture(self) -> bytes | None:
         return self.store.read(self.name("views.png"))
 
-    def finish_evaluation(self, config: KnnConfig | LinearConfig | FinetuneConfig, record: EvaluationRecord) -> None:
+    def finish_evaluation(self, config: EvaluationConfig, record: EvaluationRecord) -> None:
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 
     def write_status(self, status: TrialStatus) -> None:
@@ -192,6 +193,10 @@ class TrialStore:
 
     def save_checkpoint(self, step: int, content: bytes) -> None:
         self._checkpoints.save(step, content)
+
+    def evaluation_checkpoints(self, config: EvaluationConfig) -> Checkpoints:
+        """Those of an evaluation that trains."""
+        return Checkpoints(self.store, self.name(f"evaluations/checkpoints/{evaluation_id(config)}"))
 
     def backbone(self) -> bytes | None:
         """The weights; None if there are none yet, or if they are damaged: then pretraining is repeated."""

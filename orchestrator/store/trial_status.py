@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from ...evaluation.registry import EVALUATIONS, MONITOR
 from .events import EpochDone, EvaluationDone, Event, PretrainingDone, ScoreDone, StageStarted, StatusChanged, StepDone
 from .records import EvaluationRecord, PretrainRecord, Record
 from .trial_state import TrialState
@@ -25,8 +26,8 @@ class Progress(Record):
     images_per_second: float | None = None
     memory: int | None = None
     """Bytes in use."""
-    knn: float | None = None
-    """Top-1 in percent of the last look during the pretraining."""
+    monitored: float | None = None
+    """The main metric of the last quick evaluation during the pretraining, if there was any."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -52,7 +53,7 @@ class Progress(Record):
                         "loss": event.loss,
                         "images_per_second": event.images_per_second,
                         "memory": event.memory,
-                        "knn": event.logs.get("knn/top1", self.knn),
+                        "monitored": event.logs.get(EVALUATIONS[MONITOR].main_key, self.monitored),
                     }
                 )
             case ScoreDone():

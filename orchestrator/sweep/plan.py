@@ -7,7 +7,7 @@ from pathlib import Path
 from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
 from ...datasets.prepared import Prepared, find_prepared
-from ...evaluation.config import KnnConfig
+from ...evaluation.registry import EVALUATIONS
 from ..spec.errors import UserError
 from ..spec.identity import trial_id
 from ..spec.models import TrialSpec
@@ -75,7 +75,9 @@ def _without_labels(trial: TrialSpec) -> TrialSpec:
         raise UserError(f"methods: '{trial.method.name}' needs labels, {lack}")
     if trial.split == "holdout":
         raise UserError(f"search: to score a trial needs labels, {lack}")
-    return trial.model_copy(update={"evaluate": (), "pretrain": trial.pretrain.model_copy(update={"knn_every": 0})})
+    evaluate = tuple(item for item in trial.evaluate if not EVALUATIONS[item.name].needs_labels)
+    pretrain = trial.pretrain.model_copy(update={"knn_every": 0})
+    return trial.model_copy(update={"evaluate": evaluate, "pretrain": pretrain})
 
 
 def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
@@ -87,9 +89,10 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
             f"pretrain.batch_size: got {trial.pretrain.batch_size}; data set '{trial.dataset.title}' has {images} training images"
         )
     for config in trial.evaluate:
-        if isinstance(config, KnnConfig) and config.k > images:
+        misfit = EVALUATIONS[config.name].misfit(config, images)
+        if misfit is not None:
             raise UserError(
-                f"evaluate: knn has k = {config.k}, and data set '{trial.dataset.title}' {images} training images"
+                f"evaluate: {config.name} has {misfit}, and data set '{trial.dataset.title}' {images} training images"
             )
     if prepared.classes and any(split.count == 0 for split in (prepared.train, prepared.test)):
         raise UserError(f"data set '{trial.dataset.title}' has no test images")

@@ -28,7 +28,7 @@ def collect(
         version=package_version(),
         command=command,
         trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
-        search_metric=spec.search.metric if spec.search else "knn/top1",
+        **({"search_metric": spec.search.metric} if spec.search else {}),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
+from ...evaluation.registry import declared_metrics
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
 from ..store.files import Store
@@ -105,9 +106,10 @@ def metrics_of(event: Event) -> list[Metric]:
         case PretrainingDone():
             values = _costs("pretrain", event.cost)
         case EvaluationDone():
-            values = {f"{event.name}/final_top1": event.top1, f"{event.name}/final_top5": event.top5}
-            if event.best_top1 is not None:
-                values[f"{event.name}/best_epoch_top1"] = event.best_top1
+            values = {f"{event.name}/final_{name}": value for name, value in event.metrics.items()}
+            main = declared_metrics(event.name, event.metrics)[0].name
+            if main in event.best:
+                values[f"{event.name}/best_epoch_{main}"] = event.best[main]
             values |= _costs(event.name, event.cost)
         case _:
             pass

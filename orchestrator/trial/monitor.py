@@ -1,9 +1,8 @@
-"""What is looked at between the epochs of pretraining: kNN, and whether the features collapse."""
+"""What is measured between the epochs of pretraining: quick evaluations, and whether the features collapse."""
 
 from ...datasets.image_set import ImageSet
-from ...evaluation.config import KnnConfig
 from ...evaluation.diagnostics import diagnose
-from ...evaluation.knn import evaluate_knn
+from ...evaluation.registry import EVALUATIONS, MONITOR
 from ...evaluation.task import Task
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
@@ -16,20 +15,22 @@ class Monitor:
 
     def __init__(self, trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime):
         self.trial, self.train, self.test, self.runtime = trial, train, test, runtime
-        self.knn = next((item for item in trial.evaluate if isinstance(item, KnnConfig)), KnnConfig())
+        self.evaluations = [item for item in trial.evaluate if EVALUATIONS[item.name].monitors]
+        if all(item.name != MONITOR for item in self.evaluations):
+            self.evaluations.append(EVALUATIONS[MONITOR].protocols[0])
 
     def look(self, encoder: Encoder, epoch: int) -> dict[str, float]:
-        """``knn/top1`` and ``knn/top5`` in percent, ``features/rank`` and ``features/std``, where this `epoch` is due."""
+        """Evaluations as ``knn/top1``, ``features/rank`` and ``features/std``; what is not due in this `epoch` is left out."""
         config = self.trial.pretrain
-        knn, diagnosis = (self._due(every, epoch) for every in (config.knn_every, config.diagnose_every))
-        if not knn and not diagnosis:
+        evaluate, diagnosis = (self._due(every, epoch) for every in (config.knn_every, config.diagnose_every))
+        if not evaluate and not diagnosis:
             return {}
         training = encoder.training
         task = self._task(encoder)
         logs: dict[str, float] = {}
-        if knn:
-            counts = evaluate_knn(task, self.knn).counts
-            logs |= {"knn/top1": counts.top1, "knn/top5": counts.top5}
+        for item in self.evaluations if evaluate else ():
+            metrics = EVALUATIONS[item.name].run(task, item).metrics
+            logs |= {f"{item.name}/{name}": value for name, value in metrics.items()}
         if diagnosis:
             found = diagnose(task)
             logs |= {"features/rank": found.rank, "features/std": found.std}

@@ -4,8 +4,8 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 """
 
 import logging
-import time
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,10 @@ import safetensors.torch
 
 from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
-from ...evaluation.config import FinetuneConfig, KnnConfig, LinearConfig, changed_settings
-from ...evaluation.finetune import evaluate_finetune
-from ...evaluation.knn import evaluate_knn
-from ...evaluation.linear import evaluate_linear
-from ...evaluation.task import Counts, Score, Task
+from ...evaluation.base import Evaluation, EvaluationConfig
+from ...evaluation.registry import EVALUATIONS, changed_settings
+from ...evaluation.task import Score, Task
+from ...methods import build_method
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
@@ -25,17 +24,12 @@ from ..store.events import EvaluationDone, ScoreDone, StageStarted, StatusChange
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
+from .evaluation_checkpoints import EvaluationCheckpoints
 from .journal import Deaf, Journal, Listener, TrialFailed, TrialStopped
 from .pretrain import new_encoder, pretrain
 from .runtime import Runtime, environment, measured
 
 log = logging.getLogger(__name__)
-
-EVALUATE: dict[str, Callable[[Task, Any], Score]] = {
-    "knn": evaluate_knn,
-    "linear": evaluate_linear,
-    "finetune": evaluate_finetune,
-}
 
 
 def run_trial(
@@ -86,16 +80,18 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         runtime.world_size,
     )
     for config in trial.evaluate:
+        checkpoints = EvaluationCheckpoints(config, folder, runtime, journal)
         if runtime.agree(int(folder.evaluation(config) is not None)):
+            checkpoints.discard()  # a crash may have come between the record and this
             continue
         if runtime.agree(int(journal.stop_requested())):
             raise journal.stopped(f"before {config.name}")
         journal.tell(StageStarted(stage=config.name))
-        watched = task._replace(after_epoch=_AfterEpoch(config.name, runtime, journal))
-        record = _evaluate(watched, config, trial, runtime)
+        record = _evaluate(task, config, trial, checkpoints, journal)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
-        log.info("%s: top-1 %.2f, top-5 %.2f", config.protocol, record.top1, record.top5)
+        checkpoints.discard()
+        log.info("%s: %s", config.protocol, EVALUATIONS[config.name].text(record.metrics))
         journal.tell(EvaluationDone(stage=config.name, evaluation_id=evaluation_id(config), **dict(record)))
 
 
@@ -105,7 +101,7 @@ def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple
     if trial.split == "holdout":
         return opened("train", "fit"), opened("train", "holdout")
     train = opened("train")
-    return train, opened("test") if train.classes else train  # without labels nothing is scored
+    return train, opened("test") if prepared.test.count else train
 
 
 def _pretrained_encoder(
@@ -117,45 +113,50 @@ def _pretrained_encoder(
         return pretrain(trial, folder, train, test, runtime, journal)
     if content is None:
         raise TrialFailed("the backbone can be read on the first rank and not on this one")
-    encoder = new_encoder(trial)
+    # As the method has it, for fine-tuning keeps the positions fixed that the method fixed, and files hold weights alone.
+    encoder = build_method(trial.method, new_encoder(trial), train.info).backbone
     encoder.model.load_state_dict(safetensors.torch.load(content))
     return encoder
 
 
-class _AfterEpoch:
-    """Tells of each epoch of an evaluation, and ends it where that is asked for: its next run starts it anew."""
-
-    def __init__(self, evaluation: str, runtime: Runtime, journal: Journal):
-        self.evaluation, self.runtime, self.journal = evaluation, runtime, journal
-        self.start = time.monotonic()
-
-    def __call__(self, epoch: int, epochs: int, counts: Counts) -> None:
-        seconds = time.monotonic() - self.start
-        score = ScoreDone(stage=self.evaluation, epoch=epoch, epochs=epochs, top1=counts.top1, seconds=seconds)
-        self.journal.tell(score)
-        if self.runtime.agree(int(epoch < epochs and self.journal.stop_requested())):
-            raise self.journal.stopped(f"after epoch {epoch} of {epochs} of {self.evaluation}")
-
-
 def _evaluate(
-    task: Task, config: KnnConfig | LinearConfig | FinetuneConfig, trial: TrialSpec, runtime: Runtime
+    task: Task, config: EvaluationConfig, trial: TrialSpec, checkpoints: EvaluationCheckpoints, journal: Journal
 ) -> EvaluationRecord:
-    with measured(runtime) as meter:
-        score = EVALUATE[config.name](task, config)
-    epochs = score.epochs
+    """Raises TrialFailed for a metric that is not finite, ValueError for metrics that are not those of the registry."""
+
+    def after_epoch(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        values, seconds = dict(metrics), checkpoints.seconds()
+        journal.tell(ScoreDone(stage=config.name, epoch=epoch, epochs=epochs, metrics=values, seconds=seconds))
+
+    evaluation = EVALUATIONS[config.name]
+    with measured(journal.runtime) as meter:
+        score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
+    metrics = _declared(evaluation, score)
     settings = config.model_dump(mode="json", exclude={"name", "protocol"})
     return EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
         settings=settings,
         changed={key: settings[key] for key in changed_settings(config)},
-        top1=score.counts.top1,
-        top5=score.counts.top5,
-        best_top1=max(counts.top1 for counts in epochs) if epochs else None,
-        best_top5=max(counts.top5 for counts in epochs) if epochs else None,
-        correct1=score.counts.correct1,
-        correct5=score.counts.correct5,
-        images=score.counts.images,
+        metrics=metrics,
+        best={
+            metric.name: metric.best([epoch[metric.name] for epoch in score.epochs])
+            for metric in evaluation.metrics
+            if score.epochs
+        },
+        counts=dict(score.counts),
+        images=score.images,
         split=trial.split,
-        cost=meter.cost,
+        cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )
+
+
+def _declared(evaluation: Evaluation[Any], score: Score) -> dict[str, float]:
+    """The score's metrics in the order in which the evaluation declares them."""
+    names = [metric.name for metric in evaluation.metrics]
+    if sorted(names) != sorted(score.metrics):
+        raise ValueError(f"evaluation '{evaluation.name}' declares {names}, but returned {list(score.metrics)}")
+    for metric in evaluation.metrics:
+        if not math.isfinite(score.metrics[metric.name]):
+            raise TrialFailed(f"{evaluation.name}: {metric.title} is not finite ({score.metrics[metric.name]})")
+    return {name: score.metrics[name] for name in names}

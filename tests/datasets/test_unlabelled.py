@@ -1,6 +1,7 @@
 """Images without labels: they pretrain, and what needs labels says so."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,10 @@ from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.datasets.verified import verify
+from ssl_sweep.evaluation.base import Evaluation, EvaluationConfig, Metric
+from ssl_sweep.evaluation.diagnostics import diagnose
+from ssl_sweep.evaluation.registry import EVALUATIONS
+from ssl_sweep.evaluation.task import Score, Task
 from ssl_sweep.orchestrator.report.main_table import UNLABELLED_REMARK, render_table
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
@@ -96,6 +101,27 @@ def test_a_trial_pretrains_and_the_report_says_why_there_is_no_more(images: Path
     result = collect(spec, trials, "ssl-sweep submit")
     assert not result.trials[0].evaluations and not result.trials[0].labelled
     assert UNLABELLED_REMARK in render_table(result)[0].remarks
+
+
+class RankConfig(EvaluationConfig):
+    name: Literal["rank"] = "rank"
+    protocol: Literal["rank/me@1"] = "rank/me@1"
+
+
+def rank(task: Task, config: RankConfig) -> Score:
+    return Score({"rank": diagnose(task).rank}, len(task.test))
+
+
+def test_an_evaluation_that_needs_no_labels_runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = (Metric("rank", "rank"),)
+    added = Evaluation("rank", "RankMe", RankConfig, (RankConfig(),), rank, metrics, needs_labels=False)
+    monkeypatch.setattr(EVALUATIONS, "_plugins", {"rank": added})
+    prepared, trials = planned(images, tmp_path, more="evaluate: [knn, rank]\n")
+    assert trials[0].missing() == ["pretrain", "rank"]
+    run_trial(trials[0].trial, trials[0].folder, prepared, Runtime(torch.device("cpu")))
+    record = trials[0].folder.evaluation(trials[0].trial.evaluate[0])
+    assert record is not None
+    assert record.images == 20 and record.metrics["rank"] >= 1
 
 
 def test_methods_that_need_labels_refuse(images: Path, tmp_path: Path) -> None:

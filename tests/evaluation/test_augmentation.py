@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from ssl_sweep.evaluation.augmentation import Augmentation, Mixing, drawn_mixing, erased, mixed, next_of
 from ssl_sweep.evaluation.classifier import Labelled
-from ssl_sweep.evaluation.config import FinetuneConfig
+from ssl_sweep.evaluation.finetune import FinetuneConfig
 from ssl_sweep.evaluation.task import Task
 from ssl_sweep.methods.parts.draws import Purpose, hash64, step_key
 from timm.data.mixup import Mixup

@@ -7,21 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from ssl_sweep.datasets.batches import epoch_order, evaluation_batches
-from ssl_sweep.evaluation.classifier import central_square, labelled_batches, plan
-from ssl_sweep.evaluation.config import (
-    PROTOCOLS,
-    FinetuneConfig,
-    KnnConfig,
-    LinearConfig,
-    changed_settings,
-    default_protocol,
-    resolve,
-)
+from ssl_sweep.evaluation.classifier import central_square, labelled_batches
 from ssl_sweep.evaluation.features import all_features
-from ssl_sweep.evaluation.finetune import evaluate_finetune
-from ssl_sweep.evaluation.knn import evaluate_knn
-from ssl_sweep.evaluation.linear import evaluate_linear
-from ssl_sweep.evaluation.task import Counts, Task, count
+from ssl_sweep.evaluation.finetune import FINETUNE, FinetuneConfig, evaluate_finetune
+from ssl_sweep.evaluation.knn import KnnConfig, evaluate_knn
+from ssl_sweep.evaluation.linear import LINEAR, LinearConfig, evaluate_linear
+from ssl_sweep.evaluation.registry import EVALUATIONS, changed_settings, resolve
+from ssl_sweep.evaluation.supervised import plan
+from ssl_sweep.evaluation.task import Counts, Score, Task, count
 from ssl_sweep.methods.config import BackboneConfig
 
 MakeTask = Callable[..., Task]
@@ -47,12 +40,12 @@ def slow_knn(task: Task, k: int, temperature: float) -> tuple[int, int]:
 
 def test_knn_is_the_slow_one(task: MakeTask) -> None:
     made = task()
-    counts = evaluate_knn(made, KnnConfig(k=15)).counts
+    score = evaluate_knn(made, KnnConfig(k=15))
     correct1, correct5 = slow_knn(made, 15, 0.1)
-    assert counts.correct1 == correct1
+    assert score.counts["correct1"] == correct1
     # Classes without a vote share the score zero, so the fast one may fill its five places with them.
-    assert counts.correct5 >= correct5
-    assert counts.images == 100
+    assert score.counts["correct5"] >= correct5
+    assert score.images == 100
 
 
 def test_knn_refuses_more_neighbours_than_images(task: MakeTask) -> None:
@@ -70,13 +63,13 @@ def test_linear_learns_and_leaves_the_backbone_alone(task: MakeTask, augment: bo
     assert isinstance(config, LinearConfig)
     score = evaluate_linear(made, config)
     assert len(score.epochs) == 6
-    assert score.counts == score.epochs[-1]
-    assert score.counts.top1 > 25  # chance is 10
+    assert score.metrics == score.epochs[-1]
+    assert score.metrics["top1"] > 25  # chance is 10
     assert all(torch.equal(value, before[key]) for key, value in made.encoder.state_dict().items())
 
 
 def test_linear_with_a_batch_larger_than_the_training_set(task: MakeTask) -> None:
-    assert evaluate_linear(task(), LinearConfig(epochs=1, batch_size=4096, augment=False)).counts.images == 100
+    assert evaluate_linear(task(), LinearConfig(epochs=1, batch_size=4096, augment=False)).images == 100
 
 
 @pytest.mark.parametrize("protocol", ["finetune/simclr@1", "finetune/mae@1"])
@@ -87,12 +80,12 @@ def test_finetune_trains_a_copy(task: MakeTask, protocol: str) -> None:
     assert isinstance(config, FinetuneConfig)
     score = evaluate_finetune(made, config)
     assert len(score.epochs) == 2
-    assert score.counts.images == 100
+    assert score.images == 100
     assert all(torch.equal(value, before[key]) for key, value in made.encoder.state_dict().items())
 
 
 def test_finetune_repeats_itself(task: MakeTask) -> None:
-    config = PROTOCOLS["finetune/mae@1"].model_copy(update={"epochs": 1, "batch_size": 32, "warmup_epochs": 0})
+    config = FINETUNE.protocol("finetune/mae@1").model_copy(update={"epochs": 1, "batch_size": 32, "warmup_epochs": 0})
     assert isinstance(config, FinetuneConfig)
     assert evaluate_finetune(task(), config) == evaluate_finetune(task(), config)
 
@@ -100,13 +93,13 @@ def test_finetune_repeats_itself(task: MakeTask) -> None:
 def test_finetune_of_a_resnet_learns(task: MakeTask) -> None:
     config = FinetuneConfig(epochs=6, batch_size=32)
     score = evaluate_finetune(task(BackboneConfig(name="resnet10t")), config)
-    assert score.counts.top1 > 40
+    assert score.metrics["top1"] > 40
 
 
 def test_finetune_without_augmentation_sees_the_images_themselves(task: MakeTask) -> None:
     made = task()
     score = evaluate_finetune(made, FinetuneConfig(epochs=6, batch_size=32, optimizer="adamw", lr=0.02, augment=False))
-    assert score.counts.top1 > 40
+    assert score.metrics["top1"] > 40
     steps = plan(made.train, 32, 2, 1)
     seen = torch.cat([batch.images for batch in labelled_batches(made, steps, central_square())])
     plain = torch.cat([images for _, images in evaluation_batches(made.train, made.image_size, 64)])
@@ -119,15 +112,17 @@ def test_count() -> None:
     scores = torch.tensor([[0.9, 0.1, 0, 0, 0, 0], [0.5, 0.1, 0.2, 0.05, 0.04, 0.0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]])
     hits = count(scores, torch.tensor([0, 5, 1]))
     assert hits.tolist() == [1, 2, 3]
-    assert Counts(1, 2, 4).top1 == 25
-    assert Counts(1, 2, 4).top5 == 50
+    assert Counts(1, 2, 4).score() == Score({"top1": 25, "top5": 50}, 4, {"correct1": 1, "correct5": 2})
 
 
 def test_protocols_resolve() -> None:
-    assert default_protocol("linear", is_vit=True) == "linear/mae@1"
-    assert default_protocol("finetune", is_vit=False) == "finetune/simclr@1"
+    assert LINEAR.default_protocol(is_vit=True) == "linear/mae@1"
+    assert FINETUNE.default_protocol(is_vit=False) == "finetune/simclr@1"
     resolved = resolve(LinearConfig(epochs=3), is_vit=True)
-    assert resolved == PROTOCOLS["linear/mae@1"].model_copy(update={"epochs": 3})
+    assert resolved == LINEAR.protocol("linear/mae@1").model_copy(update={"epochs": 3})
     assert changed_settings(resolved) == {"epochs": 3}
-    assert all(changed_settings(config) == {} for config in PROTOCOLS.values())
-    assert all(name == config.protocol for name, config in PROTOCOLS.items())
+    for evaluation in EVALUATIONS.values():
+        for config in evaluation.protocols:
+            assert config.name == evaluation.name
+            assert changed_settings(config) == {}
+            assert evaluation.protocol(config.protocol) == config

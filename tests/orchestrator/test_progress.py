@@ -30,7 +30,7 @@ def test_a_row_follows_its_trial_through_its_stages() -> None:
     )  # fmt: skip
     assert shown == ("simclr seed 0", "pretrain", "50/200", "4.5000", "41.0 %", "1,234", "2.0 GB", "30 min")
     assert tell(StageStarted(stage="linear"))[:3] == ("simclr seed 0", "linear", "")
-    shown = tell(ScoreDone(stage="linear", epoch=3, epochs=90, top1=50.0, seconds=30.0))
+    shown = tell(ScoreDone(stage="linear", epoch=3, epochs=90, metrics={"top1": 50.0}, seconds=30.0))
     assert (shown[1], shown[2], shown[-1]) == ("linear", "3/90", "14 min")
     shown = tell(StatusChanged(state=TrialState.INTERRUPTED))
     assert (shown[1], shown[2], shown[-1]) == ("interrupted", "3/90", "")

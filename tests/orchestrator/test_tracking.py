@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from ssl_sweep.datasets.prepared import Prepared, SplitInfo
-from ssl_sweep.evaluation.config import KnnConfig
+from ssl_sweep.evaluation.knn import KnnConfig
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import evaluation_id
@@ -82,7 +82,7 @@ class Sweep:
     def evaluation(self, config: KnnConfig, top1: float) -> EvaluationDone:
         record = EvaluationRecord(
             name="knn", protocol=config.protocol, settings=config.model_dump(exclude={"name", "protocol"}),
-            top1=top1, top5=99.0, correct1=1, correct5=99, images=100, split="test", cost=COST,
+            metrics={"top1": top1, "top5": 99.0}, images=100, split="test", cost=COST,
         )  # fmt: skip
         self.folder.finish_evaluation(config, record)
         return EvaluationDone(stage="knn", evaluation_id=evaluation_id(config), **dict(record))

@@ -174,7 +174,11 @@ def test_published_figures() -> None:
     byol = next(r for r in rows if (r.dataset, r.method, r.batch_size, r.epochs) == ("CIFAR-10", "BYOL", 512, 800))
     assert byol.figures == {"knn_top1": 91.0} and byol.best_epoch == ("knn",)
     dino = next(r for r in rows if (r.dataset, r.backbone, r.method) == ("ImageNet1k", "ViT-S/16", "DINO"))
-    assert dino.figures["linear_top5"] == 91.3 and dino.backbone_id == "vit_small_patch16_224" and dino.knn["k"] == 200
+    assert (
+        dino.figures["linear_top5"] == 91.3
+        and dino.backbone_id == "vit_small_patch16_224"
+        and dino.settings["knn"]["k"] == 200
+    )
 
 
 def test_search_looks_at_the_held_out_part_only() -> None:

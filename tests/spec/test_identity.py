@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ssl_sweep.evaluation.config import PROTOCOLS
+from ssl_sweep.evaluation.registry import EVALUATIONS
 from ssl_sweep.orchestrator.spec import identity
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import evaluation_id, trial_id
@@ -106,7 +106,7 @@ def test_readable(tmp_path: Path) -> None:
 def test_what_draws_nothing_by_image_keeps_its_identity(tmp_path: Path) -> None:
     """Ids of the version whose drop path, mixup and erasing depended on the rank: only what has them differs."""
     assert trial_id(trial(tmp_path), FINGERPRINT) == "byol-vit_tiny_patch16_224-folder-b64-e3-s0-4f89f19656"
-    assert [evaluation_id(config) for config in PROTOCOLS.values()] == [
+    assert [evaluation_id(config) for evaluation in EVALUATIONS.values() for config in evaluation.protocols] == [
         "knn-lightly@1-c3c4d67cb0",
         "linear-simclr@1-1f150a4d34",
         "linear-mae@1-af9c44a000",

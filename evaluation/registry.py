@@ -1,0 +1,69 @@
+"""Every evaluation by name. Free of torch until one is run."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..methods.registry import Registry
+from .base import Evaluation, EvaluationConfig, Metric
+
+
+def _refusal(name: str, found: Evaluation[Any]) -> str | None:
+    if not isinstance(found, Evaluation):  # pyright: ignore[reportUnnecessaryIsInstance]  # of another package
+        return "is not an Evaluation"
+    return None if found.name == name else f"calls itself '{found.name}'"
+
+
+EVALUATIONS: Registry[Evaluation[Any]] = Registry(
+    "evaluations",
+    __package__ or "",
+    {
+        "knn": "knn:KNN",
+        "linear": "linear:LINEAR",
+        "finetune": "finetune:FINETUNE",
+    },
+    _refusal,
+)
+"""Our own in the order of tables; then those of other packages (entry points in the group ``ssl_sweep.evaluations``)."""
+
+DEFAULT = ("knn", "linear", "finetune")
+"""What a sweep evaluates unless it says otherwise."""
+
+MONITOR = "knn"
+"""What `pretrain.knn_every` runs between epochs, whether the sweep evaluates by it or not."""
+
+
+def resolve(config: EvaluationConfig, is_vit: bool) -> EvaluationConfig:
+    """The protocol's settings, overlaid with those that the sweep sets."""
+    evaluation = EVALUATIONS[config.name]
+    own = config.model_dump(exclude_unset=True)
+    own.setdefault("protocol", evaluation.default_protocol(is_vit))
+    standard = evaluation.protocol(own["protocol"]).model_dump()
+    return evaluation.config.model_validate(standard | own)
+
+
+def changed_settings(config: EvaluationConfig) -> dict[str, object]:
+    """The settings that differ from those of the protocol."""
+    standard = EVALUATIONS[config.name].protocol(config.protocol).model_dump()
+    return {key: value for key, value in config.model_dump().items() if value != standard[key]}
+
+
+def search_metrics(*, of_epochs: bool = False) -> list[str]:
+    """What a search can maximise, as ``knn/top1``; `of_epochs`: what is also measured between the epochs of pretraining."""
+    return [
+        evaluation.main_key
+        for evaluation in EVALUATIONS.values()
+        if evaluation.main.higher_is_better and (evaluation.monitors or not of_epochs)
+    ]
+
+
+def title_of(name: str) -> str:
+    """Of an evaluation in tables; the name itself if its package is not installed here."""
+    return EVALUATIONS[name].title if name in EVALUATIONS else name
+
+
+def declared_metrics(name: str, found: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics `found` in a record, in the order of the evaluation; as they are if its package is not installed here."""
+    rest = list(found)
+    declared = [metric for metric in EVALUATIONS[name].metrics if metric.name in rest] if name in EVALUATIONS else []
+    names = [metric.name for metric in declared]
+    return (*declared, *(Metric(key, key) for key in rest if key not in names))
