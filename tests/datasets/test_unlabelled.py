@@ -1,5 +1,6 @@
 """Images without labels: they pretrain, and what needs labels says so."""
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Literal
 
@@ -115,7 +116,8 @@ def rank(task: Task, config: RankConfig) -> Score:
 def test_an_evaluation_that_needs_no_labels_runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = (Metric("rank", "rank"),)
     added = Evaluation("rank", "RankMe", RankConfig, (RankConfig(),), rank, metrics, needs_labels=False)
-    monkeypatch.setattr(EVALUATIONS, "_plugins", {"rank": added})
+    monkeypatch.setattr(EVALUATIONS, "_plugins", {"rank": EntryPoint("rank", "here:added", EVALUATIONS.group)})
+    monkeypatch.setitem(EVALUATIONS._loaded, "rank", added)
     prepared, trials = planned(images, tmp_path, more="evaluate: [knn, rank]\n")
     assert trials[0].missing() == ["pretrain", "rank"]
     run_trial(trials[0].trial, trials[0].folder, prepared, Runtime(torch.device("cpu")))

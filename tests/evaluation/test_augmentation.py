@@ -54,8 +54,8 @@ def test_every_image_of_an_odd_batch_is_mixed(task: MakeTask) -> None:
     loss = augmentation.loss(model, batch, 3)
     mixing = drawn_mixing(augmentation.config, step_key(4, Purpose.MIXING, 3), 16, 16)
     assert mixing is not None and 0 < mixing.share < 1 and mixing.box is None
-    partners = batch.images.roll(-1, 0)
-    torch.testing.assert_close(model.image, batch.images * mixing.share + partners * (1 - mixing.share))
+    partners = batch.inputs.roll(-1, 0)
+    torch.testing.assert_close(model.image, batch.inputs * mixing.share + partners * (1 - mixing.share))
     soft = 0.9 * F.one_hot(batch.labels, 10) + 0.01  # as timm smooths
     soft = soft * mixing.share + soft.roll(-1, 0) * (1 - mixing.share)
     expected = -(soft * model(model.image).log_softmax(dim=1)).sum(dim=1).mean()

@@ -101,7 +101,7 @@ def test_finetune_without_augmentation_sees_the_images_themselves(task: MakeTask
     score = evaluate_finetune(made, FinetuneConfig(epochs=6, batch_size=32, optimizer="adamw", lr=0.02, augment=False))
     assert score.metrics["top1"] > 40
     steps = plan(made.train, 32, 2, 1)
-    seen = torch.cat([batch.images for batch in labelled_batches(made, steps, central_square())])
+    seen = torch.cat([batch.inputs for batch in labelled_batches(made, steps, central_square())])
     plain = torch.cat([images for _, images in evaluation_batches(made.train, made.image_size, 64)])
     first, second = seen.split(len(plain))
     for epoch, order in enumerate((first, second)):

@@ -13,7 +13,7 @@ from ssl_sweep.methods import registry
 from ssl_sweep.orchestrator.spec.identity import evaluation_id
 from ssl_sweep.orchestrator.spec.models import SweepSpec
 from ssl_sweep.orchestrator.trial import run
-from ssl_sweep.orchestrator.trial.event_log import TrialFailed
+from ssl_sweep.orchestrator.trial.journal import TrialFailed
 
 PLUGIN = """
 from typing import Literal
@@ -46,6 +46,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(registry, "entry_points", entry_points)
     monkeypatch.setattr(EVALUATIONS, "_plugins", None)
+    monkeypatch.setattr(EVALUATIONS, "_loaded", {})
     yield
     sys.modules.pop(MODULE, None)
 

@@ -43,7 +43,7 @@ class EveryStep:
     def due(self) -> bool:
         return True
 
-    def save(self, content: Callable[[], bytes]) -> None:
+    def save(self, step: int, content: Callable[[], bytes]) -> None:
         self.states.append(content())
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from ssl_sweep.orchestrator import interrupts as module
+from ssl_sweep.orchestrator.engine import interrupts as module
 from ssl_sweep.orchestrator.engine.interrupts import Interrupts, interrupts
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from ssl_sweep.orchestrator.cli.main import main
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.tracking.database import sqlite_uri, tracking_uri
 from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker
 
@@ -39,7 +40,7 @@ def test_mlflow_s_files_lie_in_the_store(sweep_file: SweepFile, tmp_path: Path) 
     store = Store(spec.storage)
     store.write("sweeps/small/sweep.yaml", b"name: small\n")
     uri = tracking_uri(spec, store)
-    assert Tracker(spec, store, uri).close(None, "finished")
+    assert Tracker(spec, store, uri).close(TrialState.FINISHED)
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, ODD}
     assert {entry.name for entry in (tmp_path / ODD).iterdir()} == {"sweeps", "mlflow.db", "mlartifacts"}
     with sqlite3.connect(tmp_path / ODD / "mlflow.db") as database:

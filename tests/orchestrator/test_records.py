@@ -2,6 +2,7 @@
 
 import pytest
 from pydantic import ValidationError
+from ssl_sweep.orchestrator.store.events import EVENT, EvaluationDone
 from ssl_sweep.orchestrator.store.records import EvaluationRecord
 from ssl_sweep.orchestrator.tracking.mlflow_values import metrics_of
 
@@ -37,7 +38,7 @@ def test_an_earlier_record_without_its_numbers_is_refused() -> None:
 
 
 def test_an_earlier_event_has_the_same_metrics_in_mlflow() -> None:
-    event = {"kind": "evaluation", "stage": "linear", "time": 1.0} | EARLIER
+    event = EVENT.validate_python({"kind": "evaluation", "stage": "linear", "time": 1.0} | EARLIER)
     assert {metric.key: metric.value for metric in metrics_of(event)} == {
         "linear/final_top1": 44.0,
         "linear/final_top5": 90.0,
@@ -45,6 +46,5 @@ def test_an_earlier_event_has_the_same_metrics_in_mlflow() -> None:
         "linear/seconds": 1.5,
         "linear/resident_memory_gb": 1e-6,
     }
-    now = {"kind": "evaluation", "stage": "linear", "time": 1.0}
-    now |= EvaluationRecord.model_validate(EARLIER).model_dump(mode="json")
+    now = EvaluationDone(stage="linear", time=1.0, **dict(EvaluationRecord.model_validate(EARLIER)))
     assert [m.to_dictionary() for m in metrics_of(now)] == [m.to_dictionary() for m in metrics_of(event)]

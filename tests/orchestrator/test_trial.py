@@ -201,7 +201,7 @@ def test_a_damaged_backbone_is_trained_again(
         path.unlink()
     (changed,) = trials_of(sweep_file(evaluate=[*KNN, {"name": "linear", "epochs": 2, "augment": False}]))
     carry(changed, tmp_path / "runs", ear := Ear())
-    assert [event["stage"] for event in ear.heard("stage")] == ["pretrain", "linear"]
+    assert ear.stages == ["pretrain", "linear"]
     assert_same_weights(whole, folder)
     assert f"{path} is damaged (" in caplog.text
 
@@ -212,7 +212,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 ) -> None:
     (trial,) = trials_of(sweep_file(evaluate=KNN))
     whole = carry(trial, tmp_path / "whole")
-    late = Ear(lambda event: event["kind"] == "step" and event["step"] == 13)
+    late = Ear(lambda event: isinstance(event, StepDone) and event.step == 13)
     with pytest.raises(TrialStopped):
         carry(trial, tmp_path / "runs", late, Runtime(CPU, checkpoint_seconds=0))
     (folder,) = (tmp_path / "runs" / "trials").iterdir()
@@ -222,6 +222,6 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
         content[len(content) // 2] ^= 64
         path.write_bytes(content)
     resumed = carry(trial, tmp_path / "runs", ear := Ear())
-    assert ear.heard("step")[0]["step"] == (14 if damaged == 1 else 1)
+    assert ear.heard(StepDone)[0].step == (14 if damaged == 1 else 1)
     assert_same_weights(whole, resumed)
     assert all(f"{path} is damaged (its checksum differs)" in caplog.text for path in newest)

@@ -195,7 +195,7 @@ def test_evaluations_count_each_image_once_on_any_number_of_ranks(sweep_file: Sw
         record = folder.evaluation(trial.evaluate[0])
         assert record is not None
         counts.append((record.counts, record.images))
-    assert counts[0][2] == 100
+    assert counts[0][1] == 100
     assert counts == [counts[0]] * 3
 
 

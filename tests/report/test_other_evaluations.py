@@ -2,6 +2,7 @@
 
 import io
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def columns(table: Table) -> dict[tuple[str, str], list[str]]:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EVALUATIONS, "_plugins", {"speed": SPEED})
+    monkeypatch.setattr(EVALUATIONS, "_plugins", {"speed": EntryPoint("speed", "here:SPEED", EVALUATIONS.group)})
+    monkeypatch.setitem(EVALUATIONS._loaded, "speed", SPEED)
 
 
 @pytest.mark.usefixtures("installed")

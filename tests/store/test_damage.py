@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
-from ssl_sweep.evaluation.config import KnnConfig
+from ssl_sweep.evaluation.knn import KnnConfig
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord, TrialList
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
@@ -15,7 +15,7 @@ from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 COST = Cost(seconds=1.5, workers=1, device="cpu")
 PRETRAIN = PretrainRecord(cost=COST, epochs=1, final_loss=1.25, images_per_second=1)
 KNN = EvaluationRecord(
-    name="knn", protocol="knn/lightly@1", settings={"k": 20}, top1=41.9, top5=90.0, correct1=419, correct5=900,
+    name="knn", protocol="knn/lightly@1", settings={"k": 20}, metrics={"top1": 41.9, "top5": 90.0},
     images=1000, split="test", cost=COST,
 )  # fmt: skip
 Damage = Callable[[bytes], bytes]

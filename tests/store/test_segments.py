@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from racing import PROCESSES, ROUNDS, winners
+from ssl_sweep.orchestrator.store.events import EpochDone, Event
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.segments import Segments
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
@@ -102,9 +103,12 @@ def test_a_write_that_failed_ends_the_segment(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_later_event_of_a_step_counts(store: Store) -> None:
-    epoch = {"kind": "epoch", "stage": "pretrain", "lr": 0.1, "images_per_second": 1.0, "seconds": 1.0}
+    def epochs(loss: float, *numbers: int) -> list[Event]:
+        rest = {"lr": 0.1, "images_per_second": 1.0, "seconds": 1.0, "epochs": 3}
+        return [EpochDone(epoch=i, step=10 * i, loss=loss - i, **rest) for i in numbers]
+
     attempts = [TrialStore(store, "a") for _ in range(2)]
-    attempts[0].add_events([epoch | {"epoch": i, "step": 10 * i, "loss": 4.0 - i} for i in (1, 2)])
-    attempts[1].add_events([epoch | {"epoch": i, "step": 10 * i, "loss": 5.0 - i} for i in (2, 3)])
+    attempts[0].add_events(epochs(4.0, 1, 2))
+    attempts[1].add_events(epochs(5.0, 2, 3))
     history = attempts[0].history()
     assert [(record.epoch, record.loss) for record in history] == [(1, 3.0), (2, 3.0), (3, 2.0)]
