@@ -24,9 +24,15 @@ from ssl_sweep.orchestrator.report.main_table import UNLABELLED_REMARK, render_t
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.store.catalog import read_catalog
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.sweep.plan import Planned, plan_trials
+from ssl_sweep.orchestrator.store.planned import PlannedTrial
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
+from ssl_sweep.orchestrator.sweep.plan import plan_trials
 from ssl_sweep.orchestrator.sweep.results import collect
+from ssl_sweep.orchestrator.sweep.state import SweepState
 from ssl_sweep.orchestrator.trial.run import run_trial
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
@@ -50,14 +56,14 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def planned(images: Path, tmp_path: Path, method: str = "simclr", more: str = "") -> tuple[Prepared, list[Planned]]:
+def planned(
+    images: Path, tmp_path: Path, method: str = "simclr", more: str = ""
+) -> tuple[Prepared, list[PlannedTrial]]:
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP.format(path=images, storage=tmp_path / "runs", method=method) + more)
     trials = expand(*load_spec(file))
     prepared = prepare(trials[0].dataset, tmp_path / "data")
-    return prepared, plan_trials(
-        trials, Store(str(tmp_path / "runs")), dict.fromkeys((t.dataset for t in trials), prepared)
-    )
+    return prepared, plan_trials(trials, dict.fromkeys((trial.dataset for trial in trials), prepared))
 
 
 @pytest.mark.parametrize("inside", [".", "train"])
@@ -94,12 +100,15 @@ def test_parquet_with_labels_here_and_there_is_an_error(images: Path, tmp_path: 
 
 def test_a_trial_pretrains_and_the_report_says_why_there_is_no_more(images: Path, tmp_path: Path) -> None:
     prepared, trials = planned(images, tmp_path)
-    run_trial(trials[0].trial, trials[0].folder, prepared, Runtime(torch.device("cpu")))
-    assert trials[0].status() == "finished"
-    history = trials[0].folder.history()
+    store = Store(str(tmp_path / "runs"))
+    folder = TrialStore(store, trials[0].trial_id)
+    run_trial(trials[0].trial, folder, prepared, Runtime(torch.device("cpu")))
+    assert trials[0].state(folder.status()) is TrialState.FINISHED
+    history = folder.history()
     assert [sorted(epoch.logs) for epoch in history] == [["features/rank", "features/std"]] * 2
     spec, _ = load_spec(tmp_path / "sweep.yaml")
-    result = collect(spec, trials, "ssl-sweep submit")
+    state = SweepState().add(trials, read_catalog(store, [item.trial_id for item in trials]))
+    result = collect(spec, trials, state, store, "ssl-sweep submit")
     assert not result.trials[0].evaluations and not result.trials[0].labelled
     assert UNLABELLED_REMARK in render_table(result)[0].remarks
 
@@ -119,9 +128,10 @@ def test_an_evaluation_that_needs_no_labels_runs(images: Path, tmp_path: Path, m
     monkeypatch.setattr(EVALUATIONS, "_plugins", {"rank": EntryPoint("rank", "here:added", EVALUATIONS.group)})
     monkeypatch.setitem(EVALUATIONS._loaded, "rank", added)
     prepared, trials = planned(images, tmp_path, more="evaluate: [knn, rank]\n")
-    assert trials[0].missing() == ["pretrain", "rank"]
-    run_trial(trials[0].trial, trials[0].folder, prepared, Runtime(torch.device("cpu")))
-    record = trials[0].folder.evaluation(trials[0].trial.evaluate[0])
+    assert trials[0].missing(TrialStatus()) == ["pretrain", "rank"]
+    folder = TrialStore(Store(str(tmp_path / "runs")), trials[0].trial_id)
+    run_trial(trials[0].trial, folder, prepared, Runtime(torch.device("cpu")))
+    record = folder.evaluation(trials[0].trial.evaluate[0])
     assert record is not None
     assert record.images == 20 and record.metrics["rank"] >= 1
 
