@@ -19,18 +19,18 @@ def print_plan(rows: Sequence[PlanRow]) -> None:
 def print_status(rows: Sequence[StatusRow]) -> None:
     """How each trial stands."""
     _print_table(
-        ("trial", "state", "stage", "epoch", "to do"),
+        ("trial", "status", "stage", "epoch", "to do"),
         [
             (
                 row.trial,
-                row.state.words + (f": {row.reason}" if row.reason else ""),
+                row.status.words + (f": {row.reason}" if row.reason else ""),
                 row.stage if row.missing else "",
                 f"{row.epoch}/{row.epochs}" if row.missing else "",
                 ", ".join(row.missing),
             )
             for row in rows
         ],
-        f"{sum(row.state is TrialState.FINISHED for row in rows)} of {_count(len(rows), 'trial')} finished",
+        f"{sum(row.status is TrialState.FINISHED for row in rows)} of {_count(len(rows), 'trial')} finished",
     )
 
 

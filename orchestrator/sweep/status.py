@@ -33,7 +33,7 @@ class StatusRow(NamedTuple):
     """A trial in the status of a sweep."""
 
     trial: str
-    state: TrialState
+    status: TrialState
     stage: str
     epoch: int
     """Of the stage."""

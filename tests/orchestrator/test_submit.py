@@ -10,10 +10,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from command import Running, all_gone, mlflow_metrics, mlflow_runs, ssl_sweep
+from gates import Gates
+from ssl_sweep.orchestrator.store.events import EpochDone, ScoreDone, StageStarted
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 
 SweepFile = Callable[..., Path]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-EPOCHS = 30  # a killed driver's workers train on for some seconds before Ray ends them
+EPOCHS = 6
+PASSES = 21
+"""Of the gated method's encoder in an epoch: two views in each of ten steps, and a look at the features."""
 LONG: dict[str, Any] = {
     "pretrain": {"epochs": EPOCHS, "batch_size": 32},
     "evaluate": [{"name": "knn", "k": 20}],
@@ -21,29 +27,36 @@ LONG: dict[str, Any] = {
 }
 
 
-def trials(storage: Path) -> dict[str, Path]:
+@pytest.fixture
+def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "package"))
+    return Gates(tmp_path / "package")
+
+
+def trials(storage: Path) -> dict[str, TrialStore]:
     """Folder of each trial by its method and seed."""
-    folders = sorted((storage / "trials").iterdir())
-    return {f"{folder.name.split('-')[0]} {folder.name.rsplit('-', 2)[1]}": folder for folder in folders}
+    names = sorted(path.name for path in (storage / "trials").iterdir())
+    return {f"{name.split('-')[0]} {name.rsplit('-', 2)[1]}": TrialStore(Store(str(storage)), name) for name in names}
 
 
-def events(folder: Path) -> list[dict[str, Any]]:
-    segments = sorted((folder / "events").glob("*.jsonl"))
-    return [json.loads(line) for path in segments for line in path.read_text().split("\n")[:-1]]
-
-
-def epochs(folder: Path) -> list[int]:
-    return [event["epoch"] for event in events(folder) if event["kind"] == "epoch"]
+def epochs(folder: TrialStore) -> list[int]:
+    return [event.epoch for event in folder.events() if isinstance(event, EpochDone)]
 
 
 def stages(storage: Path) -> Counter[str]:
     """How often each stage was begun, over all trials."""
     return Counter(
-        f"{name}: {event['stage']}"
+        f"{name}: {event.stage}"
         for name, folder in trials(storage).items()
-        for event in events(folder)
-        if event["kind"] == "stage"
+        for event in folder.events()
+        if isinstance(event, StageStarted)
     )
+
+
+def statuses(path: Path) -> dict[str, str]:
+    """What `status` says of each trial, by method."""
+    rows = json.loads(ssl_sweep("status", path, "--json"))
+    return {row["trial"].split("-")[0]: row["status"] for row in rows}
 
 
 def test_a_sweep_runs_once_and_grows(sweep_file: SweepFile, tmp_path: Path) -> None:
@@ -64,7 +77,7 @@ def test_a_sweep_runs_once_and_grows(sweep_file: SweepFile, tmp_path: Path) -> N
     first = stages(storage)
 
     text = ssl_sweep("submit", sweep_file(methods=methods))
-    assert "Ray" not in text  # nothing to carry, so nothing is started
+    assert "Ray" not in text  # nothing to run, so nothing is started
     assert stages(storage) == first
     assert mlflow_runs(storage) == runs
 
@@ -74,66 +87,129 @@ def test_a_sweep_runs_once_and_grows(sweep_file: SweepFile, tmp_path: Path) -> N
     again = {"random s0: linear": 1, "simclr s0: linear": 1}
     new = {f"{method} s1: {stage}": 1 for method in methods for stage in ("pretrain", "knn", "linear")}
     assert grown == Counter(again | new)
-    rows = json.loads(ssl_sweep("status", sweep_file(methods=methods, seeds=[0, 1], evaluate=evaluate), "--json"))
+    path = sweep_file(methods=methods, seeds=[0, 1], evaluate=evaluate)
+    rows = json.loads(ssl_sweep("status", path, "--json"))
     assert [row["status"] for row in rows] == ["finished"] * 4
 
 
-def test_a_killed_worker_and_a_failing_trial(sweep_file: SweepFile, tmp_path: Path) -> None:
+def test_a_killed_worker_and_a_failing_trial(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
     """Two data-parallel workers: one is killed, the group comes back; a trial that diverges fails alone."""
     storage = tmp_path / "runs"
     broken = {"name": "byol", "pretrain": {"optimizer": {"name": "sgd", "lr": 1e30}, "schedule": {"warmup_epochs": 0}}}
     resources = {"workers": 2, "checkpoint_minutes": 0, "concurrent_trials": 1}
-    running = Running(sweep_file(**LONG | {"methods": ["simclr", broken], "resources": resources}))
-    running.wait_for(lambda: (storage / "trials").exists() and "simclr s0" in trials(storage))
-    running.wait_for(lambda: len(epochs(trials(storage)["simclr s0"])) >= 2)
+    gates.close(2 * PASSES + 9)
+    running = Running(sweep_file(**LONG | {"methods": [gates.method(), broken], "resources": resources}))
+    running.wait_for(lambda: gates.reached(2 * PASSES + 9, processes=2))
     running.workers()[0].kill()
+    gates.open(2 * PASSES + 9)
     text = running.end(expect=1)
     assert "the loss is not finite" in text
-    record = json.loads((trials(storage)["simclr s0"] / "pretrain.json").read_text())
-    assert record["attempts"] == 2
-    done = epochs(trials(storage)["simclr s0"])
+    folder = trials(storage)["gated s0"]
+    record = folder.pretrained()
+    assert record is not None and record.attempts == 2
+    done = epochs(folder)
     assert sorted(set(done)) == list(range(1, EPOCHS + 1))
     assert len(done) <= EPOCHS + 1  # at most the epoch that a step's loss repeats
-    statuses = {name.split("-")[0]: status for name, status in mlflow_runs(storage).items()}
-    assert statuses == {"small": "FAILED", "simclr": "FINISHED", "byol": "FAILED"}
+    runs = {name.split("-")[0]: status for name, status in mlflow_runs(storage).items()}
+    assert runs == {"small": "FAILED", "gated": "FINISHED", "byol": "FAILED"}
     assert "not finite" in (storage / "sweeps/small/report/report.md").read_text()
 
 
-def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, tmp_path: Path) -> None:
+def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
-    path = sweep_file(**LONG | {"methods": ["random", "simclr"]})
+    path = sweep_file(**LONG | {"methods": ["random", gates.method()]})
+    gates.close(2 * PASSES + 9)
     running = Running(path)
-    running.wait_for(lambda: (storage / "trials").exists() and "simclr s0" in trials(storage))
-    running.wait_for(lambda: len(epochs(trials(storage)["simclr s0"])) >= 2)
-    assert list(trials(storage)["random s0"].glob("evaluations/*.json"))  # trials run in the order of the file
+    running.wait_for(lambda: gates.reached(2 * PASSES + 9))
+    assert statuses(path) == {"random": "finished", "gated": "running"}  # trials run in the order of the file
+    assert "RUNNING" in mlflow_runs(storage).values()
+    before = mlflow_runs(storage)
     family = running.descendants()
     running.signal(signal.SIGKILL)
     running.process.wait()
     assert all_gone(family, seconds=90) == []
-    assert "RUNNING" in mlflow_runs(storage).values()  # nobody was left to say so
-    rows = json.loads(ssl_sweep("status", path, "--json"))
-    assert sorted(row["status"] for row in rows) == ["finished", "missing"]
-    assert "RUNNING" not in mlflow_runs(storage).values()
-    before = epochs(trials(storage)["simclr s0"])
+    assert statuses(path) == {"random": "finished", "gated": "interrupted"}
+    assert mlflow_runs(storage) == before, "status changes nothing"
+    (line,) = [line for line in ssl_sweep("status", path).splitlines() if line.startswith("gated")]
+    assert f"2/{EPOCHS}" in line
 
+    gates.open(2 * PASSES + 9)
+    gates.close(40)
     running = Running(path)
-    running.wait_for(lambda: len(epochs(trials(storage)["simclr s0"])) >= len(before) + 2)
+    running.wait_for(lambda: gates.reached(40))
     family = running.descendants()
     running.signal(signal.SIGTERM)  # which Ray would answer by ending the process
     running.signal(signal.SIGTERM)  # `timeout` signals the process and its group
+    running.wait_for(lambda: "stopping: each trial keeps a checkpoint" in running.log.read_text())
+    gates.open(40)
     text = running.end(expect=130)
     assert (storage / "sweeps/small/report/report.html").exists()
-    assert "stopping: each trial keeps what it has" in text
-    assert "go on with: ssl-sweep submit" in text
+    assert "resume with: ssl-sweep submit" in text
     assert all_gone(family, seconds=30) == []
     assert "RUNNING" not in mlflow_runs(storage).values()
+    assert statuses(path) == {"random": "finished", "gated": "interrupted"}
+    assert "interrupted" in (storage / "sweeps/small/report/report.md").read_text()
 
     ssl_sweep("submit", path)
-    done = epochs(trials(storage)["simclr s0"])
+    done = epochs(trials(storage)["gated s0"])
     assert sorted(set(done)) == list(range(1, EPOCHS + 1))
     assert len(done) <= EPOCHS + 2  # two interruptions, at most one repeated epoch each
     assert stages(storage)["random s0: knn"] == 1
     assert set(mlflow_runs(storage).values()) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("name", ["linear", "finetune"])
+def test_a_killed_evaluation_resumes_with_the_undisturbed_numbers(
+    name: str, sweep_file: SweepFile, gates: Gates, tmp_path: Path
+) -> None:
+    """Three epochs of ten steps; killed in the second one."""
+    protocol = {} if name == "linear" else {"protocol": "finetune/simclr@1"}
+    evaluate = [{"name": name, "epochs": 3, "batch_size": 32, **protocol}]
+    resources = {"checkpoint_minutes": 0}
+    content = {"methods": [gates.method("gated_random")], "evaluate": evaluate, "resources": resources}
+    ssl_sweep("submit", sweep_file("whole.yaml", **content, storage=str(tmp_path / "whole")))
+    path = sweep_file(**content)
+    gates.close(16)
+    running = Running(path)
+    running.wait_for(lambda: gates.reached(16))
+    family = running.descendants()
+    running.signal(signal.SIGKILL)
+    running.process.wait()
+    assert all_gone(family, seconds=90) == []
+    gates.open(16)
+    ssl_sweep("submit", path)
+    whole, resumed = (trials(tmp_path / storage)["gated_random s0"] for storage in ("whole", "runs"))
+    assert [event.epoch for event in resumed.events() if isinstance(event, ScoreDone)] == [1, 2, 3]
+    numbers = [
+        [r.model_dump(exclude={"cost"}) for r in folder.status().evaluations.values()] for folder in (whole, resumed)
+    ]
+    assert len(numbers[0]) == 1 and numbers[0] == numbers[1]
+
+
+def test_two_drivers_compute_each_trial_once(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
+    """The second sweep waits for the trial that the first one computes, and takes it over once its driver is killed."""
+    storage = tmp_path / "runs"
+    gates.close(PASSES)
+    first = Running(sweep_file("first.yaml", **LONG | {"name": "first", "methods": [gates.method()]}))
+    first.wait_for(lambda: gates.reached(PASSES))
+    second = Running(sweep_file("second.yaml", **LONG | {"name": "second", "methods": ["random", gates.method()]}))
+    second.wait_for(lambda: (storage / "trials").exists() and "random s0" in trials(storage))
+    second.wait_for(lambda: "another sweep is computing it" in second.log.read_text())
+    first.signal(signal.SIGKILL)
+    first.process.wait()
+    gates.open(PASSES)
+    second.end(expect=0)
+    folder = trials(storage)["gated s0"]
+    assert sorted(epochs(folder)) == list(range(1, EPOCHS + 1))
+    record = folder.pretrained()
+    assert record is not None and record.attempts == 2
+
+
+def test_a_second_file_of_the_same_name_is_refused(sweep_file: SweepFile) -> None:
+    ssl_sweep("submit", sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}]))
+    other = sweep_file("other.yaml", methods=["random"], evaluate=[{"name": "knn", "k": 7}])
+    assert "is the sweep of" in ssl_sweep("submit", other, expect=2)
+    ssl_sweep("submit", other, "--replace")
 
 
 def test_a_search_with_early_stopping(sweep_file: SweepFile, tmp_path: Path) -> None:
