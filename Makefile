@@ -20,6 +20,7 @@ lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
 
 # ARGS: what benchmarks/views.py takes, as the paths of real images
 bench: $(SETUP)
