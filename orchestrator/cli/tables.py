@@ -17,7 +17,7 @@ def print_plan(rows: Sequence[PlanRow]) -> None:
 
 
 def print_status(rows: Sequence[StatusRow]) -> None:
-    """How each trial stands."""
+    """The state of each trial."""
     _print_table(
         ("trial", "status", "stage", "epoch", "to do"),
         [

@@ -22,7 +22,7 @@ FEW_SEEDS = (
 UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
 BEST_EPOCH_REMARK = (
     "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
-    "too high for an estimate, and not to be compared with the other columns."
+    "optimistically biased, and not to be compared with the other columns."
 )
 PUBLISHED_REMARK = (
     "Lightly: the figure published for this data set, method, backbone, batch size and number of epochs (one run, "

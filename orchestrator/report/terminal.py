@@ -59,7 +59,7 @@ class _Fitted:
             if not (of_best_epoch or of_published):
                 yield Text(remark, style="dim")
         if dropped:
-            yield Text(f"Left out for want of room, and in the report: {', '.join(dropped)}.", style="dim")
+            yield Text(f"Hidden for lack of space; see the report: {', '.join(dropped)}.", style="dim")
 
     def _fitting(self, console: "Console", options: "ConsoleOptions") -> tuple[list[int], list[str]]:
         """Indices of the columns to show, and what is left out."""

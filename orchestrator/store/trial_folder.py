@@ -71,7 +71,7 @@ class TrialStore:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
 
     def status(self) -> TrialStatus:
-        """Where the trial stands, as its latest process knew; of the first edition's trials, as their records tell."""
+        """The trial's state, as its latest process knew; of the first edition's trials, as their records tell."""
         kept = self.store.read_record(self.name("state.json"), TrialStatus)
         return self._status_of_records() if kept is None else kept
 

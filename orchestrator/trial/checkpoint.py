@@ -15,7 +15,7 @@ from ...methods.base import Method
 
 @dataclass
 class State:
-    """Where pretraining stands, beside the networks and the optimizer."""
+    """How far pretraining has come, beside the networks and the optimizer."""
 
     step: int = 0
     seconds: float = 0.0
@@ -26,14 +26,14 @@ class State:
 
 
 def save(method: Method[Any], optimizer: Optimizer, state: State) -> bytes:
-    """Networks with teachers and queues, the optimizer, and where training stands."""
+    """Networks with teachers and queues, the optimizer, and how far training has come."""
     content = io.BytesIO()
     torch.save({"method": method.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}, content)
     return content.getvalue()
 
 
 def load(content: bytes, method: Method[Any], optimizer: Optimizer, device: torch.device) -> State:
-    """Put a checkpoint's state into `method` and `optimizer`, and return where training stood."""
+    """Put a checkpoint's state into `method` and `optimizer`, and return how far training had come."""
     saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     method.load_state_dict(saved["method"])
     optimizer.load_state_dict(saved["optimizer"])
