@@ -94,7 +94,7 @@ def _synsets(folder: Path) -> tuple[Path, dict[int, str]]:
     raise DataError(
         f"{folder} holds images without class folders, and no label file was found;"
         f" put one of these in it or next to it: {SYNSETS}, {KAGGLE}, or the devkit's"
-        f" {DEVKIT} with its meta.mat, must lie in it or beside it"
+        f" {DEVKIT} with its meta.mat"
     )
 
 
