@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
-.PHONY: demo test test-peers lint bench clean
+.PHONY: demo test test-slow test-peers lint bench clean
 
 demo: $(SETUP)
 	$(BIN)/ssl-sweep submit sweeps/demo.yaml
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-slow: $(SETUP)
+	$(BIN)/python -m pytest -m slow
 
 test-peers: $(SETUP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
