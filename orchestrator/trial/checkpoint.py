@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resume needs to go on bit for bit, as bytes.
+"""Checkpoints of pretraining: everything that a resume needs to go on bit for bit.
 
 Random numbers are keyed by seed and step, and schedules are functions of progress, so neither has a state to keep.
 """
@@ -11,6 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from ...methods.base import Method
+from ...methods.snapshot import Snapshot
 
 
 @dataclass
@@ -25,11 +26,9 @@ class State:
     epoch_seconds: float = 0.0
 
 
-def save(method: Method[Any], optimizer: Optimizer, state: State) -> bytes:
+def snapshot(method: Method[Any], optimizer: Optimizer, state: State) -> Snapshot:
     """Networks with teachers and queues, the optimizer, and where training stands."""
-    content = io.BytesIO()
-    torch.save({"method": method.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)}, content)
-    return content.getvalue()
+    return Snapshot({"method": method.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)})
 
 
 def load(content: bytes, method: Method[Any], optimizer: Optimizer, device: torch.device) -> State:
