@@ -9,6 +9,7 @@ view. Both make SimCLR's views of the same images, by turns; the best turn of ea
 import argparse
 import tempfile
 import time
+from contextlib import closing
 from typing import Any
 from unittest.mock import patch
 
@@ -25,6 +26,7 @@ from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.trial import pretrain as pretrain
+from ssl_sweep.orchestrator.trial.background import Background
 from ssl_sweep.orchestrator.trial.journal import Deaf, Journal
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 from torch import nn
@@ -85,9 +87,9 @@ def main() -> None:
 
     def loop() -> float:
         """As a trial reports it: without the making of the model and the writing of its file."""
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, closing(Background()) as background:
             store = TrialStore(Store(folder), "trial")
-            pretrain.pretrain(trial, store, train, train, runtime, Journal(store, runtime, Deaf()))
+            pretrain.pretrain(trial, store, train, train, runtime, Journal(store, runtime, Deaf(), background))
             record = store.pretrained()
         assert record is not None
         return record.images_per_second

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from ..datasets.batches import steps_per_epoch
 from ..datasets.image_set import ImageSet
 from ..methods.parts.schedules import warmup_cosine
+from ..methods.snapshot import Snapshot
 from .task import Score, Task
 
 log = logging.getLogger(__name__)
@@ -118,16 +119,15 @@ def train(task: Task, training: Training) -> Score:
     return score._replace(epochs=tuple(epochs))
 
 
-def _state(training: Training, step: int, epochs: list[dict[str, float]]) -> bytes:
-    content = io.BytesIO()
-    state = {
-        "model": training.model.state_dict(),
-        "optimizer": training.optimizer.state_dict(),
-        "step": step,
-        "epochs": epochs,
-    }
-    torch.save(state, content)
-    return content.getvalue()
+def _state(training: Training, step: int, epochs: list[dict[str, float]]) -> Snapshot:
+    return Snapshot(
+        {
+            "model": training.model.state_dict(),
+            "optimizer": training.optimizer.state_dict(),
+            "step": step,
+            "epochs": epochs,
+        }
+    )
 
 
 def _resume(task: Task, training: Training) -> tuple[int, list[dict[str, float]]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..datasets.image_set import ImageSet
 from ..methods.config import BackboneConfig
 from ..methods.encoder import Encoder
+from ..methods.snapshot import Snapshot
 
 
 class Counts(NamedTuple):
@@ -33,13 +34,13 @@ class Checkpoints(Protocol):
         ...
 
     def due(self) -> bool:
-        """Whether to keep a checkpoint now; the ranks agree."""
+        """Whether to keep a checkpoint now; the ranks agree. What this raises ends the evaluation, on every rank."""
         ...
 
-    def save(self, step: int, content: Callable[[], bytes]) -> None:
-        """Keep what `content` returns, the state after `step` steps; it is called at once, on the rank that writes.
+    def save(self, step: int, snapshot: Callable[[], Snapshot]) -> None:
+        """Keep what `snapshot` returns, the state after `step` steps; it is called at once, on the rank that writes.
 
-        What this raises ends the evaluation.
+        The evaluation may go on before it is written. What this raises ends the evaluation.
         """
         ...
 
@@ -53,7 +54,7 @@ class NoCheckpoints:
     def due(self) -> bool:
         return False
 
-    def save(self, step: int, content: Callable[[], bytes]) -> None: ...
+    def save(self, step: int, snapshot: Callable[[], Snapshot]) -> None: ...
 
 
 class Task(NamedTuple):

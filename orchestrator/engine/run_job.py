@@ -13,11 +13,12 @@ from ...datasets.prepare import prepare
 from ...datasets.prepared import Prepared, find_known
 from ..spec.models import TrialSpec
 from ..store.events import Event, StatusChanged
-from ..store.files import Store
+from ..store.files import Store, StoreError
 from ..store.lease import Lease, held
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
-from ..trial.journal import Listener, TrialFailed, TrialStopped, tell_failure
+from ..trial.background import Background
+from ..trial.journal import OBJECT_SECONDS, Listener, TrialFailed, TrialStopped, tell_failure
 from ..trial.run import run_trial
 from ..trial.runtime import Runtime
 from .protocol import Job
@@ -44,24 +45,25 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
         if not runtime.agree(int(lease is not None)):
             listener.on_event(StatusChanged(state=TrialState.WAITING, reason=BUSY)) if runtime.is_first else None
             return
-        stack.enter_context(_logging_to(folder, runtime))
+        background = stack.enter_context(contextlib.closing(Background()))
+        stack.enter_context(_logging_to(folder, runtime, background))
         try:
             trial = job.trial
             watched = listener if lease is None else _WhileHeld(listener, lease)
-            run_trial(trial, folder, _prepared(trial, job.fingerprint, data_root), runtime, watched)
+            run_trial(trial, folder, _prepared(trial, job.fingerprint, data_root), runtime, watched, background)
         except TrialStopped as stop:
             log.info("%s", stop)
         except TrialFailed as failure:
             log.error("%s", failure)
         except Exception as error:
-            of_data = isinstance(error, DataError)  # whole, in words for the user
-            reason = str(error) if of_data else _one_line(error)
-            log.error("%s", reason if of_data else traceback.format_exc())
+            in_words = isinstance(error, (DataError, StoreError))  # whole, for the user
+            reason = str(error) if in_words else _one_line(error)
+            log.error("%s", reason if in_words else traceback.format_exc())
             if _lost_a_peer(error):
                 raise
             # Of the ranks that fail together each says so: whichever rank failed alone, its reason is told.
-            tell_failure(folder, listener, reason)
-            if runtime.world_size > 1 or (runtime.device.type == "cuda" and not of_data):
+            tell_failure(folder, listener, reason, background)
+            if runtime.world_size > 1 or (runtime.device.type == "cuda" and not in_words):
                 raise WorkerSpoiled(reason) from error
 
 
@@ -96,9 +98,9 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _logging_to(folder: TrialStore, runtime: Runtime) -> Generator[None]:
+def _logging_to(folder: TrialStore, runtime: Runtime, background: Background) -> Generator[None]:
     """Send what this process logs to the trial's log; each rank's lines carry its number."""
-    handler = _StoreHandler(folder, runtime.rank)
+    handler = _StoreHandler(folder, runtime.rank, background)
     logger = logging.getLogger("ssl_sweep")
     level = logger.level
     logger.addHandler(handler)
@@ -111,13 +113,27 @@ def _logging_to(folder: TrialStore, runtime: Runtime) -> Generator[None]:
 
 
 class _StoreHandler(logging.Handler):
-    """Adds to the trial's log: the first rank everything, the others what went wrong."""
+    """Adds to the trial's log, in the background: the first rank everything, the others what went wrong."""
 
-    def __init__(self, folder: TrialStore, rank: int):
+    def __init__(self, folder: TrialStore, rank: int, background: Background):
         super().__init__(logging.INFO if rank == 0 else logging.ERROR)
-        self.folder = folder
+        self.folder, self.background = folder, background
+        self.delay = 0.0 if folder.store.is_local else OBJECT_SECONDS
+        self._waiting: list[str] = []
+        """Added to by any thread, taken from by the one that writes."""
         self.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
-        self.folder.add_log(self.format(record).splitlines())
+        """Have one record written soon."""
+        lines = self.format(record).splitlines()
+        if not self.background.is_here:  # a process that decodes images, forked from this one
+            self.folder.add_log(lines)
+            return
+        self._waiting += lines
+        self.background.within(self.delay, self._write)
+
+    def _write(self) -> None:
+        lines = list(self._waiting)
+        if lines:
+            self.folder.add_log(lines)
+            del self._waiting[: len(lines)]

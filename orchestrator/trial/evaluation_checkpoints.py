@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 
 from ...evaluation.base import EvaluationConfig
+from ...methods.snapshot import Snapshot
 from ..store.trial_folder import TrialStore
-from .journal import Journal
-from .pretrain import CHECKPOINT, CONTINUE, STOP
-from .runtime import Runtime
+from .checkpoint_writer import CheckpointWriter
+from .journal import CONTINUE, STOP, Journal
 
 
 class EvaluationCheckpoints:
@@ -17,12 +17,13 @@ class EvaluationCheckpoints:
     A file is one line of JSON with the seconds that the evaluation has taken, and the evaluation's own state.
     """
 
-    def __init__(self, config: EvaluationConfig, folder: TrialStore, runtime: Runtime, journal: Journal):
-        self.evaluation, self.runtime, self.journal = config.name, runtime, journal
+    def __init__(self, config: EvaluationConfig, folder: TrialStore, journal: Journal):
+        self.evaluation, self.runtime, self.journal = config.name, journal.runtime, journal
         self.files = folder.evaluation_checkpoints(config)
+        self.writer = CheckpointWriter(journal, self.files.save)
         self.seconds_before = 0.0
         """What earlier runs took, up to the checkpoint that this one resumes from."""
-        self.start = self.saved = time.monotonic()
+        self.start = time.monotonic()
         self.stopping = False
 
     def seconds(self) -> float:
@@ -40,34 +41,25 @@ class EvaluationCheckpoints:
         return state
 
     def due(self) -> bool:
-        """Whether to keep a checkpoint now; the ranks agree."""
-        code = self.runtime.agree(self._request())
+        """Whether to keep a checkpoint now; the ranks agree. Raises TrialFailed on all of them if writing has failed."""
+        code = self.writer.request()
         self.stopping = code == STOP
         return code != CONTINUE
 
-    def _request(self) -> int:
-        """What rank 0 wants done."""
-        if not self.runtime.is_first:
-            return CONTINUE
-        if self.journal.stop_requested():
-            return STOP
-        return CHECKPOINT if time.monotonic() - self.saved > self.runtime.checkpoint_seconds else CONTINUE
-
-    def save(self, step: int, content: Callable[[], bytes]) -> None:
-        """Keep the state after `step` steps, on rank 0.
+    def save(self, step: int, snapshot: Callable[[], Snapshot]) -> None:
+        """Keep the state after `step` steps, on rank 0, while the evaluation goes on.
 
         Raises:
-            TrialStopped: the checkpoint was due because the trial was asked to stop.
+            TrialStopped: the checkpoint was due because the trial was asked to stop; it is written.
+            TrialFailed: that one could not be written.
         """
-        if self.runtime.is_first:
-            self.journal.flush()
-            header = json.dumps({"seconds": self.seconds()}).encode()
-            self.files.save(step, header + b"\n" + content())
-        self.saved = time.monotonic()
+        header = json.dumps({"seconds": self.seconds()}).encode() + b"\n"
+        self.writer.save(step, snapshot, header)
         if self.stopping:
             raise self.journal.stopped(f"after step {step} of {self.evaluation}")
 
     def discard(self) -> None:
-        """Delete the checkpoints: the evaluation's record is written."""
+        """Delete the checkpoints, the one that is being written too: the evaluation's record is written."""
         if self.runtime.is_first:
+            self.writer.wait()
             self.files.clear()

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import safetensors.torch
@@ -26,14 +27,14 @@ from ..store.records import PretrainRecord
 from ..store.trial_folder import TrialStore
 from . import checkpoint
 from .checkpoint import State
-from .journal import Journal, TrialFailed
+from .checkpoint_writer import CheckpointWriter
+from .journal import CONTINUE, STOP, Journal, TrialFailed
 from .monitor import Monitor
 from .pending_loss import PendingLoss
 from .runtime import Runtime, measured, memory_in_use
 
 log = logging.getLogger(__name__)
 
-CONTINUE, CHECKPOINT, STOP = 0, 1, 2
 STEP_EVENTS_PER_EPOCH = 10
 
 Forward = Callable[[Batch, Progress], StepOutput]
@@ -51,7 +52,7 @@ def pretrain(
     """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
 
     Raises:
-        TrialFailed: the loss is not finite, or the features have collapsed and the trial shall stop then.
+        TrialFailed: the loss is not finite, the features have collapsed and the trial shall stop then, or writing failed.
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
@@ -69,6 +70,7 @@ def pretrain(
     backbone = run.method.backbone
     if runtime.is_first:
         tensors, metadata = export(backbone)
+        run.checkpoints.wait()  # none may come after they are cleared
         folder.finish_pretraining(record, safetensors.torch.save(tensors, metadata))
         journal.tell(PretrainingDone(**dict(record)))
     return backbone
@@ -105,6 +107,7 @@ class _Run:
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
         self.final_loss: float | None = None
         self.state = State()
+        self.checkpoints = CheckpointWriter(journal, folder.save_checkpoint)
         self.parallel: DistributedDataParallel | None = None
         self.untold: list[_Step] = []
 
@@ -129,7 +132,6 @@ class _Run:
             start_step=self.state.step,
             total_steps=self.total_steps,
         )
-        saved = time.monotonic()
         last = time.perf_counter()
         for batch in _closing(batches):
             progress = Progress(self.state.step, self.total_steps, self.steps_per_epoch, self.trial.seed)
@@ -148,11 +150,12 @@ class _Run:
             if ends_epoch:
                 self._tell_steps()
                 self._end_epoch(lr, output)
-            code = self.runtime.agree(self._request(saved))
+            code = self.checkpoints.request()
             if code != CONTINUE and self.state.step < self.total_steps:
                 self._tell_steps()  # nothing that follows a loss that is not finite is worth keeping
-                self._save()
-                saved = time.monotonic()
+                self.checkpoints.save(
+                    self.state.step, partial(checkpoint.snapshot, self.method, self.optimizer, self.state)
+                )
                 if code == STOP:
                     raise self.journal.stopped(f"after step {self.state.step} of {self.total_steps}")
             last = time.perf_counter()
@@ -234,22 +237,6 @@ class _Run:
         log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, done.loss, _brief(logs))
         self.journal.tell(done)
         self.monitor.refuse_collapsed(logs, epoch)
-
-    # -- checkpoints --
-
-    def _request(self, saved: float) -> int:
-        """What rank 0 wants done after this step."""
-        if not self.runtime.is_first:
-            return CONTINUE
-        if self.journal.stop_requested():
-            return STOP
-        return CHECKPOINT if time.monotonic() - saved > self.runtime.checkpoint_seconds else CONTINUE
-
-    def _save(self) -> None:
-        if not self.runtime.is_first:
-            return
-        self.journal.flush()
-        self.folder.save_checkpoint(self.state.step, checkpoint.save(self.method, self.optimizer, self.state))
 
     def _resume(self) -> None:
         content = self.folder.checkpoint()

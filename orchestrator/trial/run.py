@@ -6,6 +6,7 @@ Alone, under ``torchrun`` or under Ray Train it is the same function with the sa
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,12 +21,13 @@ from ...methods import build_method
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
-from ..store.events import EvaluationDone, ScoreDone, StageStarted, StatusChanged
+from ..store.events import EvaluationDone, PretrainingDone, ScoreDone, StageStarted, StatusChanged
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
+from .background import Background
 from .evaluation_checkpoints import EvaluationCheckpoints
-from .journal import Deaf, Journal, Listener, TrialFailed, TrialStopped
+from .journal import STOP, Deaf, Journal, Listener, TrialFailed, TrialStopped
 from .pretrain import new_encoder, pretrain
 from .runtime import Runtime, environment, measured
 
@@ -33,35 +35,52 @@ log = logging.getLogger(__name__)
 
 
 def run_trial(
-    trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, listener: Listener | None = None
+    trial: TrialSpec,
+    folder: TrialStore,
+    prepared: Prepared,
+    runtime: Runtime,
+    listener: Listener | None = None,
+    background: Background | None = None,
 ) -> None:
-    """Do what the store does not have yet of `trial`; every rank of a group calls it.
+    """Do what the store does not have yet of `trial`; every rank of a group calls it. However it ends, all is written then.
+
+    Args:
+        trial: what to do.
+        folder: the trial's own.
+        prepared: its images.
+        runtime: this worker.
+        listener: hears of the progress, and may end it.
+        background: writes; without one the trial has its own.
 
     Raises:
-        TrialFailed: the trial cannot go on; what is done is kept.
+        TrialFailed: the trial cannot go on, or something could not be written; what is done is kept.
         DataError: prepared images differ from what was written. Other ranks may not have seen it.
         TrialStopped: the listener asked for it; what is done is kept.
     """
-    journal = Journal(folder, runtime, listener or Deaf())
-    if runtime.is_first:
-        folder.start(trial, prepared.fingerprint, environment())
-    journal.tell(
-        StatusChanged(
-            state=TrialState.RUNNING,
-            attempt=journal.status.attempts + 1,
-            environment=environment(),
-            dataset_fingerprint=prepared.fingerprint,
+    with nullcontext(background) if background else closing(Background()) as writes:
+        journal = Journal(folder, runtime, listener or Deaf(), writes)
+        if runtime.is_first:
+            folder.start(trial, prepared.fingerprint, environment())
+        journal.tell(
+            StatusChanged(
+                state=TrialState.RUNNING,
+                attempt=journal.status.attempts + 1,
+                environment=environment(),
+                dataset_fingerprint=prepared.fingerprint,
+            )
         )
-    )
-    try:
-        _run_stages(trial, folder, prepared, runtime, journal)
-    except TrialStopped as stop:
-        journal.tell(StatusChanged(state=stop.state, reason=str(stop)))
-        raise
-    except TrialFailed as failure:
-        journal.tell(StatusChanged(state=TrialState.FAILED, reason=str(failure)))
-        raise
-    journal.tell(StatusChanged(state=TrialState.FINISHED))
+        try:
+            _run_stages(trial, folder, prepared, runtime, journal)
+            journal.settle()
+        except TrialStopped as stop:
+            journal.end(StatusChanged(state=stop.state, reason=str(stop)))
+            raise
+        except TrialFailed as failure:
+            journal.end(StatusChanged(state=TrialState.FAILED, reason=str(failure)))
+            raise
+        finally:
+            journal.flush()
+        journal.end(StatusChanged(state=TrialState.FINISHED))
 
 
 def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, journal: Journal) -> None:
@@ -80,11 +99,14 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         runtime.world_size,
     )
     for config in trial.evaluate:
-        checkpoints = EvaluationCheckpoints(config, folder, runtime, journal)
-        if runtime.agree(int(folder.evaluation(config) is not None)):
+        checkpoints = EvaluationCheckpoints(config, folder, journal)
+        done = folder.evaluation(config)
+        if runtime.agree(int(done is not None)):
             checkpoints.discard()  # a crash may have come between the record and this
+            if done is not None and evaluation_id(config) not in journal.status.evaluations:  # or before the event
+                journal.tell(EvaluationDone(stage=config.name, evaluation_id=evaluation_id(config), **dict(done)))
             continue
-        if runtime.agree(int(journal.stop_requested())):
+        if journal.request() == STOP:
             raise journal.stopped(f"before {config.name}")
         journal.tell(StageStarted(stage=config.name))
         record = _evaluate(task, config, trial, checkpoints, journal)
@@ -113,6 +135,8 @@ def _pretrained_encoder(
         return pretrain(trial, folder, train, test, runtime, journal)
     if content is None:
         raise TrialFailed("the backbone can be read on the first rank and not on this one")
+    if runtime.is_first and journal.status.pretrain is None and (record := folder.pretrained()) is not None:
+        journal.tell(PretrainingDone(**dict(record)))  # a crash came between the record and this
     # As the method has it, for fine-tuning keeps the positions fixed that the method fixed, and files hold weights alone.
     encoder = build_method(trial.method, new_encoder(trial), train.info).backbone
     encoder.model.load_state_dict(safetensors.torch.load(content))

@@ -9,6 +9,7 @@ import torch
 from ssl_sweep.evaluation.finetune import FinetuneConfig, evaluate_finetune
 from ssl_sweep.evaluation.linear import LinearConfig, evaluate_linear
 from ssl_sweep.evaluation.task import Score, Task
+from ssl_sweep.methods.snapshot import Snapshot
 from torch import Tensor
 
 MakeTask = Callable[..., Task]
@@ -43,8 +44,8 @@ class EveryStep:
     def due(self) -> bool:
         return True
 
-    def save(self, step: int, content: Callable[[], bytes]) -> None:
-        self.states.append(content())
+    def save(self, step: int, snapshot: Callable[[], Snapshot]) -> None:
+        self.states.append(snapshot().to_bytes())
 
 
 def assert_same(one: Any, other: Any) -> None:
