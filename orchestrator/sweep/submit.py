@@ -94,7 +94,7 @@ def _drive(
     make_engine: EngineMaker,
 ) -> Outcome:
     from ..tracking.database import tracking_uri
-    from ..tracking.mlflow_tracker import Tracker
+    from ..tracking.tracker import Tracker
 
     datasets = prepare_datasets(trials, data_root(), screen.preparing)
     for prepared in datasets.values():

@@ -36,7 +36,7 @@ from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.tracking import mlflow_values as projection
 from ssl_sweep.orchestrator.tracking.database import tracking_uri
 from ssl_sweep.orchestrator.tracking.mlflow_runs import Runs
-from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker
+from ssl_sweep.orchestrator.tracking.tracker import Tracker
 
 BEGAN = 1_700_000_000
 COST = Cost(seconds=8.0, workers=1, device="cpu", resident=1_234_567_890)
