@@ -3,8 +3,8 @@
     python benchmarks/tracking.py --trials 50 --steps 400
 
 Trials that were never trained have their events in a store; the tracker hears them as fast as it can be told, interleaved as
-from trials that run side by side, and writes them into SQLite, then through a real `mlflow server` over SQLite. Its time ends
-when it is closed: runs, parameters, tags and artifacts are in it. The number of points in the database is compared with the
+from trials that run side by side, and writes them into SQLite, then through a real `mlflow server` over SQLite. Its time begins
+with empty databases that MLflow has set up, and ends when it is closed: runs, parameters, tags and artifacts are in it. The number of points in the database is compared with the
 number that the events have. The loop writes the same kind of points, one request each, into the same place.
 """
 
@@ -87,7 +87,7 @@ def history(steps: int) -> list[Event]:
 
 def tracked(folder: Path, uri: str | None, trials: int, steps: int) -> Rate:
     """The tracker's rate, into the store's own database or the MLflow at `uri`."""
-    from ssl_sweep.orchestrator.tracking.database import tracking_uri
+    from ssl_sweep.orchestrator.tracking.database import ready, tracking_uri
     from ssl_sweep.orchestrator.tracking.tracker import Tracker
 
     path = sweep_file(folder, trials)
@@ -99,8 +99,10 @@ def tracked(folder: Path, uri: str | None, trials: int, steps: int) -> Rate:
     for item in items:
         TrialStore(store, item.trial_id).add_events(events)
     statuses = {item.trial_id: TrialStatus() for item in items}
+    uri = uri or tracking_uri(spec, store)
+    ready(uri)
     began = time.perf_counter()
-    tracker = Tracker(spec, store, uri or tracking_uri(spec, store))
+    tracker = Tracker(spec, store, uri)
     tracker.on_trials(items, list(statuses.values()))
     for event in events:
         for item in items:

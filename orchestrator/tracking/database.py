@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import uuid
+from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -77,8 +78,18 @@ def ready(uri: str) -> None:
         return
     if not path.exists():
         _create(path)
-    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-        connection.execute("pragma schema_version").fetchone()
+    with connection(path) as database:
+        database.execute("pragma schema_version").fetchone()
+
+
+@contextlib.contextmanager
+def connection(path: Path) -> Generator[sqlite3.Connection]:
+    """The SQLite file at `path`, without implied transactions."""
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def _create(path: Path) -> None:

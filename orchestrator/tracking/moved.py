@@ -1,12 +1,11 @@
 """After a store was moved to another folder: its database still has the former places of the artifacts."""
 
-import contextlib
 import sqlite3
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..store.files import Store
-from .database import ARTIFACTS, BUSY_SECONDS, sqlite_path
+from .database import ARTIFACTS, connection, sqlite_path
 
 PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
 
@@ -20,31 +19,31 @@ def follow_store(store: Store, uri: str) -> None:
     Raises:
         sqlite3.Error: the database cannot be used now.
     """
-    database = sqlite_path(uri)
-    if database is None or not store.is_local or not database.exists():
+    path = sqlite_path(uri)
+    if path is None or not store.is_local or not path.exists():
         return
-    if not database.resolve().is_relative_to(Path(store.location).resolve()):
+    if not path.resolve().is_relative_to(Path(store.location).resolve()):
         return
     present = Path(store.path(ARTIFACTS))
-    with contextlib.closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-        former = [place for place in _locations(connection) if _is_former(place, present)]
+    with connection(path) as database:
+        former = [place for place in _locations(database) if _is_former(place, present)]
         if not former:
             return
-        connection.execute("begin immediate")
+        database.execute("begin immediate")
         for place in former:
             for table, column in PLACES:
-                connection.execute(
+                database.execute(
                     f"update {table} set {column} = ? || substr({column}, ?) where {column} = ? or substr({column}, 1, ?) = ?",
                     (present.as_uri(), len(place) + 1, place, len(place) + 1, f"{place}/"),
                 )
-        connection.execute("commit")
+        database.execute("commit")
 
 
-def _locations(connection: sqlite3.Connection) -> list[str]:
+def _locations(database: sqlite3.Connection) -> list[str]:
     """Of the experiments that have one of their own; none in a database that MLflow has not set up."""
-    if connection.execute("select 1 from sqlite_master where name = 'experiments'").fetchone() is None:
+    if database.execute("select 1 from sqlite_master where name = 'experiments'").fetchone() is None:
         return []
-    found = connection.execute("select distinct artifact_location from experiments where artifact_location is not null")
+    found = database.execute("select distinct artifact_location from experiments where artifact_location is not null")
     return [str(location) for (location,) in found]
 
 
