@@ -4,8 +4,9 @@
 
 Trials that were never trained have their events in a store; the tracker hears them as fast as it can be told, interleaved as
 from trials that run side by side, and writes them into SQLite, then through a real `mlflow server` over SQLite. Its time begins
-with empty databases that MLflow has set up, and ends when it is closed: runs, parameters, tags and artifacts are in it. The number of points in the database is compared with the
-number that the events have. The loop writes the same kind of points, one request each, into the same place.
+with empty databases that MLflow has set up, and ends when it is closed: runs, parameters, tags and artifacts are in it. The
+number of points in the database is compared with the number that the events have. The loop writes the same kind of points, one
+request each, into the same place.
 """
 
 import argparse

@@ -177,17 +177,16 @@ def test_a_full_database_stops_nothing(
 
 @pytest.mark.parametrize("ledger", ["lost", "old"])
 def test_another_driver_resumes_without_repeating_points(sweep: SweepByHand, ledger: str, tmp_path: Path) -> None:
-    """The first driver is killed, with its ledger as it was before; of the last step, the worker told it alone."""
-    assert sweep.track()
+    """The first driver is killed, with its ledger as it was when it began; of the last step, the worker told it alone."""
     name = Ledger.name(sweep.spec.name)
-    old = sweep.store.read(name)
-    assert old is not None
     sweep.begin()
     sweep.train(last=3)
     killed = sweep.tracker()
     lost = StepDone(time=BEGAN + 4, step=4, loss=9.0, lr=0.1, images_per_second=9.0)
     sweep.follow(killed, [*sweep.folder.events(), lost])
     wait_for(lambda: any("'loss', 9.0" in row for row in rows(sweep.uri)["metrics"]))
+    old = sweep.store.read(name)
+    assert old is not None
     killed.close(TrialState.RUNNING)  # so that its thread ends; what it leaves is as of a killed one
     if ledger == "lost":
         sweep.store.delete(name)
