@@ -94,34 +94,40 @@ def _drive(
     make_engine: EngineMaker,
 ) -> Outcome:
     from ..tracking.database import tracking_uri
-    from ..tracking.mlflow_tracker import Tracker
+    from ..tracking.tracker import Tracker
 
     datasets = prepare_datasets(trials, data_root(), screen.preparing)
     for prepared in datasets.values():
         screen.on_dataset(prepared)
     plan_trials(trials, datasets)  # refuses what cannot run before anything starts
     uri = tracking_uri(spec, store)
-    tracker = Tracker(spec, store, uri)
     engine = make_engine(spec.resources, store, data_root())
+    tracker = Tracker(spec, store, uri)
     driver = Driver(store, datasets, engine, (screen, tracker), interrupts)
+    state = TrialState.FAILED
     try:
         with screen.live():
             _run(spec, trials, store, driver)
     except KeyboardInterrupt:
         screen.on_message("ending at once; the report follows")
     finally:
-        if driver.started:
-            engine.close()
-        driver.finish()
-        command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
-        result = collect(spec, list(driver.planned.values()), driver.state, store, command)
-        report = write_report(store, result)
-        failed = any(trial.status is not TrialState.FINISHED for trial in result.trials if not trial.search)
-        status = (
-            TrialState.INTERRUPTED if interrupts.requested else TrialState.FAILED if failed else TrialState.FINISHED
-        )
-        tracked = tracker.close(status)
+        try:
+            if driver.started:
+                engine.close()
+            driver.finish()
+            command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
+            result = collect(spec, list(driver.planned.values()), driver.state, store, command)
+            report = write_report(store, result)
+            state = TrialState.INTERRUPTED if interrupts.requested else _state(result)
+        finally:
+            tracked = tracker.close(state)  # whatever happened, the sweep's run in MLflow ends
     return Outcome(result, report, uri, interrupts.requested, tracked)
+
+
+def _state(result: SweepResult) -> TrialState:
+    """Of the sweep as a whole."""
+    failed = any(trial.status is not TrialState.FINISHED for trial in result.trials if not trial.search)
+    return TrialState.FAILED if failed else TrialState.FINISHED
 
 
 def _run(spec: SweepSpec, trials: list[TrialSpec], store: Store, driver: Driver) -> None:
