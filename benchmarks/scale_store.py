@@ -31,6 +31,7 @@ def write_sweep(folder: Path, name: str, **changes: object) -> Path:
         "dataset": {"name": "digits", "train_images": 40, "test_images": 40},
         "backbone": {"name": "vit_tiny_patch16_224", "options": {"embed_dim": 32, "depth": 1, "num_heads": 2}},
         "methods": ["random"],
+        "pretrain": {"epochs": 2, "batch_size": 8},
         "evaluate": [{"name": "knn", "k": 5}],
         "storage": str(folder / "runs"),
     }
@@ -52,7 +53,7 @@ def finished_sweep(folder: Path, count: int) -> Path:
     rates = [round(0.01 + 0.001 * i, 4) for i in range(count // SEEDS // 10)]
     grid = {"pretrain.optimizer.lr": rates, "method.temperature": [round(0.1 + 0.02 * i, 2) for i in range(10)]}
     path = write_sweep(
-        folder, f"finished-{count}", methods=["simclr"], pretrain={"epochs": 2, "batch_size": 8},
+        folder, f"finished-{count}", methods=["simclr"],
         seeds=list(range(SEEDS)), grid=grid,
     )  # fmt: skip
     if not (folder / "runs/sweeps").exists():
