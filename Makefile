@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
-.PHONY: demo test test-peers lint bench clean
+.PHONY: demo test test-slow test-peers lint bench clean
 
 demo: $(SETUP)
 	$(BIN)/ssl-sweep submit sweeps/demo.yaml
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-slow: $(SETUP)
+	$(BIN)/python -m pytest -m slow
 
 test-peers: $(SETUP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
@@ -20,6 +23,7 @@ lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
 
 # ARGS: what benchmarks/views.py takes, as the paths of real images
 bench: $(SETUP)

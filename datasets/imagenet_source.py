@@ -92,8 +92,9 @@ def _synsets(folder: Path) -> tuple[Path, dict[int, str]]:
         if (place / DEVKIT).is_file() and (place / "meta.mat").is_file():
             return place / DEVKIT, _devkit(place)
     raise DataError(
-        f"{folder} holds images without class folders, and nothing says their classes: {SYNSETS}, {KAGGLE}, or the devkit's"
-        f" {DEVKIT} with its meta.mat, must lie in it or beside it"
+        f"{folder} holds images without class folders, and no label file was found;"
+        f" put one of these in it or next to it: {SYNSETS}, {KAGGLE}, or the devkit's"
+        f" {DEVKIT} with its meta.mat"
     )
 
 

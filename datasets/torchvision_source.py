@@ -47,7 +47,7 @@ def _open(kind: Any, arguments: dict[str, Any], path: Path | None, downloads: Pa
     try:
         return kind(str(path or downloads), **arguments)
     except (OSError, RuntimeError, ValueError, ModuleNotFoundError) as error:
-        where = f"{path} does not hold torchvision's {kind.__name__}" if path else f"{kind.__name__} is not to be had"
+        where = f"{path} does not hold torchvision's {kind.__name__}" if path else f"{kind.__name__} is not available"
         hint = "it must be the `root` of this class" if path else "give its `path` instead"
         raise DataError(f"{where} ({str(error).strip().splitlines()[0]}); {hint}") from error
 

@@ -4,7 +4,7 @@ Everything is drawn by `methods/parts/draws.py`, so that the number of ranks cha
 """
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from torchvision.transforms import v2
 from ..datasets.color import MEAN, STD, constants
 from ..methods.parts.collectives import gather, rank, world_size
 from ..methods.parts.draws import Purpose, drawing, hash64, normals, sample_keys, step_key, uniforms
-from .finetune import FinetuneConfig
 from .supervised import Labelled
 from .task import Task
+
+if TYPE_CHECKING:
+    from .finetune import FinetuneConfig
 
 ERASED_AREA = (0.02, 1 / 3)
 ERASED_ASPECT = 0.3
@@ -28,7 +30,7 @@ ERASE_TRIES = 10
 class Augmentation:
     """The augmentation of a fine-tuning protocol."""
 
-    def __init__(self, config: FinetuneConfig, task: Task):
+    def __init__(self, config: "FinetuneConfig", task: Task):
         self.config, self.task = config, task
         self.randaugment = v2.RandAugment(num_ops=2, magnitude=9) if config.randaugment else None
 
@@ -66,7 +68,7 @@ class Mixing(NamedTuple):
     """Top, bottom, left and right of what CutMix takes from the partner; None: mixup."""
 
 
-def drawn_mixing(config: FinetuneConfig, key: int, height: int, width: int) -> Mixing | None:
+def drawn_mixing(config: "FinetuneConfig", key: int, height: int, width: int) -> Mixing | None:
     """Mixup (arXiv:1710.09412) or CutMix (arXiv:1905.04899), one for a step's batch as in MAE's fine-tuning.
 
     With both, each has probability 1/2. None: the protocol has neither.

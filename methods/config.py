@@ -1,4 +1,4 @@
-"""What a sweep file may say about a method, its views and its optimisation. Free of torch, so that a file is checked in a blink."""
+"""What a sweep file may say about a method, its views and its optimisation. Free of torch, so that sweep files validate quickly."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -103,7 +103,7 @@ class OptimizerConfig(Config):
     )
     weight_decay: NonNegativeFloat = 1e-4
     final_weight_decay: NonNegativeFloat | None = Field(
-        default=None, description="a cosine takes the weight decay there"
+        default=None, description="final weight decay of the cosine schedule"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="sgd and lars")
     betas: tuple[Probability, Probability] = Field(default=(0.9, 0.999), description="adam and adamw")

@@ -18,7 +18,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def guarded(command: F) -> F:
-    """Show what the user can mend as a message, with exit status 2 and no traceback."""
+    """Report user-fixable errors without a traceback; exit status 2."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:

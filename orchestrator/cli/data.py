@@ -67,7 +67,7 @@ def datasets(
 @click.option("--verify", is_flag=True, help="Compare what is stored with its checksums.")
 @guarded
 def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) -> None:
-    """Prepare a data set: decode, check and store it, once. A run that was killed goes on where it stopped.
+    """Prepare a data set: decode, check and store it, once. An interrupted run resumes.
 
     \b
     Examples:

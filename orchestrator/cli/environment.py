@@ -12,10 +12,10 @@ RAY = {
 }
 MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # an absent server must not hold up a sweep
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what fails is reported by us, in one line instead of a traceback
 }
 
 

@@ -38,7 +38,7 @@ def main() -> None:
       ssl-sweep validate sweep.yaml     check the file
       ssl-sweep plan sweep.yaml         what would run, and what is done already
       ssl-sweep submit sweep.yaml       run what is missing and write the report
-      ssl-sweep status sweep.yaml       how it stands
+      ssl-sweep status sweep.yaml       the state of its trials
 
     Shell completion: eval "$(_SSL_SWEEP_COMPLETE=bash_source ssl-sweep)"
     """
@@ -156,7 +156,7 @@ def plan(sweep: Path, as_json: bool) -> None:
 @JSON
 @guarded
 def status(sweep: Path | None, storage: str, as_json: bool) -> None:
-    """Show how a sweep stands, or list the sweeps of a store.
+    """Show the state of a sweep's trials, or list the sweeps of a store.
 
     \b
     Examples:

@@ -1,9 +1,17 @@
 """Plan, status and sweeps as tables in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ..store.trial_state import TrialState
 from ..sweep.status import PlanRow, StatusRow, SweepRow
+from .live_table import ORDER
+
+R = TypeVar("R", PlanRow, StatusRow)
+
+
+MOST_ROWS = 100
+"""Rows that are printed; `--json` prints them all."""
 
 
 def print_plan(rows: Sequence[PlanRow]) -> None:
@@ -11,13 +19,13 @@ def print_plan(rows: Sequence[PlanRow]) -> None:
     done = sum(not row.missing for row in rows)
     _print_table(
         ("trial", "to do", "takes"),
-        [(row.trial, ", ".join(row.missing) or "done", row.needs) for row in rows],
-        f"{_count(len(rows), 'trial')}, {done} done",
+        [(row.trial, ", ".join(row.missing) or "done", row.needs) for row in _first(rows, lambda row: not row.missing)],
+        f"{_count(len(rows), 'trial')}, {done} done" + _hidden(len(rows)),
     )
 
 
 def print_status(rows: Sequence[StatusRow]) -> None:
-    """How each trial stands."""
+    """The state of each trial."""
     _print_table(
         ("trial", "status", "stage", "epoch", "to do"),
         [
@@ -28,9 +36,10 @@ def print_status(rows: Sequence[StatusRow]) -> None:
                 f"{row.epoch}/{row.epochs}" if row.missing else "",
                 ", ".join(row.missing),
             )
-            for row in rows
+            for row in _first(rows, lambda row: ORDER.index(row.status))
         ],
-        f"{sum(row.status is TrialState.FINISHED for row in rows)} of {_count(len(rows), 'trial')} finished",
+        f"{sum(row.status is TrialState.FINISHED for row in rows)} of {_count(len(rows), 'trial')} finished"
+        + _hidden(len(rows)),
     )
 
 
@@ -41,6 +50,15 @@ def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
         [(row.sweep, str(row.trials), row.status) for row in rows],
         f"{_count(len(rows), 'sweep')} in {storage}",
     )
+
+
+def _first(rows: Sequence[R], order: Callable[[R], int]) -> Sequence[R]:
+    """All rows; of more than are printed, those that are first by `order`: what needs attention is not hidden by what does not."""
+    return rows if len(rows) <= MOST_ROWS else sorted(rows, key=order)[:MOST_ROWS]
+
+
+def _hidden(count: int) -> str:
+    return f"; {MOST_ROWS} shown, --json prints all" if count > MOST_ROWS else ""
 
 
 def _count(number: int, noun: str) -> str:

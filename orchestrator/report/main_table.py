@@ -1,6 +1,7 @@
 """The main table, one a data set: settings by method, every protocol in columns of its own."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,7 +23,7 @@ FEW_SEEDS = (
 UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
 BEST_EPOCH_REMARK = (
     "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
-    "too high for an estimate, and not to be compared with the other columns."
+    "optimistically biased, and not to be compared with the other columns."
 )
 PUBLISHED_REMARK = (
     "Lightly: the figure published for this data set, method, backbone, batch size and number of epochs (one run, "
@@ -116,8 +117,9 @@ def _identity(settings: Sequence[Setting]) -> list[Filled]:
     columns.append(column("n", _repeats))
 
     seen = [(s.first.title, *(cells[i].text for _, cells in columns[:-1])) for i, s in enumerate(settings)]
+    count = Counter(seen)
     names = [
-        setting.first.title if seen.count(seen[i]) == 1 else f"{setting.first.title} #{_handle(setting)}"
+        setting.first.title if count[seen[i]] == 1 else f"{setting.first.title} #{_handle(setting)}"
         for i, setting in enumerate(settings)
     ]
     return [(Column("method"), [Cell(name) for name in names]), *columns]

@@ -17,6 +17,16 @@ from .settings import Setting, Spread, commonest, labels, spread
 from .svg import LIGHT, RC, Plot, hue, new_figure, render
 
 WIDTH, HEIGHT = 460, 360
+MOST_SETTINGS = 200
+"""More settings than this make plots that nobody can read; 1,000 of them take minutes to draw."""
+PLOTS = {
+    "training": "Training",
+    "time": "Accuracy against training time",
+    "knn-linear": "kNN against linear probe",
+    "memory": "Peak memory",
+    "throughput": "Throughput",
+}
+"""By the end of its name, each plot's title."""
 
 
 def draw_plots(data: DataTable, methods: Sequence[str], prefix: str) -> tuple[Plot, ...]:
@@ -25,15 +35,22 @@ def draw_plots(data: DataTable, methods: Sequence[str], prefix: str) -> tuple[Pl
     def colour(setting: Setting) -> tuple[str, str]:
         return (LIGHT["base"], "o") if setting.baseline else hue(methods, setting.first.method)
 
+    if len(data.settings) > MOST_SETTINGS:
+        return tuple(_too_many(f"{prefix}{name}", title, len(data.settings)) for name, title in PLOTS.items())
     names = labels(data.settings)
     with matplotlib.rc_context(RC):
         return (
             training_curves(f"{prefix}training", data.settings, names, colour),
             _accuracy_against_time(f"{prefix}time", data.settings, names, colour),
             _knn_against_linear(f"{prefix}knn-linear", data.settings, names, colour),
-            _bars(f"{prefix}memory", "Peak memory", _gigabytes, memory, data.settings, names, colour),
-            _bars(f"{prefix}throughput", "Throughput", _throughput, _per_second, data.settings, names, colour),
+            _bars(f"{prefix}memory", PLOTS["memory"], _gigabytes, memory, data.settings, names, colour),
+            _bars(f"{prefix}throughput", PLOTS["throughput"], _throughput, _per_second, data.settings, names, colour),
         )
+
+
+def _too_many(name: str, title: str, count: int) -> Plot:
+    missing = f"No plot '{title}': {integer(count)} settings are too many to draw; results.parquet has their numbers."
+    return Plot(name, title, "", missing=missing)
 
 
 Mark = tuple[str, Spread | float, Spread, Setting]
@@ -41,7 +58,7 @@ Mark = tuple[str, Spread | float, Spread, Setting]
 
 
 def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequence[str], colour: Colour) -> Plot:
-    title = "Accuracy against training time"
+    title = PLOTS["time"]
     found = (commonest(settings, name) for name in EVALUATIONS)
     protocol = next((protocol for protocol in found if protocol is not None), None)
     marks: list[Mark] = []
@@ -82,7 +99,7 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
 
 def _knn_against_linear(name: str, settings: Sequence[Setting], names: Sequence[str], colour: Colour) -> Plot:
     """The one plot that names its evaluations: whether a probe that is trained agrees with one that is not."""
-    title = "kNN against linear probe"
+    title = PLOTS["knn-linear"]
     knn, linear = commonest(settings, "knn"), commonest(settings, "linear")
     marks: list[Mark] = []
     for setting, label in zip(settings, names, strict=True):

@@ -2,8 +2,10 @@
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from ...evaluation.base import Metric
@@ -87,8 +89,7 @@ class Setting:
 
     def records(self, protocol: Protocol) -> list[EvaluationRecord]:
         """The evaluation under `protocol` of each trial that has it, the latest where there are several."""
-        found = ([r for r in trial.evaluations if Protocol.of(r) == protocol] for trial in self.trials)
-        return [records[-1] for records in found if records]
+        return [records[protocol] for records in self._by_protocol if protocol in records]
 
     def main(self, protocol: Protocol) -> Spread | None:
         """Of the protocol's main metric."""
@@ -100,7 +101,12 @@ class Setting:
         return spread([record.best[main] for record in self.records(protocol) if main in record.best])
 
     def protocols(self) -> set[Protocol]:
-        return {Protocol.of(record) for trial in self.trials for record in trial.evaluations}
+        return {protocol for records in self._by_protocol for protocol in records}
+
+    @cached_property
+    def _by_protocol(self) -> list[dict[Protocol, EvaluationRecord]]:
+        """Of each trial its latest evaluation under each protocol."""
+        return [{Protocol.of(record): record for record in trial.evaluations} for trial in self.trials]
 
     def seconds(self) -> float | None:
         """Mean pretraining time."""
@@ -146,13 +152,16 @@ def _sortable(value: Scalar) -> tuple[bool, float, str]:
 
 def labels(settings: Sequence[Setting]) -> list[str]:
     """A name for each setting, no longer than it takes to tell them apart: the title, and what varies under it."""
+    same = Counter(setting.first.title for setting in settings)
+    having = Counter((setting.first.title, text) for setting in settings for text in set(_traits(setting)))
     names: list[str] = []
     for setting in settings:
-        same = [other for other in settings if other.first.title == setting.first.title]
-        telling = [text for text in _traits(setting) if any(text not in _traits(other) for other in same)]
-        names.append(", ".join([setting.first.title, *telling]))
+        title = setting.first.title
+        telling = [text for text in _traits(setting) if having[title, text] < same[title]]
+        names.append(", ".join([title, *telling]))
+    count = Counter(names)
     return [
-        f"{name} #{(setting.first.setting or setting.first.trial_id)[:6]}" if names.count(name) > 1 else name
+        f"{name} #{(setting.first.setting or setting.first.trial_id)[:6]}" if count[name] > 1 else name
         for name, setting in zip(names, settings, strict=True)
     ]
 

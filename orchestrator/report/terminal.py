@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EXPENDABLE = ("top-5", "best epoch", "hardware", "peak memory")
 """Left out one after another until a table fits; a published figure goes with the column it compares with."""
+MOST_ROWS = 100
+"""Rows that are printed of a table; the report has them all."""
 PIPE_WIDTH = 160
 """Of what is no terminal: a file or a pipe."""
 
@@ -50,6 +52,8 @@ class _Fitted:
         shared = ", ".join(f"{self.table.columns[index].label} {text}" for index, text in alike.items())
         yield Text(f"{self.table.title}: {shared}" if shared else self.table.title, style="bold")
         yield _rich(self.table, indices, whole=_width(console, options, self.table, indices) <= options.max_width)
+        if len(self.table.rows) > MOST_ROWS:
+            yield Text(f"… and {len(self.table.rows) - MOST_ROWS:,} more rows in the report.", style="dim")
         for note in self.table.notes:
             yield Text(f"{note.mark} {note.protocol}{f' with {note.changed}' if note.changed else ''}", style="dim")
         labels = [self.table.columns[index].label for index in indices]
@@ -59,7 +63,7 @@ class _Fitted:
             if not (of_best_epoch or of_published):
                 yield Text(remark, style="dim")
         if dropped:
-            yield Text(f"Left out for want of room, and in the report: {', '.join(dropped)}.", style="dim")
+            yield Text(f"Hidden for lack of space; see the report: {', '.join(dropped)}.", style="dim")
 
     def _fitting(self, console: "Console", options: "ConsoleOptions") -> tuple[list[int], list[str]]:
         """Indices of the columns to show, and what is left out."""
@@ -120,7 +124,7 @@ def _rich(table: Table, indices: list[int], whole: bool) -> "RichTable":
         label = Text("\n".join([""] * (height - len(lines)) + lines))
         justify = "right" if table.columns[index].numeric else "left"
         drawn.add_column(label, justify=justify, no_wrap=whole, overflow="fold")
-    for number, row in enumerate(table.rows):
+    for number, row in enumerate(table.rows[:MOST_ROWS]):
         if row.baseline and not (number and table.rows[number - 1].baseline):
             drawn.add_section()
         drawn.add_row(*(_text(row.cells[index], row) for index in indices))

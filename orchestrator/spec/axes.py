@@ -32,7 +32,7 @@ def axis_problems(spec: SweepSpec, document: Document, *, all_methods: bool) -> 
         if what is not None:
             bad.add(key)
         elif path[0] == "search" and key in spec.grid:
-            what = "is an axis of `grid` too; must be of one of the two"
+            what = "appears in both `grid` and `search.space`; keep one"
         if what is not None:
             problems.append(document.problem(path, f"{dotted(path)}: {what}", of_key=True))
     return problems, bad

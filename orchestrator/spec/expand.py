@@ -1,5 +1,6 @@
 """From a sweep to its trials: methods x grid x seeds; and what is wrong with a sweep's values taken together."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -79,9 +80,9 @@ def _look(spec: SweepSpec, document: Document, broken: Broken) -> tuple[list[Pro
 
 def _repeated(group: Group, first: int, document: Document) -> Problem:
     if group.index == first:
-        message = f"grid: two points of it are the same trial of method '{group.entry.name}'; each must stand once"
+        message = f"grid: two points of it are the same trial of method '{group.entry.name}'; list each once"
         return document.problem(("grid",), message, of_key=True)
-    message = f"methods[{group.index}]: the same trial as methods[{first}]; each must stand once"
+    message = f"methods[{group.index}]: the same trial as methods[{first}]; list each once"
     return document.problem(("methods", group.index), message)
 
 
@@ -94,7 +95,7 @@ class _Row:
         group: Group,
         document: Document,
         broken: Broken,
-        sampled: dict[str, Any] | None = None,
+        sampled: Mapping[str, object] | None = None,
         places: dict[str, Steps] | None = None,
     ):
         self.spec, self.group, self.document, self.broken = spec, group, document, broken
@@ -203,7 +204,7 @@ class _Row:
             return
         metrics = [EVALUATIONS[item.name].main_key for item in trial.evaluate]
         if search.metric not in metrics and not self.stands_in("evaluate"):
-            text = f"got '{search.metric}'; must be of an evaluation in `evaluate`: {', '.join(metrics)}"
+            text = f"got '{search.metric}'; must name an evaluation listed in `evaluate`: {', '.join(metrics)}"
             self.add(("search", "metric"), text)
         stopping = search.early_stopping
         if stopping is None or not trial.method.trains or self.stands_in("pretrain"):

@@ -41,7 +41,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for i, value in enumerate(values):
         key = (isinstance(value, bool), repr(value) if isinstance(value, (dict, tuple, list)) else value)
         if key in seen:
-            raise Misfit(f"got {show(value)} a second time; each value must stand once", (i,))
+            raise Misfit(f"duplicate value {show(value)}; list each value once", (i,))
         seen.add(key)
     return values
 
@@ -207,7 +207,7 @@ def _evaluated_once(evaluations: tuple[Any, ...]) -> tuple[Any, ...]:
     names = [item.name for item in evaluations]
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise Misfit(f"got evaluation '{name}' a second time; each must stand once", (i,))
+            raise Misfit(f"duplicate evaluation '{name}'; list each once", (i,))
     return evaluations
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ class Group(NamedTuple):
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     """Of the method's entry in the sweep."""
     entry: MethodEntry
-    axes: dict[str, Any]
+    axes: Mapping[str, Any]
 
 
 def groups(spec: SweepSpec) -> list[Group]:
@@ -53,7 +54,7 @@ def applies(key: str, entry: MethodEntry) -> bool:
 
 
 def resolve(
-    spec: SweepSpec, group: Group, seed: int, sampled: dict[str, Any] | None = None, *, holdout: bool = False
+    spec: SweepSpec, group: Group, seed: int, sampled: Mapping[str, object] | None = None, *, holdout: bool = False
 ) -> TrialSpec:
     """One trial: the method's defaults, then the recipe, the sweep, the method's entry, the axes.
 
@@ -65,7 +66,7 @@ def resolve(
 
 
 def trial_values(
-    spec: SweepSpec, group: Group, seed: int, sampled: dict[str, Any] | None = None, *, holdout: bool = False
+    spec: SweepSpec, group: Group, seed: int, sampled: Mapping[str, object] | None = None, *, holdout: bool = False
 ) -> dict[str, Any]:
     """The values of `resolve`, not yet checked together."""
     entry = group.entry

@@ -1,5 +1,6 @@
 """The JSON Schema of a sweep file, with every method's own settings."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -13,7 +14,7 @@ from .models import SweepSpec
 REF = "#/$defs/{model}"
 
 
-def sweep_schema() -> dict[str, Any]:
+def sweep_schema() -> Mapping[str, object]:
     """Draft 2020-12, as pydantic makes it; a method is its name, or a mapping with what differs from its paper."""
     methods, evaluations = dict(METHODS), dict(EVALUATIONS)
     # in one call, which keeps apart what different packages give the same name

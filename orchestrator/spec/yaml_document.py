@@ -158,13 +158,13 @@ def _explain(error: yaml.MarkedYAMLError, text: str, position: Position) -> str:
     lines = text.splitlines()
     line = lines[position.line - 1] if position.line <= len(lines) else ""
     if line[position.column - 1 : position.column] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "a tab stands where YAML wants spaces; use spaces"
+        return "tabs cannot indent or separate YAML; use spaces"
     if error.problem == DEEP:
         return DEEP
     if error.context == "expected a single document in the stream":
         return "a second YAML document starts here; a sweep file holds one"
     if error.problem == "mapping values are not allowed here":
-        return "not YAML: a ':' where none can stand; is the indentation right, and text with a ':' in quotes?"
+        return "not YAML: unexpected ':'; check the indentation, and put text with a ':' in quotes"
     if error.problem is not None and error.problem.endswith("cannot start any token"):
         return f"not YAML: {error.problem}; put text that starts with it in quotes"
     inside = ""
@@ -200,7 +200,7 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         if node in self.open:
-            return self.refuse(node, f"{dotted(path)}: an alias stands inside of what it stands for")
+            return self.refuse(node, f"{dotted(path)}: recursive alias")
         self.open.add(node)
         try:
             if isinstance(node, yaml.MappingNode) and node.tag == f"{TAG}map":
@@ -225,7 +225,7 @@ class _Builder:
                 self.refuse(key_node, f"{where}: merge keys are not allowed; write the keys out")
             elif key in result:
                 first = self.keys[(*path, key)]
-                self.refuse(key_node, f"{where}: the key stands twice; first in line {first.line}")
+                self.refuse(key_node, f"{where}: duplicate key; first defined on line {first.line}")
             else:
                 self.keys[(*path, key)] = _start(key_node)
                 result[key] = self.build(value_node, (*path, key))
@@ -236,7 +236,7 @@ class _Builder:
         where = f"{dotted(path)}: " if path else ""
         if kind == "str":
             if any("\ud800" <= character <= "\udfff" for character in text):
-                return self.refuse(node, f"{where}got {show(text)}; half of a surrogate pair is no text")
+                return self.refuse(node, f"{where}got {show(text)}; unpaired surrogate: not valid text")
             return text
         if kind not in SCALARS or not node.tag.startswith(TAG):
             return self.refuse_tag(node, path)

@@ -55,7 +55,8 @@ class Bucket:
         paths = [item["path"] for item in found["objects"]] + list(found["common_prefixes"])
         return sorted(path.rsplit("/", 1)[-1] for path in paths)
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        """Write `name`; whatever is acknowledged is durable."""
         with _as_os_errors():
             obstore.put(self.store, self._key(name), content)
 

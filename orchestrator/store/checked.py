@@ -13,6 +13,8 @@ M = TypeVar("M", bound=BaseModel)
 
 CHECKSUM = "checksum"
 """Key of a JSON object's own checksum."""
+MOST_INDENTED = 64 * 1024
+"""Characters of an object that is indented for people to read; of more nobody reads all, and indenting takes long."""
 LINE_CHECKSUM = re.compile(r',"crc":"([0-9a-f]{8})"\}$')
 
 
@@ -25,20 +27,26 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _digest_of_json(value: Mapping[str, object]) -> str:
-    return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+def _compact(value: Mapping[str, object]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def sealed(value: Mapping[str, object]) -> bytes:
     """A JSON object as the content of a file, its checksum beside its own keys."""
-    plain: dict[str, object] = json.loads(json.dumps(value))  # tuples and keys as a reader will find them
-    whole = {**plain, CHECKSUM: _digest_of_json(plain)}
-    return (json.dumps(whole, indent=2, sort_keys=True) + "\n").encode()
+    return _sealed(json.loads(json.dumps(value)))  # tuples and keys as a reader will find them
 
 
 def sealed_record(record: BaseModel) -> bytes:
     """A record as the content of a file."""
-    return sealed(json.loads(record.model_dump_json()))
+    return _sealed(json.loads(record.model_dump_json()))
+
+
+def _sealed(plain: Mapping[str, object]) -> bytes:
+    compact = _compact(plain)
+    checksum = digest(compact.encode())
+    if len(compact) > MOST_INDENTED:
+        return f'{compact[:-1]},"{CHECKSUM}":"{checksum}"}}\n'.encode()
+    return (json.dumps({**plain, CHECKSUM: checksum}, indent=2, sort_keys=True) + "\n").encode()
 
 
 def unsealed(content: bytes) -> object:
@@ -56,7 +64,7 @@ def unsealed(content: bytes) -> object:
     if not isinstance(value, dict) or CHECKSUM not in value:
         return value
     expected: object = value.pop(CHECKSUM)
-    if expected != _digest_of_json(value):
+    if expected != digest(_compact(value).encode()):
         raise DamagedError("its checksum differs")
     return value
 

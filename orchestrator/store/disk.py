@@ -42,10 +42,10 @@ class Disk:
             return []
         return sorted(name for name in found if not name.endswith(TEMPORARY))
 
-    def write(self, name: str, content: bytes) -> None:
-        """A reader finds the old content or the new one, also after a power cut (perhaps the old one then)."""
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        """A reader finds the old content or the new one; if `durable`, also after a power cut (perhaps the old one then)."""
         path = Path(f"{self.root}/{name}")
-        temporary = _written_beside(path, content)
+        temporary = _written_beside(path, content, durable=durable)
         with _removed_on_error(temporary):
             temporary.replace(path)
 
@@ -57,7 +57,7 @@ class Disk:
         path = Path(f"{self.root}/{name}")
         if path.exists():
             return False
-        temporary = _written_beside(path, content)
+        temporary = _written_beside(path, content, durable=True)
         try:
             path.hardlink_to(temporary)  # fails if the name is taken, unlike a rename
         except FileExistsError:
@@ -82,14 +82,15 @@ class Disk:
         Path(f"{self.root}/{name}").unlink(missing_ok=True)
 
 
-def _written_beside(path: Path, content: bytes) -> Path:
-    """A temporary file in the same folder with `content`, safely on the disk."""
+def _written_beside(path: Path, content: bytes, *, durable: bool) -> Path:
+    """A temporary file in the same folder with `content`; if `durable`, safely on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     with _removed_on_error(temporary), temporary.open("wb") as stream:
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
     return temporary
 
 

@@ -42,7 +42,7 @@ class Files(Protocol):
     def read(self, name: str) -> bytes | None: ...
     def size(self, name: str) -> int | None: ...
     def names(self, folder: str) -> list[str]: ...
-    def write(self, name: str, content: bytes) -> None: ...
+    def write(self, name: str, content: bytes, *, durable: bool) -> None: ...
     def create(self, name: str, content: bytes) -> bool: ...
     def delete(self, name: str) -> None: ...
 
@@ -106,10 +106,13 @@ class Store:
         with self._errors():
             return self._files.names(folder)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write `name` at once: an object is replaced as a whole; on a disk a synced temporary file is renamed."""
+    def write(self, name: str, content: bytes, *, durable: bool = True) -> None:
+        """Write `name` at once: an object is replaced as a whole; on a disk a synced temporary file is renamed.
+
+        Unless `durable`, it is not synced: a power cut may leave the old content, or an empty file, which counts as damaged.
+        """
         with self._errors():
-            self._files.write(name, content)
+            self._files.write(name, content, durable=durable)
 
     def create(self, name: str, content: bytes) -> bool:
         """Write `name` only if it is absent: of any number of callers at once, exactly one gets True."""
@@ -139,8 +142,8 @@ class Store:
         """The record in `name`; None if there is no such file, or a damaged one (with a warning)."""
         return self._checked(name, lambda content: unsealed_record(content, record), record.lost)
 
-    def write_record(self, name: str, record: Record) -> None:
-        self.write(name, sealed_record(record))
+    def write_record(self, name: str, record: Record, *, durable: bool = True) -> None:
+        self.write(name, sealed_record(record), durable=durable)
 
     # -- blobs --
 

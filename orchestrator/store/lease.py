@@ -109,7 +109,8 @@ class Lease:
                 log.warning("the lease of %s was taken over by another process", self.store.path(self.folder))
                 return
             self.holder = self.holder.model_copy(update={"renewed": self.clock.wall(), "released": released})
-            self.store.write(_name(self.folder, self.generation), sealed_record(self.holder))
+            # Not synced: after a power cut of this machine the holder is dead, whatever its lease says.
+            self.store.write(_name(self.folder, self.generation), sealed_record(self.holder), durable=False)
             self._renewed = now
 
 

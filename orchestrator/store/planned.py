@@ -1,4 +1,4 @@
-"""A trial of a sweep: what it is, what data it takes, and how it stands in this sweep."""
+"""A trial of a sweep: what it is, what data it takes, and its state in this sweep."""
 
 from typing import NamedTuple
 

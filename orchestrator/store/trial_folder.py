@@ -71,7 +71,7 @@ class TrialStore:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
 
     def status(self) -> TrialStatus:
-        """Where the trial stands, as its latest process knew; of the first edition's trials, as their records tell."""
+        """The trial's state, as its latest process knew; of the first edition's trials, as their records tell."""
         kept = self.store.read_record(self.name("state.json"), TrialStatus)
         return self._status_of_records() if kept is None else kept
 
@@ -143,7 +143,8 @@ class TrialStore:
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 
     def write_status(self, status: TrialStatus) -> None:
-        self.store.write_record(self.name("state.json"), status)
+        """Not synced: what it sums up is in files that are, and should it be lost or old the trial finds them there."""
+        self.store.write_record(self.name("state.json"), status, durable=False)
 
     def record_end(self, event: StatusChanged) -> None:
         """Record how the trial ended, if its last worker had no time to."""

@@ -1,4 +1,4 @@
-"""Where a trial stands: a fold over its events, kept in the store as `state.json` and by whoever follows a sweep."""
+"""The state of a trial: a fold over its events, kept in the store as `state.json` and by whoever follows a sweep."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -1,12 +1,11 @@
 """The driver: one loop that gives trials to the engine, folds what happens into the state, and asks the searches."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..engine.interrupts import Interrupts
 from ..engine.protocol import Engine, Job
 from ..search.base import Create, SearchAlgorithm, Stop
-from ..spec.models import TrialSpec
 from ..store.catalog import read_catalog
 from ..store.events import Event, StatusChanged
 from ..store.files import Store
@@ -26,10 +25,17 @@ class Driver:
     """Runs trials; everything that it knows can be read from the store again."""
 
     def __init__(
-        self, store: Store, datasets: Datasets, engine: Engine, observers: Sequence[Observer], interrupts: Interrupts
+        self,
+        store: Store,
+        datasets: Datasets,
+        make_engine: Callable[[], Engine],
+        observers: Sequence[Observer],
+        interrupts: Interrupts,
     ):
-        self.store, self.datasets, self.engine = store, datasets, engine
+        """`make_engine` is called once something is to run: a sweep of which nothing is missing needs no engine."""
+        self.store, self.datasets, self.make_engine = store, datasets, make_engine
         self.observers, self.interrupts = observers, interrupts
+        self.engine: Engine | None = None
         self.planned: dict[str, PlannedTrial] = {}
         self.state = SweepState()
         self.searches: list[SearchAlgorithm] = []
@@ -37,14 +43,14 @@ class Driver:
         """Given to the engine and not ended."""
         self.busy: set[str] = set()
         """Computed by another sweep."""
-        self.started = self.stopping = False
+        self.stopping = False
         self._looked = 0.0
 
     # -- what a sweep asks for --
 
-    def add(self, trials: list[TrialSpec]) -> list[PlannedTrial]:
+    def add(self, planned: Sequence[PlannedTrial]) -> list[PlannedTrial]:
         """Take trials into the sweep, as the store has them; those that are new to it."""
-        items = [item for item in plan_trials(trials, self.datasets) if item.trial_id not in self.planned]
+        items = [item for item in planned if item.trial_id not in self.planned]
         catalog = read_catalog(self.store, [item.trial_id for item in items])
         self.planned |= {item.trial_id: item for item in items}
         self.state = self.state.add(items, catalog)
@@ -66,11 +72,17 @@ class Driver:
         self._wait()
         self.searches = []
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Record what was cut short: no worker is left to say so."""
         for trial_id, status in self.state.trials.items():
             if status.state is TrialState.RUNNING and trial_id in self.pending:
                 self._take_in(trial_id, StatusChanged(state=TrialState.INTERRUPTED, reason="ended at once"))
+
+    def close(self) -> None:
+        """Let go of the engine, if there is one, and record what was cut short."""
+        if self.engine is not None:
+            self.engine.close()
+        self._finish()
 
     # -- the loop --
 
@@ -80,7 +92,7 @@ class Driver:
                 if self.interrupts.requested and not self.stopping:
                     self._stop()
                 if self.pending:
-                    for trial_id, event in self.engine.events(POLL_SECONDS):
+                    for trial_id, event in self._engine().events(POLL_SECONDS):
                         self._take_in(trial_id, event)
                         self._ask_searches(trial_id, event)
                     self._refill()
@@ -108,22 +120,25 @@ class Driver:
     def _submit(self, items: list[PlannedTrial]) -> None:
         if not items or self.interrupts.requested:
             return
-        if not self.started:
-            self.engine.start()
-            self.interrupts.listen()  # Ray has taken the signals
-            self.started = True
+        engine = self._engine()
         for item in items:
             if self.state.trials[item.trial_id].state is not TrialState.WAITING:
                 self._take_in(item.trial_id, StatusChanged(state=TrialState.WAITING))
         self.pending |= {item.trial_id for item in items}
-        self.engine.submit(
-            [Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint) for item in items]
-        )
+        engine.submit([Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint) for item in items])
+
+    def _engine(self) -> Engine:
+        """The engine, made and started on first need."""
+        if self.engine is None:
+            self.engine = self.make_engine()
+            self.engine.start()
+            self.interrupts.listen()  # Ray has taken the signals
+        return self.engine
 
     def _stop(self) -> None:
         self.stopping = True
         self._say("stopping: each trial keeps a checkpoint at its next step or epoch; Ctrl-C again ends at once")
-        self._withdraw(self.engine.stop(None, TrialState.INTERRUPTED))
+        self._withdraw(self._engine().stop(None, TrialState.INTERRUPTED))
         self.busy.clear()
 
     def _withdraw(self, trial_ids: Iterable[str], state: TrialState = TrialState.INTERRUPTED) -> None:
@@ -155,17 +170,17 @@ class Driver:
                 self._create(search, wanted)
 
     def _room(self) -> int:
-        return self.engine.room if self.started else 1
+        return 1 if self.engine is None else self.engine.room
 
     def _create(self, search: SearchAlgorithm, wanted: Sequence[Create]) -> None:
         missing: list[PlannedTrial] = []
-        for trial in [create.trial for create in wanted]:
-            self.add([trial])
-            (item,) = plan_trials([trial], self.datasets)
+        items = plan_trials([create.trial for create in wanted], self.datasets)
+        self.add(items)
+        for item in items:
             status = self.state.trials[item.trial_id]
             stopped = status.state is TrialState.STOPPED_EARLY
             complete = stopped or not item.missing(status)
-            search.created(item.trial_id, trial, status if complete else None)
+            search.created(item.trial_id, item.trial, status if complete else None)
             if not complete and item.trial_id not in self.pending:
                 missing.append(item)
         self._submit(missing)
@@ -175,7 +190,7 @@ class Driver:
             for action in search.on_event(trial_id, event):
                 if isinstance(action, Stop):
                     self._withdraw(
-                        self.engine.stop(action.trial_id, TrialState.STOPPED_EARLY), TrialState.STOPPED_EARLY
+                        self._engine().stop(action.trial_id, TrialState.STOPPED_EARLY), TrialState.STOPPED_EARLY
                     )
                 else:
                     self._create(search, [action])

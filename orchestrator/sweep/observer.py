@@ -12,7 +12,7 @@ class Observer(Protocol):
     """Hears what happens, in order; changes nothing."""
 
     def on_trials(self, trials: Sequence[PlannedTrial], statuses: Sequence[TrialStatus]) -> None:
-        """These trials belong to the sweep, and stand like this."""
+        """These trials belong to the sweep, with these statuses."""
         ...
 
     def on_event(self, item: PlannedTrial, event: Event, status: TrialStatus) -> None:

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..spec.models import SweepSpec
+from ..store.checked import sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import SweepResult, TrialResult
+from ..store.records import ListedTrial, SweepResult, TrialList, TrialResult
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -67,6 +68,14 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
 def _setting(resolved: str) -> str:
     """Hash of everything but the seed: trials that differ in nothing else are one row of a table."""
     return hashlib.sha256(json.dumps(json.loads(resolved), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store) -> None:
+    """Keep the list of the sweep's trials in the store, unless it is there already."""
+    listed = [ListedTrial(id=item.trial_id, trial=item.trial.model_dump(mode="json")) for item in planned]
+    name, content = f"sweeps/{spec.name}/trials.json", sealed_record(TrialList(trials=tuple(listed)))
+    if store.read(name) != content:
+        store.write(name, content)
 
 
 def with_details(result: SweepResult, store: Store) -> SweepResult:

@@ -4,6 +4,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,12 +20,13 @@ from ..spec.models import ResourcesConfig, SweepSpec, TrialSpec, data_root
 from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
-from ..store.records import ListedTrial, SweepResult, TrialList
+from ..store.planned import PlannedTrial
+from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .driver import Driver
 from .observer import Observer
 from .plan import plan_trials, prepare_datasets
-from .results import collect, write_report
+from .results import collect, write_report, write_trials
 
 EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
 
@@ -94,39 +96,43 @@ def _drive(
     make_engine: EngineMaker,
 ) -> Outcome:
     from ..tracking.database import tracking_uri
-    from ..tracking.mlflow_tracker import Tracker
+    from ..tracking.tracker import Tracker
 
     datasets = prepare_datasets(trials, data_root(), screen.preparing)
     for prepared in datasets.values():
         screen.on_dataset(prepared)
-    plan_trials(trials, datasets)  # refuses what cannot run before anything starts
+    planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
     uri = tracking_uri(spec, store)
     tracker = Tracker(spec, store, uri)
-    engine = make_engine(spec.resources, store, data_root())
+    engine = partial(make_engine, spec.resources, store, data_root())
     driver = Driver(store, datasets, engine, (screen, tracker), interrupts)
+    state = TrialState.FAILED
     try:
         with screen.live():
-            _run(spec, trials, store, driver)
+            _run(spec, planned, store, driver)
     except KeyboardInterrupt:
         screen.on_message("ending at once; the report follows")
     finally:
-        if driver.started:
-            engine.close()
-        driver.finish()
-        command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
-        result = collect(spec, list(driver.planned.values()), driver.state, store, command)
-        report = write_report(store, result)
-        failed = any(trial.status is not TrialState.FINISHED for trial in result.trials if not trial.search)
-        status = (
-            TrialState.INTERRUPTED if interrupts.requested else TrialState.FAILED if failed else TrialState.FINISHED
-        )
-        tracked = tracker.close(status)
+        try:
+            driver.close()
+            command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
+            result = collect(spec, list(driver.planned.values()), driver.state, store, command)
+            report = write_report(store, result)
+            state = TrialState.INTERRUPTED if interrupts.requested else _state(result)
+        finally:
+            tracked = tracker.close(state)  # whatever happened, the sweep's run in MLflow ends
     return Outcome(result, report, uri, interrupts.requested, tracked)
 
 
-def _run(spec: SweepSpec, trials: list[TrialSpec], store: Store, driver: Driver) -> None:
+def _state(result: SweepResult) -> TrialState:
+    """Of the sweep as a whole."""
+    failed = any(trial.status is not TrialState.FINISHED for trial in result.trials if not trial.search)
+    return TrialState.FAILED if failed else TrialState.FINISHED
+
+
+def _run(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver) -> None:
     """Run the searches if there are any, then the trials of the table."""
-    finals = trials
+    finals = planned
     if spec.search is not None:
         known = read_points(spec, store)
         searches = [GroupSearch(spec, group, known) for group in groups(spec)]
@@ -135,10 +141,9 @@ def _run(spec: SweepSpec, trials: list[TrialSpec], store: Store, driver: Driver)
         finally:
             points = [point for search in searches for point in search.points.values()]
             write_points(spec, store, points)
-        finals = [] if driver.stopping else _best_trials(spec, searches)
+        finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
     items = driver.add(finals)
-    listed = [ListedTrial(id=i, trial=item.trial.model_dump(mode="json")) for i, item in driver.planned.items()]
-    store.write_record(f"sweeps/{spec.name}/trials.json", TrialList(trials=tuple(listed)))
+    write_trials(spec, driver.planned.values(), store)
     driver.run(items)
 
 

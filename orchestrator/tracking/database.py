@@ -1,14 +1,22 @@
-"""Where MLflow's database is: as the sweep says, or in the store, whatever characters its path has."""
+"""Where MLflow's database is: as the sweep says, or in the store, whatever characters its path has. How it is created."""
 
+import contextlib
+import sqlite3
+import uuid
+from collections.abc import Generator
+from pathlib import Path
 from urllib.parse import quote
-
-from sqlalchemy.engine import make_url
 
 from ..spec.errors import UserError, show
 from ..spec.models import SweepSpec
 from ..store.files import Store
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+NAME = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+"""Folder beside a SQLite database with the files of its runs."""
+BUSY_SECONDS = 20.0
+"""How long a lock of another program is waited for, here as in MLflow."""
 
 
 def tracking_uri(spec: SweepSpec, store: Store) -> str:
@@ -18,7 +26,7 @@ def tracking_uri(spec: SweepSpec, store: Store) -> str:
         UserError: the sweep's is of a kind that MLflow does not have.
     """
     if spec.tracking is None:
-        return sqlite_uri(store.path("mlflow.db")) if store.is_local else "sqlite:///mlflow.db"
+        return sqlite_uri(store.path(NAME)) if store.is_local else f"sqlite:///{NAME}"
     scheme, separator, _ = spec.tracking.partition(":")
     if not separator or scheme.partition("+")[0] not in SCHEMES:
         allowed = "http://HOST:PORT, sqlite:///PATH, or another database's address"
@@ -32,9 +40,68 @@ def sqlite_uri(path: str) -> str:
     Raises:
         UserError: this version of SQLAlchemy cannot name it.
     """
+    if not set(path) & set("#%?") and path.isascii():
+        return f"sqlite:///{path}"  # as nearly always; the import below takes longer than all else here
+
+    from sqlalchemy.engine import make_url
+
     # MLflow makes the parent folder of what follows `sqlite:///`, which a quoted path is not; `+pysqlite` prevents it.
     for uri in (f"sqlite:///{path}", f"sqlite+pysqlite:///{quote(path)}"):
         url = make_url(uri)
         if url.database == path and not url.query:
             return uri
     raise UserError(f"storage: MLflow's database cannot be at '{path}'; set `tracking`, or use another folder")
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite database; None if `uri` is of another kind, or in memory."""
+    from sqlalchemy.engine import make_url
+
+    if not uri.startswith("sqlite"):
+        return None
+    name = make_url(uri).database
+    return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
+
+
+def ready(uri: str) -> None:
+    """Create the database at `uri` if it is a SQLite file that is not there, and see whether it can be read.
+
+    Two processes may find no database at the same moment, and MLflow's migrations may not run side by side. So each makes
+    one under a name of its own, complete, and the first one's gets the name that was asked for.
+
+    Raises:
+        OSError: the folder cannot be written to.
+        sqlite3.Error: the file is locked for long, cannot be opened, or is no database. MLflow would try ten times.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    if not path.exists():
+        _create(path)
+    with connection(path) as database:
+        database.execute("pragma schema_version").fetchone()
+
+
+@contextlib.contextmanager
+def connection(path: Path) -> Generator[sqlite3.Connection]:
+    """The SQLite file at `path`, without implied transactions."""
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _create(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        own.touch()  # an unwritable folder fails here; MLflow would retry for two minutes
+        SqlAlchemyStore(sqlite_uri(str(own)), str(path.with_name(ARTIFACTS))).engine.dispose()
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(own)  # fails if the name is taken, unlike a rename
+    finally:
+        own.unlink(missing_ok=True)

@@ -16,26 +16,31 @@ class Tracked(Record):
     run_id: str
     parameters: str
     """Digest of those that the run has: MLflow never changes one."""
-    step: int = 0
-    """Steps of the pretraining whose metrics are written. A resumed trial repeats steps; each is written once."""
-    epoch: int = 0
-    """Epochs of the pretraining whose metrics are written."""
-    written: tuple[str, ...] = ()
-    """Evaluation ids whose results are written, and ``pretrain`` once its costs are."""
     settled: str = ""
     """Digest of the status that the run shows in full; empty while it does not."""
 
-    def after(self, event: Event) -> "Tracked":
+
+class Written(Record):
+    """Which metrics of a trial its run has: a fold over its events. A resumed trial repeats steps; each is written once."""
+
+    step: int = 0
+    """Steps of the pretraining."""
+    epoch: int = 0
+    """Epochs of the pretraining."""
+    stages: tuple[str, ...] = ()
+    """Evaluation ids whose results are written, and ``pretrain`` once its costs are."""
+
+    def after(self, event: Event) -> "Written":
         """With the metrics of `event` written; unchanged if they are written already, or it has none."""
         match event:
             case StepDone() if event.step > self.step:
                 return self.model_copy(update={"step": event.step})
             case EpochDone() if event.epoch > self.epoch:
                 return self.model_copy(update={"epoch": event.epoch})
-            case PretrainingDone() if event.stage not in self.written:
-                return self.model_copy(update={"written": (*self.written, event.stage)})
-            case EvaluationDone() if event.evaluation_id not in self.written:
-                return self.model_copy(update={"written": (*self.written, event.evaluation_id)})
+            case PretrainingDone() if event.stage not in self.stages:
+                return self.model_copy(update={"stages": (*self.stages, event.stage)})
+            case EvaluationDone() if event.evaluation_id not in self.stages:
+                return self.model_copy(update={"stages": (*self.stages, event.evaluation_id)})
             case _:
                 return self
 
@@ -45,6 +50,8 @@ class Ledger(Record):
 
     uri: str = ""
     parent: str = ""
+    complete: bool = False
+    """Whether these are all the runs that MLflow has: the process that wrote it ended well, and no other began since."""
     trials: dict[str, Tracked] = Field(default_factory=dict)
 
     @classmethod

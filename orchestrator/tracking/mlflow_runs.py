@@ -1,7 +1,7 @@
 """The runs of one sweep in MLflow: an experiment, a parent run, a child run for each trial. Every call is a request."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -13,6 +13,8 @@ from . import mlflow_values as values
 
 METRICS, PARAMETERS = 1000, 100
 """In one request: the most that MLflow takes."""
+CHARACTERS = 100_000
+"""Of parameters in one request: MLflow takes a megabyte, in which one character may be six bytes."""
 SETTLED = "ssl_sweep.settled"
 """Tag of a run: digest of the status that it shows in full."""
 PARAMETERS_TAG = "ssl_sweep.parameters"
@@ -31,22 +33,20 @@ class Runs:
 
     # -- the experiment and the sweep's run --
 
-    def open(self, parent: str) -> list[Run]:
-        """Find or make experiment and parent; returns the sweep's runs if the `parent` known so far is not there."""
+    def open(self, parent: str, *, search: bool) -> list[Run] | None:
+        """Find or make experiment and parent; returns the sweep's runs if asked, or if the `parent` known so far is gone."""
         self.experiment = self._experiment()
-        if parent and self._exists(parent):
-            self.parent = parent
+        found: list[Run] | None = None
+        if search or not parent or not self._exists(parent):
+            found = self.search()
+            parents = [run.info.run_id for run in found if values.TRIAL_TAG not in run.data.tags]
+            parent = parents[0] if parents else ""
+        if parent:
             self.client.update_run(parent, status="RUNNING")
-            self.progress()
-            return []
-        found = self.search()
-        parents = [run.info.run_id for run in found if values.TRIAL_TAG not in run.data.tags]
-        if parents:
-            self.parent = parents[0]
-            self.client.update_run(self.parent, status="RUNNING")
         else:
             tags = self.tags() | values.source_tags()
-            self.parent = self.client.create_run(self.experiment, tags=tags, run_name=self.spec.name).info.run_id
+            parent = self.client.create_run(self.experiment, tags=tags, run_name=self.spec.name).info.run_id
+        self.parent = parent
         self.progress()
         return found
 
@@ -91,34 +91,52 @@ class Runs:
             if not token:
                 return runs
 
-    def end_parent(self, status: str) -> None:
-        """Attach file and report to the sweep's run, and end it."""
+    def works(self) -> bool:
+        """Whether MLflow takes something small; raises if it does not."""
+        self.client.update_run(self.parent, status="RUNNING")
+        return True
+
+    def attach_report(self) -> None:
+        """Attach file and report to the sweep's run."""
         folder = f"sweeps/{self.spec.name}"
-        try:
-            self.artifact(self.parent, f"{folder}/sweep.yaml", "sweep.yaml")
-            text = self.store.read(f"{folder}/report/report.md")
-            if text is not None:
-                self.client.set_tag(self.parent, "mlflow.note.content", values.note(text.decode()))
-                for name in REPORT:
-                    self.artifact(self.parent, f"{folder}/report/{name}", name, "report")
-        finally:  # a report that cannot be uploaded must not leave the run running
-            self.client.set_terminated(self.parent, status)
-            self.progress()
+        self.artifact(self.parent, f"{folder}/sweep.yaml", "sweep.yaml")
+        text = self.store.read(f"{folder}/report/report.md")
+        if text is not None:
+            self.client.set_tag(self.parent, "mlflow.note.content", values.note(text.decode()))
+            for name in REPORT:
+                self.artifact(self.parent, f"{folder}/report/{name}", name, "report")
+
+    def end_sweep(self, status: str) -> None:
+        """End the sweep's run."""
+        self.client.set_terminated(self.parent, status)
+        self.progress()
 
     # -- a trial's run --
 
-    def create(self, name: str, tags: dict[str, str], began: int | None, params: dict[str, str], digest: str) -> str:
-        """A new child run with its parameters; returns its id."""
+    def create(self, name: str, tags: dict[str, str], began: int | None) -> str:
+        """A new child run, which is running; returns its id."""
         tags = self.tags() | values.source_tags() | tags | {"mlflow.parentRunId": self.parent}
         run_id = self.client.create_run(self.experiment, began, tags, name).info.run_id
-        items = [Param(key, value) for key, value in params.items()]
-        for start in range(0, len(items), PARAMETERS):
-            self.client.log_batch(run_id, params=items[start : start + PARAMETERS])
-            self.progress()
-        # Set last: a run that a crash cuts short before this is made anew.
-        self.client.set_tag(run_id, PARAMETERS_TAG, digest)
         self.progress()
         return run_id
+
+    def parameters(self, run_id: str, params: dict[str, str], digest: str) -> None:
+        """Write all parameters of a run; the last request has their digest: a run without it is made anew."""
+        requests = list(_requests(params))
+        for i, some in enumerate(requests):
+            done = [RunTag(PARAMETERS_TAG, digest)] if i == len(requests) - 1 else []
+            self.client.log_batch(run_id, params=some, tags=done)
+            self.progress()
+
+    def points(self, run_id: str) -> dict[tuple[str, int], float]:
+        """All metrics of a run, by key and step."""
+        keys = self.client.get_run(run_id).data.metrics
+        self.progress()
+        points: dict[tuple[str, int], float] = {}
+        for key in keys:
+            points |= {(key, metric.step): metric.value for metric in self.client.get_metric_history(run_id, key)}
+            self.progress()
+        return points
 
     def delete(self, run_id: str) -> None:
         """Move a run to MLflow's trash."""
@@ -136,18 +154,17 @@ class Runs:
             self.client.log_batch(run_id, metrics=metrics[start : start + METRICS])
             self.progress()
 
-    def describe(self, run_id: str, tags: dict[str, str], data: DatasetInput | None) -> None:
-        """Tags and the data set; a failure that is over is forgotten."""
-        if "failure" not in tags and "failure" in self.client.get_run(run_id).data.tags:
+    def describe(self, run_id: str, tags: dict[str, str], data: DatasetInput, *, again: bool) -> None:
+        """Data set and tags; a failure that is over is forgotten, if the run was described before or the trial started `again`."""
+        if again and "failure" not in tags and "failure" in self.client.get_run(run_id).data.tags:
             self.client.delete_tag(run_id, "failure")
+        self.client.log_inputs(run_id, datasets=[data])
+        self.progress()
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        if data is not None:
-            self.client.log_inputs(run_id, datasets=[data])
         self.progress()
 
-    def end(self, run_id: str, status: str, ended: int | None, settled: str) -> None:
+    def end(self, run_id: str, status: str, ended: int | None) -> None:
         """End a run that shows all of its trial."""
-        self.client.set_tag(run_id, SETTLED, settled)
         self.client.set_terminated(run_id, status, end_time=ended)
         self.progress()
 
@@ -166,3 +183,16 @@ class Runs:
                 (Path(scratch) / name).write_bytes(content)
                 self.client.log_artifact(run_id, str(Path(scratch) / name), folder)
         self.progress()
+
+
+def _requests(params: dict[str, str]) -> Generator[list[Param]]:
+    """The parameters, as many as MLflow takes in a request; at least one request."""
+    some: list[Param] = []
+    length = 0
+    for key, value in params.items():
+        if len(some) == PARAMETERS or length + len(key) + len(value) > CHARACTERS:
+            yield some
+            some, length = [], 0
+        some.append(Param(key, value))
+        length += len(key) + len(value)
+    yield some

@@ -4,6 +4,8 @@ import contextlib
 import getpass
 import hashlib
 import json
+import posixpath
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,13 @@ from ..store.files import Store
 from ..store.records import Cost
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
+from .database import ARTIFACTS
 
-NOTE_LENGTH = 7900
-"""A tag of MLflow takes 8,000 characters."""
+KEY_LENGTH, PARAMETER_LENGTH, TAG_LENGTH = 250, 6000, 8000
+"""Characters that MLflow takes, of a key and of the values."""
+NAME_LENGTH = 250
+"""Characters of a run's name that every database takes."""
+NOTE_LENGTH = TAG_LENGTH - 100
 TRIAL_TAG = "ssl_sweep.trial"
 ENDS = {
     TrialState.WAITING: "SCHEDULED",
@@ -36,7 +42,8 @@ def run_name(spec: SweepSpec, trial: TrialSpec, trial_id: str) -> str:
     backbone = [] if trial.backbone.name == spec.backbone.name or "backbone" in trial.axes else [trial.backbone.name]
     axes = [f"{key.removesuffix('.name').rsplit('.', 1)[-1]}={_short(value)}" for key, value in trial.axes.items()]
     search = ["search"] if trial.split == "holdout" else []
-    return "-".join([trial.method.name, *backbone, *axes, *search, f"s{trial.seed}", trial_id.rsplit("-", 1)[-1]])
+    end = "-".join(["", *search, f"s{trial.seed}", trial_id.rsplit("-", 1)[-1]])
+    return shortened("-".join([trial.method.name, *backbone, *axes]), NAME_LENGTH - len(end)) + end
 
 
 def _short(value: Any) -> str:
@@ -55,10 +62,27 @@ def parameters(trial: TrialSpec) -> dict[str, str]:
             for i, item in enumerate(value):
                 walk(f"{prefix}.{item.get('name', i)}" if isinstance(item, dict) else f"{prefix}.{i}", item)
         else:
-            flat[prefix] = "none" if value is None else str(value)[:500]
+            flat[key_of(prefix)] = "none" if value is None else shortened(str(value), PARAMETER_LENGTH)
 
     walk("", trial.model_dump(mode="json", exclude={"axes"}))
     return flat
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters; of two long texts that begin alike, a digest at the end tells them apart."""
+    if len(text) <= length:
+        return text
+    mark = f"...{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return text[: length - len(mark)] + mark
+
+
+def key_of(name: str) -> str:
+    """`name` as MLflow takes it for a key: of letters, digits and a few signs, not like a path with empty parts."""
+    key = shortened(name, KEY_LENGTH)
+    if re.fullmatch(r"[/\w.\- :]+", key) and posixpath.normpath(key) == key and not key.startswith(("..", "/")):
+        return key
+    plain = re.sub(r"[^\w.\- :]", "_", name)
+    return shortened(f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:16]}", KEY_LENGTH)
 
 
 def digest(values: dict[str, str]) -> str:
@@ -75,13 +99,13 @@ def source_tags() -> dict[str, str]:
 
 def status_tags(status: TrialStatus) -> dict[str, str]:
     """Environment, data and failure of a trial."""
-    tags = {f"environment.{key}": value for key, value in status.environment.items()}
+    tags = {key_of(f"environment.{key}"): value for key, value in status.environment.items()}
     tags["dataset_fingerprint"] = status.dataset_fingerprint
     if "git_commit" in status.environment:
         tags["mlflow.source.git.commit"] = status.environment["git_commit"].removesuffix("+")
     if status.state is TrialState.FAILED:
         tags["failure"] = status.reason or "failed"
-    return tags
+    return {key: shortened(value, TAG_LENGTH) for key, value in tags.items()}
 
 
 def dataset_input(trial: TrialSpec, fingerprint: str) -> DatasetInput:
@@ -119,7 +143,7 @@ def metrics_of(event: Event) -> list[Metric]:
 
 def artifact_location(store: Store) -> str | None:
     """Where a database in the store has its artifacts: in the store too."""
-    return Path(store.path("mlartifacts")).as_uri() if store.is_local else None
+    return Path(store.path(ARTIFACTS)).as_uri() if store.is_local else None
 
 
 def milliseconds(seconds: float | None) -> int:

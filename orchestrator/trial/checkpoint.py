@@ -27,7 +27,7 @@ class State:
 
 
 def snapshot(method: Method[Any], optimizer: Optimizer, state: State) -> Snapshot:
-    """Networks with teachers and queues, the optimizer, and where training stands."""
+    """Networks with teachers and queues, the optimizer, and how far training has come."""
     return Snapshot({"method": method.state_dict(), "optimizer": optimizer.state_dict(), "state": asdict(state)})
 
 

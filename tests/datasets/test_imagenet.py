@@ -81,7 +81,11 @@ def test_a_flat_validation_folder_has_its_classes_from_a_file(labels: str, tmp_p
 @pytest.mark.parametrize(
     ("labels", "content", "message"),
     [
-        ("readme.txt", "", "nothing says their classes: .*validation_synset_labels.txt, LOC_val_solution.csv"),
+        (
+            "readme.txt",
+            "",
+            "no label file was found; put one of these in it or next to it: .*validation_synset_labels.txt, LOC_val_solution.csv",
+        ),
         ("val_validation_synset_labels.txt", "n02102040 n01440764", "says nothing of .*ILSVRC2012_val_00000003.png"),
         ("validation_synset_labels.txt", "n00000009 " * 5, "is of the class 'n00000009', which .*train lacks"),
     ],

@@ -1,14 +1,18 @@
 """Small sweeps on the digits, and a place for their prepared data."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import yaml
 from in_process import TINY_VIT
 from ssl_sweep.orchestrator.cli.environment import configure
+
+if TYPE_CHECKING:
+    from by_hand import SweepByHand
 
 configure()  # as every command does
 
@@ -53,3 +57,23 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be copied: MLflow takes seconds to make its tables."""
+    from ssl_sweep.orchestrator.tracking.database import ready
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    ready(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sweep(sweep_file: Callable[..., Path], empty_database: Path, tmp_path: Path) -> "SweepByHand":
+    """A sweep over an empty store, to be filled by hand."""
+    from by_hand import SweepByHand
+
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
+    return SweepByHand(sweep_file(evaluate=[{"name": "knn", "k": 20}]))

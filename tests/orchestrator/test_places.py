@@ -14,7 +14,7 @@ from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.tracking.database import sqlite_uri, tracking_uri
-from ssl_sweep.orchestrator.tracking.mlflow_tracker import Tracker
+from ssl_sweep.orchestrator.tracking.tracker import Tracker
 
 SweepFile = Callable[..., Path]
 ODD = "my runs #1 100%25 ü?x=1"

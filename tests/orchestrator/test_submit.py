@@ -16,7 +16,8 @@ from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 
 SweepFile = Callable[..., Path]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
+slow = pytest.mark.slow
 EPOCHS = 6
 PASSES = 21
 """Of the gated method's encoder in an epoch: two views in each of ten steps, and a look at the features."""
@@ -115,6 +116,7 @@ def test_a_killed_worker_and_a_failing_trial(sweep_file: SweepFile, gates: Gates
     assert "not finite" in (storage / "sweeps/small/report/report.md").read_text()
 
 
+@slow
 def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     path = sweep_file(**LONG | {"methods": ["random", gates.method()]})
@@ -130,8 +132,8 @@ def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, ga
     assert all_gone(family, seconds=90) == []
     assert statuses(path) == {"random": "finished", "gated": "interrupted"}
     assert mlflow_runs(storage) == before, "status changes nothing"
-    (line,) = [line for line in ssl_sweep("status", path).splitlines() if line.startswith("gated")]
-    assert f"2/{EPOCHS}" in line
+    row = json.loads(ssl_sweep("status", path, "--json"))[1]
+    assert (row["stage"], row["epoch"], row["epochs"]) == ("pretrain", 2, EPOCHS)
 
     gates.open(2 * PASSES + 9)
     gates.close(40)
@@ -158,6 +160,7 @@ def test_a_killed_driver_then_one_that_is_asked_to_end(sweep_file: SweepFile, ga
     assert set(mlflow_runs(storage).values()) == {"FINISHED"}
 
 
+@slow
 @pytest.mark.parametrize("name", ["linear", "finetune"])
 def test_a_killed_evaluation_resumes_with_the_undisturbed_numbers(
     name: str, sweep_file: SweepFile, gates: Gates, tmp_path: Path
@@ -186,6 +189,7 @@ def test_a_killed_evaluation_resumes_with_the_undisturbed_numbers(
     assert len(numbers[0]) == 1 and numbers[0] == numbers[1]
 
 
+@slow
 def test_two_drivers_compute_each_trial_once(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
     """The second sweep waits for the trial that the first one computes, and takes it over once its driver is killed."""
     storage = tmp_path / "runs"
@@ -205,6 +209,7 @@ def test_two_drivers_compute_each_trial_once(sweep_file: SweepFile, gates: Gates
     assert record is not None and record.attempts == 2
 
 
+@slow
 def test_a_second_file_of_the_same_name_is_refused(sweep_file: SweepFile) -> None:
     ssl_sweep("submit", sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}]))
     other = sweep_file("other.yaml", methods=["random"], evaluate=[{"name": "knn", "k": 7}])

@@ -1,12 +1,15 @@
 """Numbers of the main table, worked by hand; which numbers share a column; what is compared with published ones."""
 
+import io
 import statistics
 
 import pytest
 from made_by_hand import evaluation, full_sweep, sweep, trial
-from ssl_sweep.orchestrator.report import render_table
+from rich.console import Console
+from ssl_sweep.orchestrator.report import render_table, terminal_table
 from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
 from ssl_sweep.orchestrator.report.main_table import data_tables
+from ssl_sweep.orchestrator.report.plots import MOST_SETTINGS, PLOTS, draw_plots
 from ssl_sweep.orchestrator.report.published import published_rows
 from ssl_sweep.orchestrator.report.sections import (
     cost_table,
@@ -17,6 +20,7 @@ from ssl_sweep.orchestrator.report.sections import (
 )
 from ssl_sweep.orchestrator.report.settings import Spread, group_settings, labels, spread
 from ssl_sweep.orchestrator.report.table import Table
+from ssl_sweep.orchestrator.report.terminal import MOST_ROWS
 from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
 
 
@@ -227,3 +231,23 @@ def test_cost_and_environment() -> None:
     found = {row.cells[0].text: row.cells[1].text for row in environment_table(result).rows}
     assert found["torch"] == "2.13 (1 trial); 2.14 (1 trial)" and found["python"] == "3.11"
     assert found["data fingerprint, cifar10"] == "abc"
+
+
+def test_a_terminal_shows_the_first_rows_and_counts_the_rest() -> None:
+    result = sweep(
+        *(trial("simclr", 0, evaluation(80.0), setting=f"{i:03d}", axes={"lr": i}) for i in range(MOST_ROWS + 20))
+    )
+    console = Console(file=io.StringIO(), width=160)
+    console.print(terminal_table(result))
+    shown = console.file.getvalue()
+    assert shown.count("SimCLR") == MOST_ROWS
+    assert "… and 20 more rows in the report." in shown
+
+
+def test_more_settings_than_can_be_read_are_not_plotted() -> None:
+    result = sweep(
+        *(trial("simclr", 0, evaluation(80.0), setting=f"{i:03d}", axes={"lr": i}) for i in range(MOST_SETTINGS + 1))
+    )
+    plots = draw_plots(data_tables(result)[0], ["simclr"], "d1-")
+    assert [plot.name for plot in plots] == [f"d1-{name}" for name in PLOTS]
+    assert all("201 settings are too many to draw" in plot.missing and not plot.drawings for plot in plots)

@@ -50,7 +50,7 @@ def test_six_independent_errors_come_at_once() -> None:
 def test_json() -> None:
     path = BAD[0].with_name("seeds_twice.yaml")
     result = CliRunner().invoke(main, ["validate", str(path), "--json"])
-    message = "seeds[2]: got 0 a second time; each value must stand once"
+    message = "seeds[2]: duplicate value 0; list each value once"
     errors = [{"file": str(path), "line": 5, "column": 15, "message": message}]
     assert json.loads(result.stdout) == {"valid": False, "errors": errors}
     assert result.exit_code == 2
@@ -60,5 +60,5 @@ def test_json() -> None:
 def test_every_command_says_the_same(command: str) -> None:
     path = BAD[0].with_name("seeds_twice.yaml")
     result = CliRunner().invoke(main, [command, str(path)])
-    assert result.stderr == f"{path}:5:15: seeds[2]: got 0 a second time; each value must stand once\n"
+    assert result.stderr == f"{path}:5:15: seeds[2]: duplicate value 0; list each value once\n"
     assert result.exit_code == 2

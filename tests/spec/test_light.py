@@ -1,4 +1,4 @@
-"""What only looks at a file is done in a blink: neither torch nor Ray nor MLflow is imported."""
+"""Commands that only look at a file are quick: neither torch nor Ray nor MLflow is imported."""
 
 import subprocess
 import sys

@@ -113,6 +113,9 @@ def test_what_must_survive_a_power_cut_is_synced(tmp_path: Path, monkeypatch: py
     store.write("a", b"content")
     store.create("b", b"content")
     assert [name.split(".")[0] for name in synced] == ["a", "b", "runs"]
+    store.write("c", b"content", durable=False)
+    TrialStore(store, "trial").write_status(TrialStatus())  # what it sums up is synced
+    assert len(synced) == 3
 
 
 def test_a_file_address_is_its_folder(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
-"""Methods of another package: installed beside ssl-sweep, they are listed, checked and trained like our own."""
+"""Another package's methods, evaluation and data set: installed beside ssl-sweep, they are used like our own."""
 
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,14 @@ dataset: digits
 backbone: resnet18-cifar
 methods: [simclr, {{name: {method}, variance: 2.0}}]
 grid: {{method.variance: [0.5, 1.0]}}
+"""
+PLUGINS_ALONE = """
+name: plugins
+dataset: stripes
+backbone: {name: vit_tiny_patch16_224, options: {patch_size: 8, embed_dim: 32, depth: 1, num_heads: 2}}
+methods: [agreement]
+pretrain: {epochs: 1, batch_size: 32}
+evaluate: [feature_norm]
 """
 REFUSED = {  # entry point: code of the module that it is in
     "broken": "import a_package_that_nobody_has",
@@ -100,6 +110,20 @@ def test_the_plugins_methods_pass_the_contract_suite(installed: Path) -> None:
     out, _ = python("-m", "pytest", *options, "tests/methods/test_contract.py", packages=(installed,))
     passed = re.search(r"(\d+) passed", out)
     assert passed is not None and int(passed[1]) >= 2 * 10, out  # of each: 5 tests with two backbones, and one without
+
+
+def test_a_sweep_of_plugins_alone(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method, an evaluation and a data set of another package, from the file to the report."""
+    monkeypatch.setenv("SSL_SWEEP_DATA", str(tmp_path / "data"))
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(PLUGINS_ALONE)
+    out, _ = python(*COMMAND, "submit", sweep, packages=(installed,))
+    assert "stripes" in out and "Feature norm" in out
+    (row,) = pq.read_table(tmp_path / "runs/sweeps/plugins/report/results.parquet").to_pylist()
+    assert row["evaluation"] == "feature_norm" and json.loads(row["metrics"])["mean"] > 0
+    with sqlite3.connect(tmp_path / "runs/mlflow.db") as database:
+        keys = {key for (key,) in database.execute("select key from latest_metrics")}
+    assert {"feature_norm/final_mean", "loss", "epoch_loss"} <= keys
 
 
 def test_plugins_that_cannot_be_used_are_reported_once_and_skipped(with_refused: tuple[Path, Path]) -> None:

@@ -1,0 +1,106 @@
+"""MLflow as an observer of a sweep: what happens is passed to a thread, which alone imports MLflow and writes to it."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..spec.models import SweepSpec
+from ..store.events import Event
+from ..store.files import Store
+from ..store.planned import PlannedTrial
+from ..store.trial_state import TrialState
+from ..store.trial_status import TrialStatus
+
+if TYPE_CHECKING:
+    from .mlflow_writer import Writer
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 2.0
+PATIENCE = 120.0
+"""Seconds that closing waits without any request being answered; the longest request, with its retry, takes less."""
+
+
+class _News(NamedTuple):
+    item: PlannedTrial
+    event: Event
+    status: TrialStatus
+
+
+class Tracker:
+    """The runs of one sweep. Calls return at once; whatever happens to MLflow, they raise nothing."""
+
+    def __init__(self, spec: SweepSpec, store: Store, uri: str):
+        """Begin to open MLflow, which may be absent and come later."""
+        self.spec, self.store, self.uri = spec, store, uri
+        self.trials: dict[str, tuple[PlannedTrial, TrialStatus]] = {}
+        self.whole = False
+        """True once the thread has written everything."""
+        self.answered = time.monotonic()
+        self.queue: queue.SimpleQueue[_News | TrialState] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._guarded_work, name="tracking", daemon=True)
+        self.thread.start()
+
+    # -- what the driver calls --
+
+    def on_trials(self, trials: Sequence[PlannedTrial], statuses: Sequence[TrialStatus]) -> None:
+        """Nothing is written for trials that do not run: most are settled."""
+        self.trials |= {item.trial_id: (item, status) for item, status in zip(trials, statuses, strict=True)}
+
+    def on_event(self, item: PlannedTrial, event: Event, status: TrialStatus) -> None:
+        """Metrics of a trial that runs, its begin and its end."""
+        self.trials[item.trial_id] = (item, status)
+        self.queue.put(_News(item, event, status))
+
+    def on_message(self, text: str) -> None:
+        """Not for MLflow."""
+
+    def close(self, state: TrialState) -> bool:
+        """Bring every run up to date, end the sweep's, and wait while requests are answered. False if MLflow misses something."""
+        self.answered = time.monotonic()
+        self.queue.put(state)
+        while self.thread.is_alive() and time.monotonic() - self.answered < PATIENCE:
+            self.thread.join(timeout=0.5)
+        if self.thread.is_alive():
+            log.warning("MLflow at %s has not answered for %.0f s; events wait in the store", self.uri, PATIENCE)
+            return False
+        return self.whole
+
+    # -- the thread --
+
+    def _guarded_work(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # the sweep does not depend on MLflow
+            log.warning("MLflow at %s: %s: %s; events wait in the store", self.uri, type(error).__name__, error)
+
+    def _work(self) -> None:
+        from .mlflow_writer import Writer  # imports MLflow, which takes a second, while Ray starts
+
+        writer = Writer(self.spec, self.store, self.uri, self._progress)
+        writer.open()
+        flushed = time.monotonic()
+        end: TrialState | None = None
+        while end is None:
+            end = self._hear(writer)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                writer.flush()
+                flushed = time.monotonic()
+        self.whole = writer.finish(end, list(self.trials.values()))
+
+    def _hear(self, writer: "Writer") -> TrialState | None:
+        """Pass on all that is queued, so that requests are as few and large as can be; returns how the sweep ended, if it has."""
+        try:
+            news = self.queue.get(timeout=FLUSH_SECONDS)
+            while not isinstance(news, TrialState):
+                writer.hear(*news)
+                news = self.queue.get_nowait()
+        except queue.Empty:
+            return None
+        return news
+
+    def _progress(self) -> None:
+        self.answered = time.monotonic()
