@@ -27,6 +27,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of_record(record: BaseModel, exclude: set[str]) -> str:
+    """Of its values but for the fields `exclude`; equal whether the record was read or made, which may order keys differently."""
+    return digest(_compact(json.loads(record.model_dump_json(exclude=exclude))).encode())
+
+
 def _compact(value: Mapping[str, object]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 

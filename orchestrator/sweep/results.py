@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..spec.models import SweepSpec
-from ..store.checked import sealed_record
+from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
 from ..store.records import ListedTrial, SweepResult, TrialList, TrialResult
@@ -99,8 +99,7 @@ def write_report(store: Store, result: SweepResult) -> str:
     from ..report import write_report as write
 
     name = f"sweeps/{result.name}/report"
-    content = result.model_dump_json(exclude={"created", "command"})
-    digest = hashlib.sha256(content.encode()).hexdigest()
+    digest = digest_of_record(result, {"created", "command"})
     if store.read(f"{name}/digest") == digest.encode():
         return store.path(name)
     with tempfile.TemporaryDirectory(prefix="ssl-sweep-report-") as scratch:

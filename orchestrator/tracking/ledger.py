@@ -1,9 +1,8 @@
 """What MLflow already has of each trial, kept in the store: a sweep that is submitted again asks neither events nor MLflow."""
 
-import hashlib
-
 from pydantic import Field
 
+from ..store.checked import digest_of_record
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
 from ..store.files import Store
 from ..store.records import Record
@@ -71,5 +70,4 @@ def settled_digest(status: TrialStatus, evaluation_ids: list[str]) -> str:
     shown = status.model_copy(
         update={"evaluations": {k: v for k, v in status.evaluations.items() if k in evaluation_ids}}
     )
-    content = shown.model_dump_json(exclude={"progress"})
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return digest_of_record(shown, {"progress"})[:16]

@@ -14,6 +14,7 @@ from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.tracking import mlflow_values as projection
 from ssl_sweep.orchestrator.tracking.database import tracking_uri
+from ssl_sweep.orchestrator.tracking.ledger import settled_digest
 from ssl_sweep.orchestrator.tracking.mlflow_runs import Runs
 
 
@@ -172,3 +173,11 @@ def test_names_tell_the_trials_of_a_sweep_apart(sweep: SweepByHand) -> None:
 def test_a_useless_address(sweep: SweepByHand, address: str) -> None:
     with pytest.raises(UserError, match=rf"tracking: got '{address}'; must be"):
         tracking_uri(sweep.spec.model_copy(update={"tracking": address}), sweep.store)
+
+
+def test_a_status_that_was_stored_is_the_same(sweep: Sweep) -> None:
+    """The store sorts keys; a status that was followed live has them as they came."""
+    live = TrialStatus(environment={"torch": "2.13.0", "cpu": "x"}, attempts=1)
+    sweep.folder.write_status(live)
+    assert list(sweep.status.environment) != list(live.environment)
+    assert settled_digest(sweep.status, []) == settled_digest(live, [])
