@@ -12,6 +12,7 @@ from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.store.events import StatusChanged
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.tracking import mlflow_values as projection
 from ssl_sweep.orchestrator.tracking.database import tracking_uri
 from ssl_sweep.orchestrator.tracking.ledger import settled_digest
@@ -175,7 +176,7 @@ def test_a_useless_address(sweep: SweepByHand, address: str) -> None:
         tracking_uri(sweep.spec.model_copy(update={"tracking": address}), sweep.store)
 
 
-def test_a_status_that_was_stored_is_the_same(sweep: Sweep) -> None:
+def test_a_status_that_was_stored_is_the_same(sweep: SweepByHand) -> None:
     """The store sorts keys; a status that was followed live has them as they came."""
     live = TrialStatus(environment={"torch": "2.13.0", "cpu": "x"}, attempts=1)
     sweep.folder.write_status(live)
