@@ -8,6 +8,9 @@ from command import ssl_sweep
 from in_process import carry, trials_of
 from ssl_sweep.datasets import DataError
 from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
 
 SweepFile = Callable[..., Path]
 KNN = [{"name": "knn", "k": 20}]
