@@ -41,9 +41,9 @@ class Watched(Store):
         super().__init__(str(storage))
         self.before = before
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, durable: bool = True) -> None:
         self.before(name, content)
-        super().write(name, content)
+        super().write(name, content, durable=durable)
 
     def create(self, name: str, content: bytes) -> bool:
         self.before(name, content)

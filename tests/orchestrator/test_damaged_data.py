@@ -8,6 +8,9 @@ from command import ssl_sweep
 from in_process import carry, trials_of
 from ssl_sweep.datasets import DataError
 from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
 
 SweepFile = Callable[..., Path]
 KNN = [{"name": "knn", "k": 20}]
@@ -51,8 +54,9 @@ def test_a_sweep_on_damaged_images_fails_with_the_reason_and_the_next_one_prepar
     damage(file)
     text = ssl_sweep("submit", sweep, expect=1)
     assert "changed since it was prepared: its checksum differs" in text and "Traceback" not in text
-    (failure,) = (tmp_path / "runs" / "trials").glob("*/failure.json")
-    assert str(file) in failure.read_text()
-    assert "Traceback" not in failure.with_name("log.txt").read_text()
+    (log,) = (tmp_path / "runs" / "trials").glob("*/log.txt")
+    folder = TrialStore(Store(str(tmp_path / "runs")), log.parent.name)
+    assert str(file) in (folder.status().reason or "")
+    assert "Traceback" not in log.read_text()
     ssl_sweep("submit", sweep)
-    assert not failure.exists()
+    assert folder.status().state is TrialState.FINISHED
