@@ -1,6 +1,9 @@
 """MLflow as a projection of a store made by hand: whole, the same when made twice, and late where a server is absent."""
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +175,12 @@ def test_names_tell_the_trials_of_a_sweep_apart(sweep: SweepByHand) -> None:
 def test_a_useless_address(sweep: SweepByHand, address: str) -> None:
     with pytest.raises(UserError, match=rf"tracking: got '{address}'; must be"):
         tracking_uri(sweep.spec.model_copy(update={"tracking": address}), sweep.store)
+
+
+def test_a_tracker_begins_before_mlflow_is_imported() -> None:
+    code = "import sys, ssl_sweep.orchestrator.tracking.tracker, ssl_sweep.orchestrator.tracking.database\n"
+    code += (
+        "import json; print(json.dumps([name for name in ('mlflow', 'sqlalchemy', 'alembic') if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
