@@ -1,6 +1,9 @@
 """MLflow as a projection of a store made by hand: whole, the same when made twice, and late where a server is absent."""
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,3 +185,12 @@ def test_a_status_that_was_stored_is_the_same(sweep: SweepByHand) -> None:
     sweep.folder.write_status(live)
     assert list(sweep.status.environment) != list(live.environment)
     assert settled_digest(sweep.status, []) == settled_digest(live, [])
+
+
+def test_a_tracker_begins_before_mlflow_is_imported() -> None:
+    code = "import sys, ssl_sweep.orchestrator.tracking.tracker, ssl_sweep.orchestrator.tracking.database\n"
+    code += (
+        "import json; print(json.dumps([name for name in ('mlflow', 'sqlalchemy', 'alembic') if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []

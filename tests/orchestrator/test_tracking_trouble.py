@@ -1,6 +1,5 @@
 """MLflow in trouble: absent, locked, full, damaged, or refusing. The sweep goes on, and the runs are whole in the end."""
 
-import json
 import socket
 import sqlite3
 import subprocess
@@ -291,12 +290,3 @@ def test_names_and_values_that_mlflow_does_not_take(sweep_file: Callable[..., Pa
     assert {len(key) for key in params} == {250} and {len(value) for value in params.values()} == {6000}
     assert child.data.params["backbone.options.a/b"] == "3"
     assert "ssl_sweep.parameters" in child.data.tags
-
-
-def test_a_tracker_begins_before_mlflow_is_imported() -> None:
-    code = "import sys, ssl_sweep.orchestrator.tracking.tracker, ssl_sweep.orchestrator.tracking.database\n"
-    code += (
-        "import json; print(json.dumps([name for name in ('mlflow', 'sqlalchemy', 'alembic') if name in sys.modules]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == []
