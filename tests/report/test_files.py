@@ -177,7 +177,7 @@ def test_terminal_table_drops_columns_and_cuts_none(width: int, dropped: str) ->
     assert "…" not in text and all(len(line) <= width for line in text.splitlines())
     row = next(line for line in text.splitlines() if line.startswith("SimCLR"))
     assert "85.0 ± 1.0" in row and "89.0 ± 1.0" in row and ("1.5 GB" in row)
-    assert (f"in the report: {dropped}." in " ".join(text.split())) == bool(dropped)
+    assert (f"see the report: {dropped}." in " ".join(text.split())) == bool(dropped)
 
 
 def test_importing_the_report_draws_nothing_in() -> None:

@@ -108,4 +108,4 @@ def test_the_terminal_keeps_the_main_metric(width: int) -> None:
     console.print(terminal_table(result()))
     text = console.export_text()
     assert "1.23" in text and all(len(line) <= width for line in text.splitlines())
-    assert ("share" in text.split("Left out")[0]) == (width == 200)
+    assert ("share" in text.split("Hidden for")[0]) == (width == 200)
