@@ -114,6 +114,7 @@ class Driver:
         if event.state is TrialState.WAITING:
             if was_running and not self.stopping:
                 self.busy.add(trial_id)
+                self._say(f"waiting for {trial_id}: another sweep is computing it")
         elif event.state is not TrialState.FINISHED:
             TrialStore(self.store, trial_id).record_end(event)  # if its worker could not
 
@@ -153,9 +154,11 @@ class Driver:
         if not self.busy or time.monotonic() - self._looked < BUSY_SECONDS:
             return
         self._looked = time.monotonic()
-        items = [self.planned[trial_id] for trial_id in sorted(self.busy)]
-        self.busy.clear()
-        self.state = self.state.add(items, read_catalog(self.store, [item.trial_id for item in items]))
+        catalog = read_catalog(self.store, sorted(self.busy))
+        ended = [trial_id for trial_id in sorted(self.busy) if catalog.status(trial_id).state is not TrialState.RUNNING]
+        self.busy -= set(ended)
+        items = [self.planned[trial_id] for trial_id in ended]
+        self.state = self.state.add(items, catalog)
         for item in items:
             status = self.state.trials[item.trial_id]
             for observer in self.observers:
