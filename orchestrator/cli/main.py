@@ -53,7 +53,7 @@ def main() -> None:
 def submit(sweep: Path, address: str | None, replace: bool) -> None:
     """Run what is missing of a sweep and write its report.
 
-    Submitting again is always safe: what is finished is not run again, what was interrupted goes on.
+    Submitting again is always safe: what is finished is not run again, what was interrupted resumes.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ from ...methods.snapshot import Snapshot
 
 @dataclass
 class State:
-    """Where pretraining stands, beside the networks and the optimizer."""
+    """How far pretraining has come, beside the networks and the optimizer."""
 
     step: int = 0
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""When a training keeps a checkpoint, and how: copied at once, and written while the training goes on."""
+"""When a training keeps a checkpoint, and how: copied at once, and written while the training continues."""
 
 import time
 from collections.abc import Callable

@@ -47,7 +47,7 @@ class EvaluationCheckpoints:
         return code != CONTINUE
 
     def save(self, step: int, snapshot: Callable[[], Snapshot]) -> None:
-        """Keep the state after `step` steps, on rank 0, while the evaluation goes on.
+        """Keep the state after `step` steps, on rank 0, while the evaluation continues.
 
         Raises:
             TrialStopped: the checkpoint was due because the trial was asked to stop; it is written.

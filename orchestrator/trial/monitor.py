@@ -11,7 +11,7 @@ from .runtime import Runtime
 
 
 class Monitor:
-    """Looks at a backbone as it stands; every rank calls it, and sees the same."""
+    """Measures a backbone as it is now; every rank calls it and gets the same numbers."""
 
     def __init__(self, trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime):
         self.trial, self.train, self.test, self.runtime = trial, train, test, runtime

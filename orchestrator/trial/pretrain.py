@@ -41,7 +41,7 @@ Forward = Callable[[Batch, Progress], StepOutput]
 
 
 def new_encoder(trial: TrialSpec) -> Encoder:
-    """The backbone with the initial weights that the trial's seed stands for."""
+    """The backbone with the initial weights of the trial's seed."""
     torch.manual_seed(trial.seed)
     return build_encoder(trial.backbone, trial.image_size)
 

@@ -1,6 +1,6 @@
 """One trial, from images to numbers: pretrain, then evaluate. Runs in any process that has torch.
 
-Alone, under ``torchrun`` or under Ray Train it is the same function with the same result; Ray only carries it.
+Alone, under ``torchrun`` or under Ray Train it is the same function with the same result; Ray only runs it.
 """
 
 import logging
