@@ -194,7 +194,7 @@ def overhead(arguments: argparse.Namespace) -> None:
 PARTS = {
     "the command line": "cli.main",
     "sweep and store": "sweep.submit",
-    "MLflow": "tracking.mlflow_tracker",
+    "MLflow": "tracking.mlflow_writer",
     "Ray and Ray Train": "engine.ray_engine",
     "a worker: torch, Ray Train, the trial": "engine.worker",
 }

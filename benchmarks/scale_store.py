@@ -96,7 +96,7 @@ def _write_finished(store: Store, item: PlannedTrial) -> TrialStatus:
 def _write_ledger(spec: SweepSpec, store: Store, planned: list[PlannedTrial], statuses: list[TrialStatus]) -> None:
     uri = tracking_uri(spec, store)
     runs = Runs(spec, store, uri, lambda: None)
-    runs.open("")
+    runs.open("", search=False)
     trials = {
         item.trial_id: Tracked(run_id="0" * 32, parameters="", settled=settled_digest(status, item.evaluation_ids))
         for item, status in zip(planned, statuses, strict=True)

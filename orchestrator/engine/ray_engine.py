@@ -1,13 +1,15 @@
 """The engine on Ray: worker groups that Ray Train keeps alive take jobs from a board, one after another."""
 
 import contextlib
+import importlib
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
@@ -21,7 +23,9 @@ from .cluster import NAMESPACE, nodes, refuse_what_cannot_fit, room_for, start_r
 from .group_config import GroupConfig
 from .protocol import Job, Shape, TrialEvent
 from .shared_folder import refuse_unshared
-from .worker_group import WorkerGroup
+
+if TYPE_CHECKING:
+    from .worker_group import WorkerGroup
 
 CLOSE_SECONDS = 20.0
 REPLACEMENTS = 3
@@ -54,6 +58,8 @@ class RayEngine:
             UserError: there is no cluster, a trial does not fit it, or its nodes do not share the store.
         """
         self._say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
+        # Ray Train imports torch, which takes seconds; meanwhile the processes of Ray start.
+        threading.Thread(target=importlib.import_module, args=(".worker_group", __package__)).start()
         start_ray(self.address, self.resources.workers * self.resources.cpus_per_worker)
         machines = nodes()
         self.shape = Shape.of(self.resources, cluster_has_gpus=any(machine.gpus for machine in machines))
@@ -76,7 +82,7 @@ class RayEngine:
     def submit(self, jobs: list[Job]) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
         self._queued += len(jobs)
-        ray.get(self.board.submit.remote(jobs))
+        self.board.submit.remote(jobs)  # not waited for: the board and the groups start side by side
         while len(self.groups) < min(self._room, self._queued):
             self._start_group()
 
@@ -131,5 +137,7 @@ class RayEngine:
             self.resources.checkpoint_minutes * 60,
             self.resources.compile,
         )
+        from .worker_group import WorkerGroup
+
         self._started += 1
         self.groups.append(WorkerGroup(config, self.shape, self.scratch))

@@ -102,14 +102,13 @@ def _logging_to(folder: TrialStore, runtime: Runtime, background: Background) ->
     """Send what this process logs to the trial's log; each rank's lines carry its number."""
     handler = _StoreHandler(folder, runtime.rank, background)
     logger = logging.getLogger("ssl_sweep")
-    level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    if not logger.isEnabledFor(logging.INFO):  # and left so: a change of level empties the caches of all loggers
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 class _StoreHandler(logging.Handler):

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
-from ..store.events import Event, ScoreDone, StepDone
+from ..store.events import Event
 from ..store.files import Store
 from ..store.trial_state import TrialState
 from ..trial.runtime import Runtime
@@ -22,7 +23,7 @@ from .run_job import run_job
 
 IDLE_SECONDS = 20.0
 """How long rank 0 waits for a job before it tells the others so: their collective must not time out in an idle group."""
-REPORT_SECONDS = 0.5
+REPORT_SECONDS = 0.25
 STOP_POLL_SECONDS = 0.5
 
 
@@ -62,26 +63,37 @@ def _next_job(board: Any, config: GroupConfig, runtime: Runtime) -> tuple[Job | 
 
 
 class _BoardListener:
-    """Passes a trial's events to the board in batches, and its wish to stop back."""
+    """Passes a trial's events to the board in batches, and its wish to stop back.
+
+    A call of an actor takes a millisecond of three processes: short trials would wait for their reports.
+    """
 
     def __init__(self, board: Any, trial_id: str):
         self.board, self.trial_id = board, trial_id
         self.waiting: list[Event] = []
-        self.reported = time.monotonic()
-        self.asked = self.reported  # a job that is asked to stop is not handed out
+        self.timer: threading.Timer | None = None
+        self.lock = threading.Lock()
+        self.asked = time.monotonic()  # a job that is asked to stop is not handed out
         self.stop: TrialState | None = None
 
     def on_event(self, event: Event) -> None:
-        """Steps may wait for what follows them."""
-        self.waiting.append(event)
-        if not isinstance(event, (StepDone, ScoreDone)) or time.monotonic() - self.reported > REPORT_SECONDS:
-            self.flush()
+        """Report it soon, with what follows until then."""
+        with self.lock:
+            self.waiting.append(event)
+            if self.timer is None:
+                self.timer = threading.Timer(REPORT_SECONDS, self.flush)
+                self.timer.daemon = True
+                self.timer.start()
 
     def flush(self) -> None:
         """Report what waits."""
-        if self.waiting:
-            self.board.report.remote(self.trial_id, self.waiting)
-        self.waiting, self.reported = [], time.monotonic()
+        with self.lock:
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+            if self.waiting:
+                self.board.report.remote(self.trial_id, self.waiting)
+                self.waiting = []
 
     def stop_requested(self) -> TrialState | None:
         """Asks the board at most twice a second."""

@@ -14,7 +14,13 @@ import ray.train.torch
 from .group_config import GroupConfig
 from .protocol import Shape
 
-CLEANER = "PlacementGroupCleanerCallback"
+UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
+"""Callbacks of Ray Train that a group does without.
+
+The cleaner asks whether our controller is alive, but asks the Ray that was started last on this machine: a second sweep next
+to the first would take the first one's workers away. Ray itself removes the placement groups after the driver's end. The
+other starts an actor for Ray Data, which has no part here, and the workers wait seconds for it.
+"""
 
 
 def run_jobs(values: dict[str, Any]) -> None:
@@ -68,12 +74,8 @@ class WorkerGroup:
 
 
 class _GroupTrainer(ray.train.torch.TorchTrainer):
-    """Ray Train's trainer without its cleaner of placement groups.
-
-    The cleaner asks whether our controller is alive, but asks the Ray that was started last on this machine: a second
-    sweep next to the first would take the first one's workers away. Ray itself removes the groups after the driver's end.
-    """
+    """Ray Train's trainer without the callbacks in `UNUSED`."""
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()
-        return [callback for callback in callbacks if type(callback).__name__ != CLEANER]
+        return [callback for callback in callbacks if type(callback).__name__ not in UNUSED]

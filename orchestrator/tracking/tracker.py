@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..spec.models import SweepSpec
 from ..store.events import Event
@@ -13,9 +13,6 @@ from ..store.files import Store
 from ..store.planned import PlannedTrial
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
-
-if TYPE_CHECKING:
-    from .mlflow_writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -78,29 +75,30 @@ class Tracker:
             log.warning("MLflow at %s: %s: %s; events wait in the store", self.uri, type(error).__name__, error)
 
     def _work(self) -> None:
-        from .mlflow_writer import Writer  # imports MLflow, which takes a second, while Ray starts
+        news = self._next(
+            timeout=None
+        )  # to open MLflow takes a core for seconds: the start of the first trial goes first
+        from .mlflow_writer import Writer
 
         writer = Writer(self.spec, self.store, self.uri, self._progress)
         writer.open()
         flushed = time.monotonic()
-        end: TrialState | None = None
-        while end is None:
-            end = self._hear(writer)
-            if time.monotonic() - flushed > FLUSH_SECONDS:
+        while not isinstance(news, TrialState):
+            if news is not None:
+                writer.hear(*news)
+            # what is queued goes along, so that requests are as few and large as can be
+            if self.queue.empty() and time.monotonic() - flushed > FLUSH_SECONDS:
                 writer.flush()
                 flushed = time.monotonic()
-        self.whole = writer.finish(end, list(self.trials.values()))
+            news = self._next(FLUSH_SECONDS)
+        self.whole = writer.finish(news, list(self.trials.values()))
 
-    def _hear(self, writer: "Writer") -> TrialState | None:
-        """Pass on all that is queued, so that requests are as few and large as can be; returns how the sweep ended, if it has."""
+    def _next(self, timeout: float | None) -> _News | TrialState | None:
+        """What happened next, the state in which the sweep ended, or None after `timeout` seconds of neither."""
         try:
-            news = self.queue.get(timeout=FLUSH_SECONDS)
-            while not isinstance(news, TrialState):
-                writer.hear(*news)
-                news = self.queue.get_nowait()
+            return self.queue.get(timeout=timeout)
         except queue.Empty:
             return None
-        return news
 
     def _progress(self) -> None:
         self.answered = time.monotonic()

@@ -5,20 +5,20 @@ import ray.train
 import ray.train.torch
 from ssl_sweep.orchestrator.engine.cluster import Node, refuse_what_cannot_fit, room_for
 from ssl_sweep.orchestrator.engine.protocol import Shape
-from ssl_sweep.orchestrator.engine.worker_group import CLEANER, _GroupTrainer
+from ssl_sweep.orchestrator.engine.worker_group import UNUSED, _GroupTrainer
 from ssl_sweep.orchestrator.spec.errors import UserError
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Data warns of its own settings
-def test_groups_have_no_cleaner_of_placement_groups() -> None:
-    """It would ask another Ray on the same machine whether the group's controller lives, and remove the workers."""
+def test_groups_do_without_some_callbacks_of_ray_train() -> None:
+    """Both are still there to be left out, by these names."""
     scaling = ray.train.ScalingConfig(num_workers=1)
 
     def names(trainer: type[ray.train.torch.TorchTrainer]) -> set[str]:
         made = trainer(lambda: None, scaling_config=scaling)
         return {type(callback).__name__ for callback in made._create_default_callbacks()}
 
-    assert names(ray.train.torch.TorchTrainer) - names(_GroupTrainer) == {CLEANER}
+    assert names(ray.train.torch.TorchTrainer) - names(_GroupTrainer) == set(UNUSED)
 
 
 def test_groups_fit_node_by_node() -> None:
