@@ -101,4 +101,4 @@ def _write_ledger(spec: SweepSpec, store: Store, planned: list[PlannedTrial], st
         item.trial_id: Tracked(run_id="0" * 32, parameters="", settled=settled_digest(status, item.evaluation_ids))
         for item, status in zip(planned, statuses, strict=True)
     }
-    store.write_record(Ledger.name(spec.name), Ledger(uri=uri, parent=runs.parent, trials=trials))
+    store.write_record(Ledger.name(spec.name), Ledger(uri=uri, parent=runs.parent, complete=True, trials=trials))

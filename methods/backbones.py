@@ -45,6 +45,11 @@ def draws(config: BackboneConfig) -> bool:
     rates = {key: value for key, value in config.options.items() if "drop" in key}
     if any(rates.values()):
         return True
-    name = config.name.split(".")[0]
-    option = next((option for start, option in DROP_BY_DEFAULT.items() if re.match(start, name)), "")
+    option = _drops_by_default(config.name.split(".")[0])
     return option != "" and option not in rates
+
+
+@cache
+def _drops_by_default(name: str) -> str | None:
+    """The value in `DROP_BY_DEFAULT`; empty if the model is not in it."""
+    return next((option for start, option in DROP_BY_DEFAULT.items() if re.match(start, name)), "")

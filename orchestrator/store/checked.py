@@ -11,8 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 
-CHECKSUM = "checksum"
-"""Key of a JSON object's own checksum."""
+CHECKSUM = re.compile(rb',?\s*"checksum":\s*"(.*)"\n\}\n\Z')
+"""The end of a JSON object with its checksum: of all bytes before it, so that to check is not to parse and write it again."""
+LONGEST_END = 200
+"""Bytes at the end of a file in which its checksum is."""
 MOST_INDENTED = 64 * 1024
 """Characters of an object that is indented for people to read; of more nobody reads all, and indenting takes long."""
 LINE_CHECKSUM = re.compile(r',"crc":"([0-9a-f]{8})"\}$')
@@ -32,46 +34,50 @@ def digest_of_record(record: BaseModel, exclude: set[str]) -> str:
     return digest(_compact(json.loads(record.model_dump_json(exclude=exclude))).encode())
 
 
-def _compact(value: Mapping[str, object]) -> str:
+def _compact(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def sealed(value: Mapping[str, object]) -> bytes:
-    """A JSON object as the content of a file, its checksum beside its own keys."""
-    return _sealed(json.loads(json.dumps(value)))  # tuples and keys as a reader will find them
+    """A JSON object as the content of a file, with a checksum as its last key."""
+    compact = _compact(value)
+    if len(compact) > MOST_INDENTED:
+        body, before = compact[:-1], ","
+    else:
+        body, before = json.dumps(value, indent=2, sort_keys=True)[:-1].rstrip(), ",\n  "
+    if not value:
+        before = before.removeprefix(",")
+    return f'{body}{before}"checksum": "{digest(body.encode())}"\n}}\n'.encode()
 
 
 def sealed_record(record: BaseModel) -> bytes:
     """A record as the content of a file."""
-    return _sealed(json.loads(record.model_dump_json()))
+    return sealed(json.loads(record.model_dump_json()))
 
 
-def _sealed(plain: Mapping[str, object]) -> bytes:
-    compact = _compact(plain)
-    checksum = digest(compact.encode())
-    if len(compact) > MOST_INDENTED:
-        return f'{compact[:-1]},"{CHECKSUM}":"{checksum}"}}\n'.encode()
-    return (json.dumps({**plain, CHECKSUM: checksum}, indent=2, sort_keys=True) + "\n").encode()
+def _opened(content: bytes) -> bytes:
+    """The JSON without its checksum; what an earlier version wrote has none."""
+    if not content:
+        raise DamagedError("it is empty")
+    end = CHECKSUM.search(content, max(0, len(content) - LONGEST_END))
+    if end is None:
+        return content
+    body = content[: end.start()]
+    if digest(body).encode() != end[1]:
+        raise DamagedError("its checksum differs")
+    return body + b"}"
 
 
 def unsealed(content: bytes) -> object:
-    """The JSON value that `sealed` wrote, without its checksum; what an earlier version wrote has none.
+    """The JSON value that `sealed` wrote.
 
     Raises:
         DamagedError: it is empty, does not parse, or its checksum differs.
     """
-    if not content:
-        raise DamagedError("it is empty")
     try:
-        value: object = json.loads(content)
-    except (ValueError, RecursionError):
-        raise DamagedError("it is not JSON") from None
-    if not isinstance(value, dict) or CHECKSUM not in value:
-        return value
-    expected: object = value.pop(CHECKSUM)
-    if expected != digest(_compact(value).encode()):
-        raise DamagedError("its checksum differs")
-    return value
+        return json.loads(_opened(content))
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, DamagedError) else DamagedError("it is not JSON") from None
 
 
 def unsealed_record(content: bytes, record: type[M]) -> M:
@@ -80,11 +86,12 @@ def unsealed_record(content: bytes, record: type[M]) -> M:
     Raises:
         DamagedError: also if the value is no such record.
     """
-    value = unsealed(content)
     try:
-        return record.model_validate(value)
+        return record.model_validate_json(_opened(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise DamagedError("it is not JSON") from None
         place = ".".join(map(str, first["loc"])) or "its content"
         raise DamagedError(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 

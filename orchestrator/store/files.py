@@ -11,6 +11,8 @@ nowhere else, so a sweep resumes after the loss of any process, and of Ray's own
 
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +31,11 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 READERS = 16
-"""Threads of a parallel read; the network is waited for, not the CPU."""
+"""Threads of a parallel read."""
+PROBES = 3
+"""Calls that come first, one after another, to see whether they wait."""
+WORTH_THREADS = 0.0005
+"""Seconds of waiting in each call from which threads pay."""
 
 
 class StoreError(UserError):
@@ -189,13 +195,23 @@ class Store:
 
 
 def parallel(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
-    """`function` of each item, in their order, on several threads: one call waits for the network, not the CPU."""
-    if len(items) < 2:
-        return [function(item) for item in items]
-    # A slice for each thread: a task for each item would cost more than a small read from a disk.
+    """`function` of each item, in their order; on several threads if the first calls wait, as for a network.
+
+    A call that only computes, or reads what the system has in memory, is slower with threads: they take turns.
+    """
+    done: list[T] = []
+    waits = [math.inf]
+    for item in items[:PROBES]:
+        began, used = time.perf_counter(), time.thread_time()
+        done.append(function(item))
+        waits.append(time.perf_counter() - began - (time.thread_time() - used))
+    rest = items[PROBES:]
+    if not rest or min(waits) < WORTH_THREADS:
+        return [*done, *map(function, rest)]
+    # A slice for each thread: a task for each item would cost more than a small read.
     with ThreadPoolExecutor(READERS) as pool:
-        slices = list(pool.map(lambda i: [function(item) for item in items[i::READERS]], range(READERS)))
-    return [slices[i % READERS][i // READERS] for i in range(len(items))]
+        slices = list(pool.map(lambda i: [function(item) for item in rest[i::READERS]], range(READERS)))
+    return [*done, *(slices[i % READERS][i // READERS] for i in range(len(rest)))]
 
 
 def _reason(error: OSError) -> str:

@@ -1,6 +1,7 @@
 """A trial of a sweep: what it is, what data it takes, and its state in this sweep."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 from ...datasets.prepared import Prepared
 from ..spec.identity import evaluation_id
@@ -9,14 +10,15 @@ from .trial_state import TrialState
 from .trial_status import TrialStatus
 
 
-class PlannedTrial(NamedTuple):
+@dataclass(frozen=True)
+class PlannedTrial:
     """One trial of a sweep."""
 
     trial_id: str
     trial: TrialSpec
     prepared: Prepared
 
-    @property
+    @cached_property
     def evaluation_ids(self) -> list[str]:
         """Of the evaluations that the sweep asks for, in their order."""
         return [evaluation_id(config) for config in self.trial.evaluate]
