@@ -7,6 +7,7 @@ from typing import Any
 import psutil
 import ray
 from scale_store import planned_of
+from ssl_sweep.orchestrator.engine.batch import Batch
 from ssl_sweep.orchestrator.engine.board import Board
 from ssl_sweep.orchestrator.engine.cluster import NAMESPACE
 from ssl_sweep.orchestrator.engine.protocol import Job
@@ -22,8 +23,8 @@ from ssl_sweep.orchestrator.sweep.state import SweepState
 
 BATCH = 50
 """Events that a worker sends at once."""
-BACKLOG = 20_000
-"""Events that wait for the driver until the worker pauses: it makes them far faster than training does."""
+BACKLOG = 400
+"""Batches that wait for the driver until the worker pauses: it makes them far faster than training does."""
 MEGABYTE = 1e6
 
 
@@ -52,7 +53,7 @@ def _send(board: Any, events: int) -> None:
         running = StatusChanged(state=TrialState.RUNNING, attempt=1, time=1.7e9)
         finished = StatusChanged(state=TrialState.FINISHED, time=1.7e9 + events)
         told = [running, *steps, finished]
-        sent = [board.report.remote(trial_id, told[i : i + BATCH]) for i in range(0, len(told), BATCH)]
+        sent = [board.report.remote(Batch.of(trial_id, told[i : i + BATCH])) for i in range(0, len(told), BATCH)]
         ray.get(sent[-1])
         while ray.get(board.backlog.remote()) > BACKLOG:
             time.sleep(0.01)
@@ -69,9 +70,10 @@ def pass_events(planned: list[PlannedTrial], events: int) -> list[str]:
     total, taken, lines, marks = len(planned) * events, 0, [], [10, 50, 100]
     began = time.perf_counter()
     while taken < total:
-        for trial_id, event in ray.get(board.news.remote(1.0)):
-            state = state.apply(trial_id, event)
-            taken += 1
+        for batch in ray.get(board.news.remote(1.0)):
+            for trial_id, event in batch.events():
+                state = state.apply(trial_id, event)
+                taken += 1
         while marks and taken >= total * marks[0] // 100:
             megabytes = f"board {ray.get(board.resident.remote()):.0f} MB, driver {resident():.0f} MB"
             rate = taken / (time.perf_counter() - began)

@@ -9,9 +9,10 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass
 
-from ..store.events import Event, StatusChanged
+from ..store.events import StatusChanged
 from ..store.trial_state import TrialState
-from .protocol import Job, TrialEvent
+from .batch import Batch
+from .protocol import Job
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Board:
         self.closed = False
         self._waiting: deque[Job] = deque()
         self._running: dict[str, _Running] = {}
-        self._news: list[TrialEvent] = []
+        self._news: list[Batch] = []
         self._jobs_changed = asyncio.Condition()
         self._news_came = asyncio.Event()
 
@@ -42,7 +43,7 @@ class Board:
         self._waiting.extend(jobs)
         await self._wake_groups()
 
-    async def news(self, timeout: float) -> list[TrialEvent]:
+    async def news(self, timeout: float) -> list[Batch]:
         """Events that were not delivered before; waits up to `timeout` seconds for one."""
         if not self._news:
             try:
@@ -109,15 +110,12 @@ class Board:
         """Whether worker groups shall end."""
         return self.closed
 
-    async def report(self, trial_id: str, events: list[Event]) -> None:
+    async def report(self, batch: Batch) -> None:
         """Events of a running trial. What comes after its end is dropped: ranks that fail together may each report it."""
-        for event in events:
-            if trial_id not in self._running:
-                return
-            if isinstance(event, StatusChanged) and event.state is not TrialState.RUNNING:
-                self._end(trial_id, event)
-            else:
-                self._tell(trial_id, event)
+        if batch.trial_id in self._running:
+            if batch.ends:
+                del self._running[batch.trial_id]
+            self._tell(batch)
 
     async def stop_requested(self, trial_id: str) -> TrialState | None:
         """What the trial is asked to become."""
@@ -126,10 +124,10 @@ class Board:
 
     def _end(self, trial_id: str, event: StatusChanged) -> None:
         del self._running[trial_id]
-        self._tell(trial_id, event)
+        self._tell(Batch.of(trial_id, [event]))
 
-    def _tell(self, trial_id: str, event: Event) -> None:
-        self._news.append(TrialEvent(trial_id, event))
+    def _tell(self, batch: Batch) -> None:
+        self._news.append(batch)
         self._news_came.set()
 
     async def _wake_groups(self) -> None:

@@ -18,6 +18,7 @@ from ..spec.errors import UserError
 from ..spec.models import ResourcesConfig
 from ..store.files import Store
 from ..store.trial_state import TrialState
+from .batch import Batch
 from .board import Board
 from .cluster import NAMESPACE, nodes, refuse_what_cannot_fit, room_for, start_ray
 from .group_config import GroupConfig
@@ -93,10 +94,10 @@ class RayEngine:
             UserError: worker groups keep ending before they do anything.
         """
         self._replace_lost_groups()
-        found: list[TrialEvent] = ray.get(self.board.news.remote(timeout))
+        found: list[Batch] = ray.get(self.board.news.remote(timeout))
         if found:
             self._lost = 0
-        return found
+        return [event for batch in found for event in batch.events()]
 
     def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
         """Ask one trial, or all, to end in `state`; returns those withdrawn before they began."""

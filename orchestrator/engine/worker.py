@@ -17,6 +17,7 @@ from ..store.events import Event
 from ..store.files import Store
 from ..store.trial_state import TrialState
 from ..trial.runtime import Runtime
+from .batch import Batch
 from .group_config import GroupConfig
 from .protocol import Job
 from .run_job import run_job
@@ -92,7 +93,7 @@ class _BoardListener:
                 self.timer.cancel()
                 self.timer = None
             if self.waiting:
-                self.board.report.remote(self.trial_id, self.waiting)
+                self.board.report.remote(Batch.of(self.trial_id, self.waiting))
                 self.waiting = []
 
     def stop_requested(self) -> TrialState | None:

@@ -13,7 +13,7 @@ Scalar = bool | int | float | str | None
 class Record(BaseModel):
     """Base of the records. Unknown keys are let through, so that an older version can read a newer one's results."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")  # NaN comes back as NaN
     lost: ClassVar[str] = "it counts as absent"
     """What a damaged file with this record costs, as the end of a sentence."""
 
