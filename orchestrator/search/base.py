@@ -29,8 +29,12 @@ class SearchAlgorithm(Protocol):
         """Trials of earlier runs, to learn from or to resume."""
         ...
 
-    def created(self, trial_id: str, trial: TrialSpec, complete: TrialStatus | None) -> None:
-        """A trial that was asked for has this id; `complete` is its status if nothing of it is left to run."""
+    def created(self, trial_id: str, trial: TrialSpec) -> None:
+        """A trial that was asked for has this id."""
+        ...
+
+    def found(self, trial_id: str, status: TrialStatus) -> None:
+        """Nothing of a trial is left to run: an earlier run completed it, or another sweep has done so meanwhile."""
         ...
 
     def more(self, room: int) -> list[Create]:

@@ -30,7 +30,7 @@ class GroupSearch:
         self.points: dict[str, Point] = {}
         self.sampler = sampler_for(self.search, space, self.key, seen=len(self.known))
         self.sampled = 0
-        self.running: set[str] = set()
+        self.running: dict[str, TrialSpec] = {}
         self.stopping: SuccessiveHalving | None = None
         if self.search.early_stopping is not None:
             epochs = resolve(spec, group, spec.seeds[0]).pretrain.epochs
@@ -40,20 +40,24 @@ class GroupSearch:
         """The known points, for a sampler that learns; any other repeats them by itself."""
         return [self._trial(point.values) for point in self.known] if self.sampler.learns else []
 
-    def created(self, trial_id: str, trial: TrialSpec, complete: TrialStatus | None) -> None:
+    def created(self, trial_id: str, trial: TrialSpec) -> None:
         """A trial of the search has this id."""
         if trial_id in self.points:
             return  # the same point again
         before = next((point for point in self.known if point.trial_id == trial_id), None)
         values: Values = {key: trial.axes[key] for key in self.search.space if key in trial.axes}
         self.points[trial_id] = before or Point(group=self.key, trial_id=trial_id, values=values, value=None)
-        if complete is None:
-            self.running.add(trial_id)
+        self.running[trial_id] = trial
+
+    def found(self, trial_id: str, status: TrialStatus) -> None:
+        """Take in the score that the store has."""
+        trial = self.running.get(trial_id)
+        if trial is None:
             return
-        score = stored_score(trial, complete, self.search)
+        score = stored_score(trial, status, self.search)
         if score is not None:
             self._update(trial_id, value=score)
-        self._end(trial_id, complete.state)
+        self._end(trial_id, status.state)
 
     def more(self, room: int) -> list[Create]:
         """All that are left, or as many as run at once if the sampler learns from those before."""
@@ -79,7 +83,7 @@ class GroupSearch:
         return []
 
     def _end(self, trial_id: str, state: TrialState) -> None:
-        self.running.discard(trial_id)
+        del self.running[trial_id]
         if state is TrialState.STOPPED_EARLY:
             self._update(trial_id, stopped=True)
         point = self.points[trial_id]

@@ -163,7 +163,15 @@ class Driver:
             status = self.state.trials[item.trial_id]
             for observer in self.observers:
                 observer.on_event(item, StatusChanged(state=status.state), status)
-        self._submit([item for item in items if item.missing(self.state.trials[item.trial_id])])
+            for search in self.searches if self._is_complete(item) else []:
+                search.found(item.trial_id, status)
+        self._submit([item for item in items if not self._is_complete(item)])
+        self._refill()
+
+    def _is_complete(self, item: PlannedTrial) -> bool:
+        """Whether nothing of a trial is left to run: a search takes those that were stopped early as they are."""
+        status = self.state.trials[item.trial_id]
+        return not item.missing(status) or (bool(self.searches) and status.state is TrialState.STOPPED_EARLY)
 
     # -- searches --
 
@@ -180,11 +188,10 @@ class Driver:
         items = plan_trials([create.trial for create in wanted], self.datasets)
         self.add(items)
         for item in items:
-            status = self.state.trials[item.trial_id]
-            stopped = status.state is TrialState.STOPPED_EARLY
-            complete = stopped or not item.missing(status)
-            search.created(item.trial_id, item.trial, status if complete else None)
-            if not complete and item.trial_id not in self.pending:
+            search.created(item.trial_id, item.trial)
+            if self._is_complete(item):
+                search.found(item.trial_id, self.state.trials[item.trial_id])
+            elif item.trial_id not in self.pending | self.busy:
                 missing.append(item)
         self._submit(missing)
 
