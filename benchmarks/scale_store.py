@@ -60,7 +60,7 @@ def finished_sweep(folder: Path, count: int) -> Path:
         spec, planned = planned_of(path)
         store = Store(spec.storage)
         statuses = parallel(lambda item: _write_finished(store, item), planned)
-        _write_ledger(spec, store, planned, statuses)
+        _write_ledger(spec, store, path, planned, statuses)
     return path
 
 
@@ -93,8 +93,10 @@ def _write_finished(store: Store, item: PlannedTrial) -> TrialStatus:
     return status
 
 
-def _write_ledger(spec: SweepSpec, store: Store, planned: list[PlannedTrial], statuses: list[TrialStatus]) -> None:
-    uri = tracking_uri(spec, store)
+def _write_ledger(
+    spec: SweepSpec, store: Store, path: Path, planned: list[PlannedTrial], statuses: list[TrialStatus]
+) -> None:
+    uri = tracking_uri(spec, store, path.parent)
     runs = Runs(spec, store, uri, lambda: None)
     runs.open("", search=False)
     trials = {

@@ -110,7 +110,7 @@ def tracked(folder: Path, uri: str | None, trials: int, steps: int) -> Rate:
     for item in items:
         TrialStore(store, item.trial_id).add_events(events)
     statuses = {item.trial_id: TrialStatus() for item in items}
-    uri = uri or tracking_uri(spec, store)
+    uri = uri or tracking_uri(spec, store, path.parent)
     ready(uri)
     began, cpu = time.perf_counter(), cpu_seconds()
     tracker = Tracker(spec, store, uri)

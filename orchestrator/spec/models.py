@@ -232,7 +232,11 @@ class SweepSpec(Config):
     storage: str = Field(
         default="runs", description="a folder, relative to this file, or s3://, gs://, az://", min_length=1
     )
-    tracking: str | None = Field(default=None, description="MLflow's URI; unset: mlflow.db in the store", min_length=1)
+    tracking: str | None = Field(
+        default=None,
+        description="MLflow's URI; unset: mlflow.db in the store, or next to this file if the store is remote",
+        min_length=1,
+    )
 
     @field_validator("storage")
     @classmethod

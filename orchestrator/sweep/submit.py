@@ -84,13 +84,14 @@ def run_sweep(
             raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
         refuse_other_file(spec, store, path, replace=replace)
         store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
-        return _drive(spec, trials, store, screen, interrupts, make_engine)
+        return _drive(spec, trials, store, path.absolute().parent, screen, interrupts, make_engine)
 
 
 def _drive(
     spec: SweepSpec,
     trials: list[TrialSpec],
     store: Store,
+    base: Path,
     screen: Screen,
     interrupts: Interrupts,
     make_engine: EngineMaker,
@@ -102,7 +103,7 @@ def _drive(
     for prepared in datasets.values():
         screen.on_dataset(prepared)
     planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
-    uri = tracking_uri(spec, store)
+    uri = tracking_uri(spec, store, base)
     tracker = Tracker(spec, store, uri)
     engine = partial(make_engine, spec.resources, store, data_root())
     driver = Driver(store, datasets, engine, (screen, tracker), interrupts)

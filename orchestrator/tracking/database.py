@@ -1,6 +1,7 @@
 """Where MLflow's database is: as the sweep says, or in the store, whatever characters its path has. How it is created."""
 
 import contextlib
+import re
 import sqlite3
 import uuid
 from collections.abc import Generator
@@ -12,6 +13,7 @@ from ..spec.models import SweepSpec
 from ..store.files import Store
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+RELATIVE = re.compile(r"sqlite:///([^/:?].*)")
 NAME = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 """Folder beside a SQLite database with the files of its runs."""
@@ -19,14 +21,19 @@ BUSY_SECONDS = 20.0
 """How long a lock of another program is waited for, here as in MLflow."""
 
 
-def tracking_uri(spec: SweepSpec, store: Store) -> str:
-    """The sweep's `tracking`, or a database in the store (next to the sweep if the store is remote).
+def tracking_uri(spec: SweepSpec, store: Store, base: Path) -> str:
+    """The sweep's `tracking`, or a database in the store (next to the sweep file if the store is remote).
+
+    `base` is the sweep file's folder, from which a relative path of a SQLite database is taken.
 
     Raises:
         UserError: the sweep's is of a kind that MLflow does not have.
     """
     if spec.tracking is None:
-        return sqlite_uri(store.path(NAME)) if store.is_local else f"sqlite:///{NAME}"
+        return sqlite_uri(store.path(NAME) if store.is_local else str(base / NAME))
+    relative = RELATIVE.fullmatch(spec.tracking)
+    if relative is not None:
+        return sqlite_uri(str(base / relative[1]))
     scheme, separator, _ = spec.tracking.partition(":")
     if not separator or scheme.partition("+")[0] not in SCHEMES:
         allowed = "http://HOST:PORT, sqlite:///PATH, or another database's address"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 COMMAND = [sys.executable, "-m", "ssl_sweep.orchestrator.cli.main"]
-TIMEOUT = 240
+TIMEOUT = 480
 
 
 def ssl_sweep(*arguments: object, expect: int = 0) -> str:

@@ -39,7 +39,7 @@ def test_mlflow_s_files_lie_in_the_store(sweep_file: SweepFile, tmp_path: Path) 
     spec, _ = load_spec(path)
     store = Store(spec.storage)
     store.write("sweeps/small/sweep.yaml", b"name: small\n")
-    uri = tracking_uri(spec, store)
+    uri = tracking_uri(spec, store, path.parent)
     assert Tracker(spec, store, uri).close(TrialState.FINISHED)
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, ODD}
     assert {entry.name for entry in (tmp_path / ODD).iterdir()} == {"sweeps", "mlflow.db", "mlartifacts"}
@@ -48,6 +48,26 @@ def test_mlflow_s_files_lie_in_the_store(sweep_file: SweepFile, tmp_path: Path) 
     database.close()
     assert status == "FINISHED"
     assert [file.path for file in MlflowClient(uri).list_artifacts(run)] == ["sweep.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"storage": "s3://bucket/runs"}, "sqlite:///{folder}/mlflow.db"),
+        ({"tracking": "sqlite:///shared/mlflow.db"}, "sqlite:///{folder}/shared/mlflow.db"),
+        ({"tracking": "sqlite:////tmp/mlflow.db"}, "sqlite:////tmp/mlflow.db"),
+        ({"tracking": "sqlite:///:memory:"}, "sqlite:///:memory:"),
+        ({"tracking": "http://localhost:5000"}, "http://localhost:5000"),
+    ],
+)
+def test_a_database_without_a_whole_path_lies_next_to_the_sweep_file(
+    changes: dict[str, str], expected: str, sweep_file: SweepFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    path = sweep_file(**changes)
+    spec, _ = load_spec(path)
+    monkeypatch.chdir("/")
+    assert tracking_uri(spec, Store(spec.storage), path.parent) == expected.format(folder=tmp_path)
 
 
 def files(folder: Path) -> dict[str, int]:

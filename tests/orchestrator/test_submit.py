@@ -16,7 +16,7 @@ from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 
 SweepFile = Callable[..., Path]
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 slow = pytest.mark.slow
 EPOCHS = 6
 PASSES = 21
@@ -34,10 +34,10 @@ def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
     return Gates(tmp_path / "package")
 
 
-def trials(storage: Path) -> dict[str, TrialStore]:
+def trials(storage: Path | str) -> dict[str, TrialStore]:
     """Folder of each trial by its method and seed."""
-    names = sorted(path.name for path in (storage / "trials").iterdir())
-    return {f"{name.split('-')[0]} {name.rsplit('-', 2)[1]}": TrialStore(Store(str(storage)), name) for name in names}
+    store = Store(str(storage))
+    return {f"{name.split('-')[0]} {name.rsplit('-', 2)[1]}": TrialStore(store, name) for name in store.names("trials")}
 
 
 def epochs(folder: TrialStore) -> list[int]:
@@ -190,14 +190,18 @@ def test_a_killed_evaluation_resumes_with_the_undisturbed_numbers(
 
 
 @slow
-def test_two_drivers_compute_each_trial_once(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["disk", "s3"])
+def test_two_drivers_compute_each_trial_once(
+    place: str, sweep_file: SweepFile, gates: Gates, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """The second sweep waits for the trial that the first one computes, and takes it over once its driver is killed."""
-    storage = tmp_path / "runs"
+    storage = str(tmp_path / "runs") if place == "disk" else request.getfixturevalue("s3_bucket")
+    content = LONG | {"storage": storage}
     gates.close(PASSES)
-    first = Running(sweep_file("first.yaml", **LONG | {"name": "first", "methods": [gates.method()]}))
+    first = Running(sweep_file("first.yaml", **content | {"name": "first", "methods": [gates.method()]}))
     first.wait_for(lambda: gates.reached(PASSES))
-    second = Running(sweep_file("second.yaml", **LONG | {"name": "second", "methods": ["random", gates.method()]}))
-    second.wait_for(lambda: (storage / "trials").exists() and "random s0" in trials(storage))
+    second = Running(sweep_file("second.yaml", **content | {"name": "second", "methods": ["random", gates.method()]}))
+    second.wait_for(lambda: "random s0" in trials(storage))
     second.wait_for(lambda: "another sweep is computing it" in second.log.read_text())
     first.signal(signal.SIGKILL)
     first.process.wait()

@@ -176,7 +176,7 @@ def test_names_tell_the_trials_of_a_sweep_apart(sweep: SweepByHand) -> None:
 @pytest.mark.parametrize("address", ["nosuch://x", "mlruns"])
 def test_a_useless_address(sweep: SweepByHand, address: str) -> None:
     with pytest.raises(UserError, match=rf"tracking: got '{address}'; must be"):
-        tracking_uri(sweep.spec.model_copy(update={"tracking": address}), sweep.store)
+        tracking_uri(sweep.spec.model_copy(update={"tracking": address}), sweep.store, Path())
 
 
 def test_a_status_that_was_stored_is_the_same(sweep: SweepByHand) -> None:

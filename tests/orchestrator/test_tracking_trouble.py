@@ -246,7 +246,7 @@ spec, _ = load_spec(Path(sys.argv[1]))
 store = Store(spec.storage)
 print("ready", flush=True)
 sys.stdin.readline()
-print(Tracker(spec, store, tracking_uri(spec, store)).close(TrialState.FINISHED))
+print(Tracker(spec, store, tracking_uri(spec, store, Path(sys.argv[1]).parent)).close(TrialState.FINISHED))
 """
 
 
