@@ -32,7 +32,7 @@ from ssl_sweep.orchestrator.store.files import Store
 
 COMMAND = [sys.executable, "-m", "ssl_sweep.orchestrator.cli.main"]
 MISSING, OPEN_FILES = 2000, 1024
-TRIALS, EVENTS, BATCH = 10_000, 1000, 50
+TRIALS, EVENTS = 10_000, 1000
 NEAR_EMPTY, ROUNDS = 50, 5
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import psutil
 import ray
 from scale_store import planned_of
-from ssl_sweep.orchestrator.engine.batch import Batch
 from ssl_sweep.orchestrator.engine.board import Board
+from ssl_sweep.orchestrator.engine.board_listener import BoardListener
 from ssl_sweep.orchestrator.engine.cluster import NAMESPACE
 from ssl_sweep.orchestrator.engine.protocol import Job
 from ssl_sweep.orchestrator.engine.ray_engine import RayEngine
@@ -21,9 +21,7 @@ from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.sweep.state import SweepState
 
-BATCH = 50
-"""Events that a worker sends at once."""
-BACKLOG = 400
+BACKLOG = 40
 """Batches that wait for the driver until the worker pauses: it makes them far faster than training does."""
 MEGABYTE = 1e6
 
@@ -44,17 +42,14 @@ def resident() -> float:
 
 
 def _send(board: Any, events: int) -> None:
-    """A worker that trains nothing: takes every job and sends its events."""
+    """A worker that trains nothing: takes every job and tells its events."""
     while (job := ray.get(board.next_job.remote("group", 1.0))) is not None:
-        trial_id = job.trial_id
-        steps = [
-            StepDone(step=i, loss=1 / (i + 1), lr=0.1, images_per_second=800, time=1.7e9 + i) for i in range(events - 2)
-        ]
-        running = StatusChanged(state=TrialState.RUNNING, attempt=1, time=1.7e9)
-        finished = StatusChanged(state=TrialState.FINISHED, time=1.7e9 + events)
-        told = [running, *steps, finished]
-        sent = [board.report.remote(Batch.of(trial_id, told[i : i + BATCH])) for i in range(0, len(told), BATCH)]
-        ray.get(sent[-1])
+        listener = BoardListener(board, job.trial_id)
+        listener.on_event(StatusChanged(state=TrialState.RUNNING, attempt=1, time=1.7e9))
+        for i in range(events - 2):
+            listener.on_event(StepDone(step=i, loss=1 / (i + 1), lr=0.1, images_per_second=800, time=1.7e9 + i))
+        listener.on_event(StatusChanged(state=TrialState.FINISHED, time=1.7e9 + events))
+        listener.flush()
         while ray.get(board.backlog.remote()) > BACKLOG:
             time.sleep(0.01)
 

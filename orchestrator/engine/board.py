@@ -70,8 +70,13 @@ class Board:
 
     # -- worker groups --
 
-    async def next_job(self, group: str, timeout: float) -> Job | None:
-        """The group's own unfinished job if it has one (it comes back from a crash), else the next; waits up to `timeout`."""
+    async def next_job(self, group: str, timeout: float, last: Batch | None = None) -> Job | None:
+        """The group's own unfinished job if it has one (it comes back from a crash), else the next; waits up to `timeout`.
+
+        `last`: events of the job before, its end among them.
+        """
+        if last is not None:
+            await self.report(last)
         own = next((item for item in self._running.values() if item.group == group), None)
         if own is not None and self._may_start(own):
             return own.job

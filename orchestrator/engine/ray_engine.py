@@ -51,6 +51,8 @@ class RayEngine:
         self.groups: list[WorkerGroup] = []
         self._started = self._lost = 0
         self._queued = self._room = 0
+        self._submissions: list[Any] = []
+        """Calls that may not have been carried out yet: those that are made later could overtake them."""
 
     def start(self) -> None:
         """Start or join Ray.
@@ -83,7 +85,7 @@ class RayEngine:
     def submit(self, jobs: list[Job]) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
         self._queued += len(jobs)
-        self.board.submit.remote(jobs)  # not waited for: the board and the groups start side by side
+        self._submissions.append(self.board.submit.remote(jobs))  # the groups start meanwhile, as the board does
         while len(self.groups) < min(self._room, self._queued):
             self._start_group()
 
@@ -93,6 +95,7 @@ class RayEngine:
         Raises:
             UserError: worker groups keep ending before they do anything.
         """
+        self._wait_for_submissions()
         self._replace_lost_groups()
         found: list[Batch] = ray.get(self.board.news.remote(timeout))
         if found:
@@ -101,6 +104,7 @@ class RayEngine:
 
     def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
         """Ask one trial, or all, to end in `state`; returns those withdrawn before they began."""
+        self._wait_for_submissions()
         return ray.get(self.board.stop.remote(trial_id, state))
 
     def close(self) -> None:
@@ -113,6 +117,10 @@ class RayEngine:
                 group.join(max(0.0, deadline - time.monotonic()))
             ray.shutdown()
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _wait_for_submissions(self) -> None:
+        ray.get(self._submissions)
+        self._submissions = []
 
     def _replace_lost_groups(self) -> None:
         for group in [group for group in self.groups if not group.is_alive]:
