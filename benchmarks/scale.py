@@ -125,7 +125,10 @@ def status(arguments: argparse.Namespace) -> None:
 
 
 def files(arguments: argparse.Namespace) -> None:
-    path = write_sweep(arguments.folder, "missing", seeds=list(range(MISSING)), resources={"concurrent_trials": 1})
+    name = f"missing-{time.time_ns()}"
+    storage = arguments.folder / name
+    resources = {"concurrent_trials": 1}
+    path = write_sweep(arguments.folder, name, storage=str(storage), seeds=list(range(MISSING)), resources=resources)
     log = path.with_suffix(".log")
     began = time.perf_counter()
     with log.open("w") as stream:
@@ -133,7 +136,7 @@ def files(arguments: argparse.Namespace) -> None:
         process = subprocess.Popen(
             ["bash", "-c", shell, "-", *COMMAND, "submit", str(path)], stdout=stream, stderr=stream
         )
-    trials = arguments.folder / "runs/trials"
+    trials = storage / "trials"
     while process.poll() is None and len(list(trials.glob("random-*/evaluations/*.json"))) < 3:
         time.sleep(0.1)
     seconds = time.perf_counter() - began
