@@ -109,6 +109,7 @@ def _print_outcome(sweep: Path, outcome: "Outcome") -> None:
         lines.append("           (it missed something; the next submit catches up)")
     failed = [trial for trial in outcome.result.trials if trial.status is TrialState.FAILED]
     lines += [f"failed     {trial.trial_id}: {trial.reason}\n           log: {trial.log}" for trial in failed]
+    lines += [f"failed     {row.label}: {row.reason}" for row in outcome.result.undecided]
     if outcome.interrupted:
         lines.append(_how_to_resume(sweep))
     click.echo("\n".join(lines))

@@ -127,7 +127,8 @@ def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
         (trial for trial in result.trials if trial.status is not TrialState.FINISHED),
         key=lambda t: (order.index(t.status), t.trial_id),
     )
-    rows: list[list[str | Cell]] = []
+    failed = TrialState.FAILED.words
+    rows: list[list[str | Cell]] = [[failed, row.label, NONE, row.reason, NONE, NONE] for row in result.undecided]
     for trial in trials:
         status = f"{trial.status.words} (search)" if trial.search else trial.status.words
         reason = one_line(trial.reason) if trial.reason else NO_REASON[trial.status]

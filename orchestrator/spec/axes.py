@@ -33,6 +33,9 @@ def axis_problems(spec: SweepSpec, document: Document, *, all_methods: bool) -> 
             bad.add(key)
         elif path[0] == "search" and key in spec.grid:
             what = "appears in both `grid` and `search.space`; keep one"
+        elif path[0] == "search" and key.split(".")[0] == "dataset":
+            what = "scores on different images do not compare; list the values under `grid` to search for each"
+            bad.add(key)
         if what is not None:
             problems.append(document.problem(path, f"{dotted(path)}: {what}", of_key=True))
     return problems, bad

@@ -12,7 +12,7 @@ from .errors import Problem, SpecError, Steps, did_you_mean
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
 from .recipes import RecipeError
-from .resolve import Group, applies, count_trials, groups, resolve, trial_values
+from .resolve import Group, applies, count_trials, groups, resolve, shared_batches, trial_values
 from .yaml_document import Document
 
 __all__ = ["Broken", "Group", "applies", "expand", "groups", "resolve", "whole_problems"]
@@ -183,14 +183,9 @@ class _Row:
                 text = f"got {parts}, which leaves one image to a part of the batch of {batch_size}; must leave two or more"
                 self.blame(("pretrain", "accumulate"), text)
                 return
-            what = "part of a batch" if parts > 1 else "`pretrain.batch_size`"
-            batches.append((f"{what} of method '{trial.method.name}'", batch_size // parts))
+            batches += shared_batches(trial)[:1]
         if not self.stands_in("evaluate"):
-            batches += [
-                (f"`batch_size` of evaluation '{item.name}'", of(item))
-                for item in trial.evaluate
-                if (of := EVALUATIONS[item.name].batch_size)
-            ]
+            batches += shared_batches(trial)[1:]
         for what, batch_size in batches:
             if batch_size % workers:
                 text = (

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ...evaluation.base import EvaluationConfig
@@ -45,7 +46,7 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         f"s{trial.seed}",
     )
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).lower()
-    return f"{slug}-{_digest(content)}"
+    return f"{slug}-{digest(content)}"
 
 
 def evaluation_id(config: EvaluationConfig) -> str:
@@ -53,9 +54,10 @@ def evaluation_id(config: EvaluationConfig) -> str:
     content: dict[str, Any] = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
     if config.draws:
         content["draws"] = DRAWS_VERSION
-    return f"{config.protocol.replace('/', '-')}-{_digest(content)}"
+    return f"{config.protocol.replace('/', '-')}-{digest(content)}"
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest(content: Mapping[str, Any]) -> str:
+    """Ten hexadecimal digits of the SHA-256 of JSON values, in whatever order their keys are."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]

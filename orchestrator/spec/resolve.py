@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ...datasets.config import DatasetConfig
+from ...evaluation.registry import EVALUATIONS
 from ...evaluation.registry import resolve as resolve_evaluation
 from ...methods import METHODS
 from ...methods.backbones import is_vit
@@ -137,3 +138,20 @@ def _with(values: Any, path: list[str], value: Any) -> Any:
         return value
     inside = values if isinstance(values, dict) else {} if values is None else {"name": values}
     return inside | {path[0]: _with(inside.get(path[0]), path[1:], value)}
+
+
+def shared_batches(trial: TrialSpec) -> list[tuple[str, int]]:
+    """The batches that workers divide among themselves, each with its name: of the pretraining, then of the evaluations."""
+    parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
+    what = "part of a batch" if parts > 1 else "`pretrain.batch_size`"
+    return [(f"{what} of method '{trial.method.name}'", batch_size // parts)] + [
+        (f"`batch_size` of evaluation '{item.name}'", of(item))
+        for item in trial.evaluate
+        if (of := EVALUATIONS[item.name].batch_size)
+    ]
+
+
+def is_divisible(trial: TrialSpec, workers: int) -> bool:
+    """Whether so many workers can share each batch evenly, and each part of an accumulated one has two images or more."""
+    parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
+    return not batch_size % parts and batch_size > parts and not any(n % workers for _, n in shared_batches(trial))

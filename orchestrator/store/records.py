@@ -139,6 +139,21 @@ class TrialResult(Record):
     """PNG of a few images and their views; of repeats, the first alone has it."""
 
 
+class Undecided(Record):
+    """A row of the table whose search has found nothing to train."""
+
+    title: str
+    """Of the method."""
+    axes: dict[str, Scalar] = {}
+    """Of the grid."""
+    reason: str
+
+    @property
+    def label(self) -> str:
+        """``SimCLR image_size=8``."""
+        return " ".join([self.title, *(f"{key.rpartition('.')[2]}={value}" for key, value in self.axes.items())])
+
+
 class SweepResult(Record):
     name: str
     created: str
@@ -149,6 +164,7 @@ class SweepResult(Record):
     search_metric: str = EVALUATIONS[MONITOR].main_key
     """What a search maximised, on the held-out part of the training set."""
     trials: tuple[TrialResult, ...]
+    undecided: tuple[Undecided, ...] = ()
 
 
 class ListedTrial(Record):

@@ -184,16 +184,16 @@ class Driver:
         return 1 if self.engine is None else self.engine.room
 
     def _create(self, search: SearchAlgorithm, wanted: Sequence[Create]) -> None:
-        missing: list[PlannedTrial] = []
-        items = plan_trials([create.trial for create in wanted], self.datasets)
-        self.add(items)
-        for item in items:
+        missing: dict[str, PlannedTrial] = {}
+        for create in wanted:
+            (item,) = plan_trials([create.trial], self.datasets)
+            self.add([item])
             search.created(item.trial_id, item.trial)
             if self._is_complete(item):
                 search.found(item.trial_id, self.state.trials[item.trial_id])
             elif item.trial_id not in self.pending | self.busy:
-                missing.append(item)
-        self._submit(missing)
+                missing[item.trial_id] = item
+        self._submit(list(missing.values()))
 
     def _ask_searches(self, trial_id: str, event: Event) -> None:
         for search in self.searches:

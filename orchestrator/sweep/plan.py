@@ -81,18 +81,23 @@ def _without_labels(trial: TrialSpec) -> TrialSpec:
 
 
 def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
+    wrong = misfit(trial, prepared)
+    if wrong is not None:
+        raise UserError(wrong)
+    if prepared.classes and any(split.count == 0 for split in (prepared.train, prepared.test)):
+        raise UserError(f"data set '{trial.dataset.title}' has no test images")
+
+
+def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
+    """What of a trial takes more images than its data set has."""
     images = prepared.train.count
     if trial.split == "holdout":
         images -= round(images * trial.dataset.holdout)
     if trial.pretrain.batch_size > images:
-        raise UserError(
-            f"pretrain.batch_size: got {trial.pretrain.batch_size}; data set '{trial.dataset.title}' has {images} training images"
-        )
+        has = f"data set '{trial.dataset.title}' has {images} training images"
+        return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"
     for config in trial.evaluate:
-        misfit = EVALUATIONS[config.name].misfit(config, images)
-        if misfit is not None:
-            raise UserError(
-                f"evaluate: {config.name} has {misfit}, and data set '{trial.dataset.title}' {images} training images"
-            )
-    if prepared.classes and any(split.count == 0 for split in (prepared.train, prepared.test)):
-        raise UserError(f"data set '{trial.dataset.title}' has no test images")
+        wrong = EVALUATIONS[config.name].misfit(config, images)
+        if wrong is not None:
+            return f"evaluate: {config.name} has {wrong}, and data set '{trial.dataset.title}' {images} training images"
+    return None

@@ -11,7 +11,7 @@ from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SweepResult, TrialList, TrialResult
+from ..store.records import ListedTrial, SweepResult, TrialList, TrialResult, Undecided
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -20,7 +20,12 @@ from .state import SweepState
 
 
 def collect(
-    spec: SweepSpec, planned: Sequence[PlannedTrial], state: SweepState, store: Store, command: str
+    spec: SweepSpec,
+    planned: Sequence[PlannedTrial],
+    state: SweepState,
+    store: Store,
+    command: str,
+    undecided: tuple[Undecided, ...] = (),
 ) -> SweepResult:
     """The results without what only a report shows: histories and pictures stay in the store."""
     return SweepResult(
@@ -29,6 +34,7 @@ def collect(
         version=package_version(),
         command=command,
         trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
+        undecided=undecided,
         **({"search_metric": spec.search.metric} if spec.search else {}),
     )
 

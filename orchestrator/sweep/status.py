@@ -11,11 +11,12 @@ from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.lease import holder
 from ..store.planned import PlannedTrial
-from ..store.records import SweepResult, TrialList
+from ..store.records import SweepResult, TrialList, Undecided
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
-from .plan import plan_trials, prepared_datasets
+from .plan import Datasets, plan_trials, prepared_datasets
 from .results import collect
+from .searches import make_searches, undecided
 from .state import SweepState
 
 
@@ -110,10 +111,17 @@ class StoredSweep(NamedTuple):
     spec: SweepSpec
     planned: list[PlannedTrial]
     state: SweepState
+    rows: list[TrialSpec]
+    """What the file asks for by itself, without what a search sampled."""
+    datasets: Datasets
 
     def result(self, command: str) -> SweepResult:
         """Its results."""
-        return collect(self.spec, self.planned, self.state, self.store, command)
+        missing: tuple[Undecided, ...] = ()
+        if self.spec.search is not None and all(trial.dataset in self.datasets for trial in self.rows):
+            searches = make_searches(self.spec, self.store, self.datasets)
+            missing = undecided([search for search in searches if search.known])
+        return collect(self.spec, self.planned, self.state, self.store, command, missing)
 
 
 def stored_sweep(path: Path) -> StoredSweep:
@@ -124,11 +132,11 @@ def stored_sweep(path: Path) -> StoredSweep:
     """
     spec, document = load_spec(path)
     store = Store(spec.storage)
-    trials = expand(spec, document)
+    rows = trials = expand(spec, document)
     listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList) if spec.search is not None else None
     if listed is not None:
         trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]
-    datasets = prepared_datasets(trials, data_root())
+    datasets = prepared_datasets([*trials, *rows], data_root())
     absent = {trial.dataset.title for trial in trials if trial.dataset not in datasets}
     if absent:
         raise UserError(
@@ -136,4 +144,4 @@ def stored_sweep(path: Path) -> StoredSweep:
         )
     planned = plan_trials(trials, datasets)
     catalog = read_catalog(store, [item.trial_id for item in planned])
-    return StoredSweep(store, spec, planned, SweepState().add(planned, catalog))
+    return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, datasets)

@@ -12,21 +12,22 @@ from ...datasets.prepared import Prepared
 from ..engine.interrupts import Interrupts
 from ..engine.protocol import Engine
 from ..search.group_search import GroupSearch
-from ..search.points import read_points, write_points
+from ..search.points import write_points
 from ..spec.errors import UserError
-from ..spec.expand import expand, groups, resolve
+from ..spec.expand import expand, resolve
 from ..spec.load import load_spec
 from ..spec.models import ResourcesConfig, SweepSpec, TrialSpec, data_root
 from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
 from ..store.planned import PlannedTrial
-from ..store.records import SweepResult
+from ..store.records import SweepResult, Undecided
 from ..store.trial_state import TrialState
 from .driver import Driver
 from .observer import Observer
 from .plan import plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
+from .searches import make_searches, undecided
 
 EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
 
@@ -62,7 +63,7 @@ class Outcome(NamedTuple):
         """0, 1 if a trial failed, 130 if the user stopped it."""
         if self.interrupted:
             return 130
-        return int(any(trial.status is not TrialState.FINISHED and not trial.search for trial in self.result.trials))
+        return int(_state(self.result) is not TrialState.FINISHED)
 
 
 def run_sweep(
@@ -108,16 +109,17 @@ def _drive(
     engine = partial(make_engine, spec.resources, store, data_root())
     driver = Driver(store, datasets, engine, (screen, tracker), interrupts)
     state = TrialState.FAILED
+    missing: tuple[Undecided, ...] = ()
     try:
         with screen.live():
-            _run(spec, planned, store, driver)
+            missing = _run(spec, planned, store, driver)
     except KeyboardInterrupt:
         screen.on_message("ending at once; the report follows")
     finally:
         try:
             driver.close()
             command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
-            result = collect(spec, list(driver.planned.values()), driver.state, store, command)
+            result = collect(spec, list(driver.planned.values()), driver.state, store, command, missing)
             report = write_report(store, result)
             state = TrialState.INTERRUPTED if interrupts.requested else _state(result)
         finally:
@@ -128,24 +130,24 @@ def _drive(
 def _state(result: SweepResult) -> TrialState:
     """Of the sweep as a whole."""
     failed = any(trial.status is not TrialState.FINISHED for trial in result.trials if not trial.search)
-    return TrialState.FAILED if failed else TrialState.FINISHED
+    return TrialState.FAILED if failed or result.undecided else TrialState.FINISHED
 
 
-def _run(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver) -> None:
-    """Run the searches if there are any, then the trials of the table."""
-    finals = planned
+def _run(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver) -> tuple[Undecided, ...]:
+    """Run the searches if there are any, then the trials of the table; returns the rows for which there are none."""
+    finals, missing = planned, ()
     if spec.search is not None:
-        known = read_points(spec, store)
-        searches = [GroupSearch(spec, group, known) for group in groups(spec)]
+        searches = make_searches(spec, store, driver.datasets)
         try:
             driver.search(searches)
         finally:
-            points = [point for search in searches for point in search.points.values()]
-            write_points(spec, store, points)
+            write_points(spec, store, [point for search in searches for point in search.points])
+        missing = () if driver.stopping else undecided(searches)
         finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
     items = driver.add(finals)
     write_trials(spec, driver.planned.values(), store)
     driver.run(items)
+    return missing
 
 
 def _best_trials(spec: SweepSpec, searches: list[GroupSearch]) -> list[TrialSpec]:
