@@ -32,6 +32,10 @@ TTL = 60.0
 """Seconds."""
 BEATS = 4
 """Renewals in a `ttl`."""
+WATCH_SECONDS = 1.0
+"""Between two looks at a damaged lease."""
+MENDED = 2 * TTL / BEATS
+"""Seconds within which a holder that lives has written a damaged lease anew."""
 SKEW = 600.0
 """Seconds by which the clocks of two machines may differ."""
 
@@ -152,8 +156,15 @@ def acquire(
 
 @contextlib.contextmanager
 def held(store: Store, folder: str, *, ttl: float = TTL, heartbeat: float | None = None) -> Generator[Lease | None]:
-    """Hold the lease of `folder` for a block; yields None if somebody else has it. Arguments as in `acquire`."""
+    """Hold the lease of `folder` for a block; yields None if somebody else has it. Arguments as in `acquire`.
+
+    A damaged lease is watched first: its holder, if it lives, writes it anew.
+    """
     lease = acquire(store, folder, ttl=ttl, heartbeat=heartbeat)
+    deadline = time.monotonic() + 2 * MENDED
+    while lease is None and _is_damaged(store, folder) and time.monotonic() < deadline:
+        time.sleep(WATCH_SECONDS)
+        lease = acquire(store, folder, ttl=ttl, heartbeat=heartbeat)
     try:
         yield lease
     finally:
@@ -168,6 +179,16 @@ def holder(store: Store, folder: str, *, clock: Clock = CLOCK) -> Holder | None:
     """
     generation, content = _newest(store, folder)
     return None if content is None else _live_holder(store, folder, generation, content, clock, None)
+
+
+def _is_damaged(store: Store, folder: str) -> bool:
+    _, content = _newest(store, folder)
+    if content is not None:
+        try:
+            unsealed_record(content, Holder)
+        except DamagedError:
+            return True
+    return False
 
 
 # -- generations --
@@ -214,7 +235,7 @@ def _live_holder(
         found = unsealed_record(content, Holder)
     except DamagedError as error:
         store.report_damage(_name(folder, generation), str(error), Holder.lost)
-        found = Holder(id="", host="unknown", machine="", pid=0, started=0, renewed=clock.wall(), ttl=TTL)
+        found = Holder(id="", host="unknown", machine="", pid=0, started=0, renewed=clock.wall(), ttl=MENDED)
     if found.released or (found.is_here and has_ended(found.pid, found.started)):
         return None
     allowed = 0.0 if found.is_here else found.ttl if skew is None else skew

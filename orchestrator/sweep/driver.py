@@ -117,6 +117,14 @@ class Driver:
                 self._say(f"waiting for {trial_id}: another sweep is computing it")
         elif event.state is not TrialState.FINISHED:
             TrialStore(self.store, trial_id).record_end(event)  # if its worker could not
+        elif (item := self.planned[trial_id]).missing(self.state.trials[trial_id]):
+            self._read(item)
+
+    def _read(self, item: PlannedTrial) -> None:
+        """Take from the store what another sweep did of a trial before a worker of this one took it: no event told of that."""
+        self.state = self.state.add([item], read_catalog(self.store, [item.trial_id]))
+        for search in self.searches if self._is_complete(item) else []:
+            search.found(item.trial_id, self.state.trials[item.trial_id])
 
     def _submit(self, items: list[PlannedTrial]) -> None:
         if not items or self.interrupts.requested:

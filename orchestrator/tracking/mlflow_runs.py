@@ -69,7 +69,7 @@ class Runs:
             return found.experiment_id
         # Without the tag, MLflow's interface guesses, and takes a sweep for an application of language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
-        artifacts = values.artifact_location(self.store) if self.uri.startswith("sqlite") else None
+        artifacts = values.artifact_location(self.uri)
         return self.client.create_experiment(self.spec.name, artifact_location=artifacts, tags=tags)
 
     def tags(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import posixpath
 import re
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
@@ -14,11 +13,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from ...evaluation.registry import declared_metrics
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
-from ..store.files import Store
 from ..store.records import Cost
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
-from .database import ARTIFACTS
+from .database import ARTIFACTS, sqlite_path
 
 KEY_LENGTH, PARAMETER_LENGTH, TAG_LENGTH = 250, 6000, 8000
 """Characters that MLflow takes, of a key and of the values."""
@@ -141,9 +139,10 @@ def metrics_of(event: Event) -> list[Metric]:
     return [Metric(key, _digits(value), when, step) for key, value in values.items()]
 
 
-def artifact_location(store: Store) -> str | None:
-    """Where a database in the store has its artifacts: in the store too."""
-    return Path(store.path(ARTIFACTS)).as_uri() if store.is_local else None
+def artifact_location(uri: str) -> str | None:
+    """Where a SQLite database has its artifacts: beside it, so in the store if it is there; None for any other MLflow."""
+    path = sqlite_path(uri)
+    return None if path is None else path.absolute().with_name(ARTIFACTS).as_uri()
 
 
 def milliseconds(seconds: float | None) -> int:

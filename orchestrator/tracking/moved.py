@@ -24,7 +24,7 @@ def follow_store(store: Store, uri: str) -> None:
         return
     if not path.resolve().is_relative_to(Path(store.location).resolve()):
         return
-    present = Path(store.path(ARTIFACTS))
+    present = path.absolute().with_name(ARTIFACTS)
     with connection(path) as database:
         former = [place for place in _locations(database) if _is_former(place, present)]
         if not former:

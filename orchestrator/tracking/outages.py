@@ -4,8 +4,12 @@ import logging
 import time
 from collections.abc import Callable
 
+from .database import sqlite_path
+
 log = logging.getLogger(__name__)
 
+BEYOND_REPAIR = ("malformed", "not a database")
+"""Words of SQLite's about a damaged file."""
 RETRY_SECONDS = 10.0
 """During an outage, between two attempts."""
 CLOSING_RETRY_SECONDS = 1.0
@@ -64,9 +68,16 @@ class Outages:
                 log.warning("MLflow at %s refuses: %s; events wait in the store", self.uri, message)
             return
         if not self.out:
-            log.warning("MLflow at %s: %s; events wait in the store", self.uri, message)
+            log.warning("MLflow at %s: %s; events wait in the store%s", self.uri, message, self._remedy(message))
         self.out = self.happened = True
         self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _remedy(self, message: str) -> str:
+        """What the user can do about a database that no waiting mends."""
+        path = sqlite_path(self.uri)
+        if path is None or not any(words in message for words in BEYOND_REPAIR):
+            return ""
+        return f". Restore {path}, or delete it: the next submit makes it again"
 
     def _is_outage(self, error: Exception) -> bool:
         from mlflow.exceptions import MlflowException

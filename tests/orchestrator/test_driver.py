@@ -20,13 +20,13 @@ from ssl_sweep.orchestrator.sweep.driver import Driver
 SweepFile = Callable[..., Path]
 
 
-class BusyEngine:
-    """Finds each trial taken by another sweep, which has computed it by the next look."""
+class OtherSweep:
+    """An engine whose trials another sweep computes: it finds them taken, or done when it gets to them."""
 
     room = 1
 
-    def __init__(self, storage: Path, trials: list[TrialSpec]):
-        self.storage, self.trials = storage, {trial.seed: trial for trial in trials}
+    def __init__(self, storage: Path, trials: list[TrialSpec], ends: list[StatusChanged]):
+        self.storage, self.trials, self.ends = storage, {trial.seed: trial for trial in trials}, ends
         self.given: list[int] = []
         self.news: list[TrialEvent] = []
 
@@ -37,7 +37,7 @@ class BusyEngine:
         for job in jobs:
             self.given.append(job.trial.seed)
             carry(self.trials[job.trial.seed], self.storage)
-            self.news.append(TrialEvent(job.trial_id, StatusChanged(state=TrialState.WAITING, reason="taken")))
+            self.news += [TrialEvent(job.trial_id, event) for event in self.ends]
 
     def events(self, timeout: float) -> list[TrialEvent]:
         news, self.news = self.news, []
@@ -73,18 +73,22 @@ class OneAfterAnother:
         return [] if self.running or not self.left else [Create(self.left.pop(0))]
 
     def on_event(self, trial_id: str, event: Event) -> list[Action]:
-        assert not isinstance(event, StatusChanged) or event.state is TrialState.WAITING
         return []
 
 
-def test_a_search_hears_of_trials_that_another_sweep_computes(
-    sweep_file: SweepFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+TAKEN = [StatusChanged(state=TrialState.WAITING, reason="taken")]
+DONE = [StatusChanged(state=TrialState.RUNNING, attempt=2), StatusChanged(state=TrialState.FINISHED)]
+
+
+@pytest.mark.parametrize("ends", [TAKEN, DONE], ids=["taken", "done"])
+def test_what_another_sweep_computes_counts(
+    ends: list[StatusChanged], sweep_file: SweepFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver_module, "BUSY_SECONDS", 0.0)
     monkeypatch.setattr(driver_module, "POLL_SECONDS", 0.0)
     trials = trials_of(sweep_file(methods=["random"], evaluate=[{"name": "knn", "k": 20}], seeds=[0, 1]))
     dataset = trials[0].dataset
-    engine, search = BusyEngine(tmp_path / "runs", trials), OneAfterAnother(trials)
+    engine, search = OtherSweep(tmp_path / "runs", trials, ends), OneAfterAnother(trials)
     driver = Driver(
         Store(str(tmp_path / "runs")), {dataset: prepare(dataset, data_root())}, lambda: engine, (), Interrupts()
     )
@@ -92,3 +96,4 @@ def test_a_search_hears_of_trials_that_another_sweep_computes(
     assert engine.given == [0, 1]
     assert len(search.scores) == 2 and not search.running
     assert {status.state for status in driver.state.trials.values()} == {TrialState.FINISHED}
+    assert all(status.pretrain and len(status.evaluations) == 1 for status in driver.state.trials.values())
