@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-TIMEOUT = 120.0
+TIMEOUT = 600.0
 
 
 class Ranks:
