@@ -74,7 +74,9 @@ class GroupSearch:
 
     def earlier(self) -> list[Create]:
         """The known points, for a sampler that learns; any other repeats them by itself."""
-        return [self._trial(point.values) for point in self.known] if self.sampler.learns else []
+        known = self.known if self.sampler.learns else []
+        self.asked += len(known)
+        return [self._trial(point.values) for point in known]
 
     def created(self, trial_id: str, trial: TrialSpec) -> None:
         """A trial of the search has this id."""
@@ -111,15 +113,13 @@ class GroupSearch:
             except ValidationError:  # values that exclude each other
                 continue
             if self.fits(create.trial):
+                self.asked += 1
                 return create
-            self.asked -= 1
         self.asked = self.search.trials
         return None
 
     def _trial(self, values: Values) -> Create:
-        trial = resolve(self.spec, self.group, self.spec.seeds[0], dict(values), holdout=True)
-        self.asked += 1
-        return Create(trial)
+        return Create(resolve(self.spec, self.group, self.spec.seeds[0], dict(values), holdout=True))
 
     def on_event(self, trial_id: str, event: Event) -> list[Action]:
         """Take in a score or an end; stop a trial that fell behind."""
@@ -152,7 +152,10 @@ class GroupSearch:
 
     @property
     def best(self) -> Values | None:
-        """The best point, before the search has run of earlier runs; for a method without axes nothing to set; None without a score."""
+        """Values of the best point; none for a method without axes; None if no point has a score.
+
+        Before the search runs, the points of earlier runs are compared.
+        """
         if not self.space:
             return {}
         best = best_of(self.points or self.known)

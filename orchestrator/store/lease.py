@@ -191,9 +191,6 @@ def _is_damaged(store: Store, folder: str) -> bool:
     return False
 
 
-# -- generations --
-
-
 def _name(folder: str, generation: int) -> str:
     return f"{folder}/lease/{generation:06d}.json"
 
@@ -247,9 +244,6 @@ def _live_holder(
     elif clock.monotonic() - seen.since > found.ttl:
         return None
     return found
-
-
-# -- renewal --
 
 
 class _Heart:
