@@ -14,6 +14,8 @@ from ..store.files import Store
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 RELATIVE = re.compile(r"sqlite:///([^/:?].*)")
+PLAIN = re.compile(r"sqlite:///([^#%?:]+)")
+"""An address that says the path as it is: to import SQLAlchemy takes longer than all else here."""
 NAME = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 """Folder beside a SQLite database with the files of its runs."""
@@ -47,8 +49,8 @@ def sqlite_uri(path: str) -> str:
     Raises:
         UserError: this version of SQLAlchemy cannot name it.
     """
-    if not set(path) & set("#%?") and path.isascii():
-        return f"sqlite:///{path}"  # as nearly always; the import below takes longer than all else here
+    if path.isascii() and PLAIN.fullmatch(f"sqlite:///{path}"):
+        return f"sqlite:///{path}"  # as nearly always
 
     from sqlalchemy.engine import make_url
 
@@ -62,10 +64,14 @@ def sqlite_uri(path: str) -> str:
 
 def sqlite_path(uri: str) -> Path | None:
     """The file of a SQLite database; None if `uri` is of another kind, or in memory."""
-    from sqlalchemy.engine import make_url
-
     if not uri.startswith("sqlite"):
         return None
+    plain = PLAIN.fullmatch(uri)
+    if plain is not None:
+        return Path(plain[1])
+
+    from sqlalchemy.engine import make_url
+
     name = make_url(uri).database
     return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
 
@@ -87,6 +93,19 @@ def ready(uri: str) -> None:
         _create(path)
     with connection(path) as database:
         database.execute("pragma schema_version").fetchone()
+
+
+def has_run(uri: str, run_id: str) -> bool:
+    """Whether a SQLite file has a run that is not deleted; False for other databases and servers, which MLflow has to ask."""
+    path = sqlite_path(uri)
+    if path is None or not path.exists():
+        return False
+    query = "select 1 from runs where run_uuid = ? and lifecycle_stage = 'active'"
+    try:
+        with connection(path) as database:
+            return database.execute(query, (run_id,)).fetchone() is not None
+    except sqlite3.Error:
+        return False
 
 
 @contextlib.contextmanager

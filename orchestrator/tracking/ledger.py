@@ -1,11 +1,15 @@
 """What MLflow already has of each trial, kept in the store: a sweep that is submitted again asks neither events nor MLflow."""
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
-from ..store.checked import digest_of_record
+from ..store.checked import digest, digest_of_record
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
 from ..store.files import Store
+from ..store.planned import PlannedTrial
 from ..store.records import Record
+from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 
 
@@ -51,6 +55,8 @@ class Ledger(Record):
     parent: str = ""
     complete: bool = False
     """Whether these are all the runs that MLflow has: the process that wrote it ended well, and no other began since."""
+    shown: str = ""
+    """Digest of what the sweep's own run shows: file, report and end."""
     trials: dict[str, Tracked] = Field(default_factory=dict)
 
     @classmethod
@@ -63,6 +69,24 @@ class Ledger(Record):
         """The ledger of this MLflow; an empty one if there is none, or it is of another MLflow."""
         found = store.read_record(cls.name(sweep), cls)
         return found if found is not None and found.uri == uri else cls(uri=uri)
+
+    def has_all(self, trials: Iterable[tuple[PlannedTrial, TrialStatus]], shown: str) -> bool:
+        """Whether MLflow has the whole sweep, unless somebody removed something there."""
+        return self.complete and self.shown == shown and not any(self.misses(*trial) for trial in trials)
+
+    def misses(self, item: PlannedTrial, status: TrialStatus) -> bool:
+        """Whether MLflow does not show all of a trial that has begun."""
+        tracked = self.trials.get(item.trial_id)
+        return status.attempts > 0 and (
+            tracked is None or tracked.settled != settled_digest(status, item.evaluation_ids)
+        )
+
+
+def shown_digest(store: Store, sweep: str, end: TrialState) -> str:
+    """What the sweep's own run shows once it is whole."""
+    folder = f"sweeps/{sweep}"
+    parts = [digest(store.read(f"{folder}/{name}") or b"") for name in ("sweep.yaml", "report/digest")]
+    return digest(" ".join([*parts, end]).encode())[:16]
 
 
 def settled_digest(status: TrialStatus, evaluation_ids: list[str]) -> str:

@@ -18,6 +18,7 @@ CHARACTERS = 100_000
 SETTLED = "ssl_sweep.settled"
 """Tag of a run: digest of the status that it shows in full."""
 PARAMETERS_TAG = "ssl_sweep.parameters"
+PARENT_TAG = "mlflow.parentRunId"
 REPORT = ("report.html", "report.md", "results.parquet", "results.csv")
 """Files of a report that the sweep's run gets; the page has its plots within it."""
 
@@ -46,6 +47,9 @@ class Runs:
         else:
             tags = self.tags() | values.source_tags()
             parent = self.client.create_run(self.experiment, tags=tags, run_name=self.spec.name).info.run_id
+            for run in found or []:  # of a parent that somebody deleted
+                self.client.set_tag(run.info.run_id, PARENT_TAG, parent)
+                self.progress()
         self.parent = parent
         self.progress()
         return found
@@ -115,7 +119,7 @@ class Runs:
 
     def create(self, name: str, tags: dict[str, str], began: int | None) -> str:
         """A new child run, which is running; returns its id."""
-        tags = self.tags() | values.source_tags() | tags | {"mlflow.parentRunId": self.parent}
+        tags = self.tags() | values.source_tags() | tags | {PARENT_TAG: self.parent}
         run_id = self.client.create_run(self.experiment, began, tags, name).info.run_id
         self.progress()
         return run_id

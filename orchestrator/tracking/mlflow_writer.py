@@ -18,7 +18,7 @@ from ..store.trial_state import TrialState
 from ..store.trial_status import Progress, TrialStatus
 from . import mlflow_values as values
 from .database import ready
-from .ledger import Ledger, Tracked, Written, settled_digest
+from .ledger import Ledger, Tracked, Written, settled_digest, shown_digest
 from .mlflow_runs import PARAMETERS_TAG, SETTLED, Runs
 from .moved import follow_store
 from .outages import Outages
@@ -86,16 +86,20 @@ class Writer:
         """Make every run whole, and end the sweep's; returns whether all of it is done."""
         self.flush()
         for item, status in trials:
-            if not status.attempts or self._is_settled(item, status):
+            if not self.ledger.misses(item, status):
                 continue
             if not self.outages.insist(lambda item=item, status=status: self._settle(item, status)):
                 return False  # MLflow is away, for the rest too
         self.outages.insist(lambda: self._opened().attach_report())
         self.outages.insist(lambda: self._opened().end_sweep(values.ENDS[end]))
         whole = not self.outages.out and not self.outages.refused
-        complete = whole and not self.outages.happened
-        self.store.write_record(Ledger.name(self.spec.name), self.ledger.model_copy(update={"complete": complete}))
+        shown = shown_digest(self.store, self.spec.name, end) if whole else ""
+        self._write_ledger(complete=whole and not self.outages.happened, shown=shown)
         return whole
+
+    def _write_ledger(self, *, complete: bool, shown: str = "") -> None:
+        ledger = self.ledger.model_copy(update={"complete": complete, "shown": shown})
+        self.store.write_record(Ledger.name(self.spec.name), ledger)
 
     # -- runs --
 
@@ -119,7 +123,7 @@ class Writer:
                 if run.info.run_id not in kept and values.TRIAL_TAG in run.data.tags:
                     runs.delete(run.info.run_id)  # made by a request whose answer was lost
         # From here on the ledger in the store is behind MLflow, until this process has ended well.
-        self.store.write_record(Ledger.name(self.spec.name), self.ledger.model_copy(update={"complete": False}))
+        self._write_ledger(complete=False)
         self.runs = runs
 
     def _run(self, item: PlannedTrial, status: TrialStatus) -> str:
@@ -173,10 +177,6 @@ class Writer:
         runs.describe(run_id, values.status_tags(status) | {SETTLED: settled}, data, again=again)
         runs.end(run_id, values.ENDS[status.state], values.milliseconds(status.ended) or None)
         self._note_settled(item, settled)
-
-    def _is_settled(self, item: PlannedTrial, status: TrialStatus) -> bool:
-        tracked = self.ledger.trials.get(item.trial_id)
-        return tracked is not None and tracked.settled == settled_digest(status, item.evaluation_ids)
 
     def _note_settled(self, item: PlannedTrial, settled: str) -> None:
         tracked = self.ledger.trials[item.trial_id]

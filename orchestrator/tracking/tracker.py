@@ -13,6 +13,8 @@ from ..store.files import Store
 from ..store.planned import PlannedTrial
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
+from .database import has_run
+from .ledger import Ledger, shown_digest
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,12 @@ class Tracker:
             log.warning("MLflow at %s: %s: %s; events wait in the store", self.uri, type(error).__name__, error)
 
     def _work(self) -> None:
-        news = self._next(
-            timeout=None
-        )  # to open MLflow takes a core for seconds: the start of the first trial goes first
+        # To open MLflow takes a core for seconds: the start of the first trial goes first.
+        news = self._next(timeout=None)
+        if isinstance(news, TrialState) and self._has_all(news):
+            self.whole = True
+            return
+
         from .mlflow_writer import Writer
 
         writer = Writer(self.spec, self.store, self.uri, self._progress)
@@ -92,6 +97,12 @@ class Tracker:
                 flushed = time.monotonic()
             news = self._next(FLUSH_SECONDS)
         self.whole = writer.finish(news, list(self.trials.values()))
+
+    def _has_all(self, end: TrialState) -> bool:
+        """Whether MLflow shows this sweep, in which nothing ran, as it ended; asked without MLflow, if that is possible."""
+        ledger = Ledger.read(self.store, self.spec.name, self.uri)
+        shown = shown_digest(self.store, self.spec.name, end)
+        return ledger.has_all(self.trials.values(), shown) and has_run(self.uri, ledger.parent)
 
     def _next(self, timeout: float | None) -> _News | TrialState | None:
         """What happened next, the state in which the sweep ended, or None after `timeout` seconds of neither."""

@@ -61,11 +61,36 @@ def test_a_second_time_changes_nothing(sweep: SweepByHand) -> None:
     assert sweep.track()
     before = rows(sweep.uri)
     assert sweep.track()
-    after = rows(sweep.uri)
-    ended = sweep.runs[0].info  # the sweep's own end is the only thing that moves
-    assert len(before.pop("runs")) == len(after.pop("runs")) == 2
-    assert before == after and sweep.runs[0].info.run_id == ended.run_id
+    assert rows(sweep.uri) == before
     assert sweep.runs[1].info.end_time == BEGAN * 1000 + 6000
+
+
+def test_mlflow_is_opened_only_if_it_misses_something(sweep: SweepByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    plain = Runs.open
+
+    def noted(runs: Runs, parent: str, *, search: bool) -> object:
+        opened.append(parent)
+        return plain(runs, parent, search=search)
+
+    monkeypatch.setattr(Runs, "open", noted)
+    sweep.run()
+    for change in (
+        lambda: None,  # for the first time
+        lambda: sweep.store.write("sweeps/small/sweep.yaml", b"name: small  # edited\n"),
+        lambda: sweep.store.write("sweeps/small/report/digest", b"another"),
+        lambda: sweep.tracker().close(TrialState.INTERRUPTED) and opened.clear(),  # the run ended otherwise
+        lambda: sweep.tell(
+            7, StatusChanged(state=TrialState.RUNNING, attempt=2), StatusChanged(state=TrialState.FINISHED)
+        ),
+        lambda: MlflowClient(sweep.uri).delete_run(sweep.runs[0].info.run_id),
+    ):
+        change()
+        assert sweep.track() and len(opened) == 1
+        assert sweep.track() and len(opened) == 1, "nothing changed since"
+        opened.clear()
+    parent, child = sweep.runs
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
 
 
 def test_what_is_settled_is_known_without_events_and_requests(
@@ -80,7 +105,7 @@ def test_what_is_settled_is_known_without_events_and_requests(
     monkeypatch.setattr(TrialStore, "events", refuse)
     monkeypatch.setattr(Runs, "search", refuse)
     monkeypatch.setattr(Runs, "metrics", refuse)
-    assert sweep.track()
+    assert sweep.tracker().close(TrialState.INTERRUPTED)
 
 
 @pytest.mark.parametrize("lost", ["sweeps/small/mlflow.json", None])
