@@ -1,6 +1,6 @@
 """Every loss that Lightly defines too, on random inputs, on one rank and on two: equal, or docs/methods.md says why not.
 
-Runs where Lightly is installed (``pip install -e '.[dev,peers]'``); `make test-peers` does so.
+Runs where Lightly is installed; `make test-peers` does so.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,6 @@ from torch import Tensor
 
 theirs: Any = pytest.importorskip("lightly.loss", reason="needs the extra 'peers'")
 modules: Any = pytest.importorskip("lightly.models.modules")
-heads: Any = pytest.importorskip("lightly.models.modules.heads")
 pytestmark = pytest.mark.filterwarnings("ignore:To c:UserWarning")  # its own, of PMSN
 
 BATCH, DIM = 12, 16
@@ -174,7 +173,7 @@ def mmcr() -> Pair:
 
 def smog() -> Pair:
     z, prediction, target, groups = rows(0, DIM), rows(1, DIM), rows(2, DIM).detach(), same(3, 5, DIM)
-    prototypes = heads.SMoGPrototypes(groups.clone(), beta=0.9)
+    prototypes = modules.heads.SMoGPrototypes(groups.clone(), beta=0.9)
     moved = prototypes.get_updated_group_features(z)
     other = F.cross_entropy(prototypes(prediction, moved, temperature=0.2), prototypes.assign_groups(target))
     ours = smog_loss(prediction, assigned_groups(target, groups), updated_groups(z, groups, 0.9), 0.2)
@@ -209,8 +208,8 @@ def ibot() -> Pair:
 
 
 def koleo() -> Pair:
-    features = rows(0, DIM)
-    return Pair(koleo_loss(features), theirs.KoLeoLoss()(features), [features])
+    z = rows(0, DIM)
+    return Pair(koleo_loss(z), theirs.KoLeoLoss()(z), [z])
 
 
 def lejepa() -> Pair:
@@ -235,10 +234,10 @@ def wmse() -> Pair:
 
 def swav() -> Pair:
     inputs = [rows(seed, 20) for seed in range(4)]
-    scores = [torch.tanh(one) for one in inputs]
+    scores = torch.tanh(torch.stack(inputs))
     loss = theirs.SwaVLoss(0.1, 3, 0.05, sinkhorn_gather_distributed=distributed())
     codes = torch.stack([sinkhorn(one.detach(), 0.05, 3) for one in scores[:2]])
-    return Pair(swav_loss(torch.stack(scores), codes, 0.1), loss(scores[:2], scores[2:]).squeeze(), inputs)
+    return Pair(swav_loss(scores, codes, 0.1), loss([*scores[:2]], [*scores[2:]]).squeeze(), inputs)
 
 
 def swav_queue() -> Pair:
