@@ -1,8 +1,10 @@
 """Where MLflow's database is: as the sweep says, or in the store, whatever characters its path has. How it is created."""
 
 import contextlib
+import glob
 import re
 import sqlite3
+import time
 import uuid
 from collections.abc import Generator
 from pathlib import Path
@@ -19,6 +21,8 @@ PLAIN = re.compile(r"sqlite:///([^#%?:]+)")
 NAME = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 """Folder beside a SQLite database with the files of its runs."""
+ABANDONED_SECONDS = 3600.0
+"""A file this old is not being made any more: that takes seconds."""
 BUSY_SECONDS = 20.0
 """How long a lock of another program is waited for, here as in MLflow."""
 
@@ -123,6 +127,9 @@ def _create(path: Path) -> None:
 
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # by a process that was killed here
+        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+            left.unlink(missing_ok=True)
     own = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         own.touch()  # an unwritable folder fails here; MLflow would retry for two minutes

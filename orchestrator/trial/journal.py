@@ -1,11 +1,14 @@
 """What a trial tells while it runs, who hears it, and how a trial ends early."""
 
+import contextlib
 import logging
+import threading
 import time
+from collections.abc import Generator
 from functools import partial
 from typing import Protocol, TypeVar
 
-from ..store.events import EvaluationDone, Event, PretrainingDone, StageStarted, StatusChanged
+from ..store.events import EvaluationDone, Event, PretrainingDone, StageStarted, StatusChanged, Warned
 from ..store.files import StoreError
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -124,6 +127,17 @@ class Journal:
         """Wait until all is written that was asked for, checkpoints and log included. Raises nothing: see `settle`."""
         self.background.wait()
 
+    @contextlib.contextmanager
+    def warnings(self) -> Generator[None]:
+        """Tell what this thread warns of in its log while the block runs: the user is to see it without looking there."""
+        handler = _Warner(self)
+        logger = logging.getLogger("ssl_sweep")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
     # -- what every rank does alike --
 
     def request(self, checkpoint_due: bool = False) -> int:
@@ -181,6 +195,19 @@ class Journal:
         self._write_events()
         self.folder.write_status(status)
         self._written = time.monotonic()
+
+
+class _Warner(logging.Handler):
+    """Makes events of a thread's warnings."""
+
+    def __init__(self, journal: Journal):
+        super().__init__(logging.WARNING)
+        self.journal, self.of_thread = journal, threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Errors end the trial, and are told with its end."""
+        if record.levelno == logging.WARNING and record.thread == self.of_thread:
+            self.journal.tell(Warned(message=" ".join(record.getMessage().split())))
 
 
 def _failure(error: Exception | None) -> Exception:

@@ -70,8 +70,9 @@ def run_trial(
             )
         )
         try:
-            _run_stages(trial, folder, prepared, runtime, journal)
-            journal.settle()
+            with journal.warnings():
+                _run_stages(trial, folder, prepared, runtime, journal)
+                journal.settle()
         except TrialStopped as stop:
             journal.end(StatusChanged(state=stop.state, reason=str(stop)))
             raise

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from in_process import CPU, Ear, carry, trials_of
 from ssl_sweep.orchestrator.spec.identity import evaluation_id
 from ssl_sweep.orchestrator.spec.models import TrialSpec
-from ssl_sweep.orchestrator.store.events import ScoreDone
+from ssl_sweep.orchestrator.store.events import ScoreDone, Warned
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import TrialStopped
@@ -110,6 +110,7 @@ def test_a_damaged_checkpoint_is_named_and_costs_no_more_than_it_held(
     ear = Ear()
     folder = carry(trial, tmp_path / "runs", ear)
     assert f"{newer} is damaged (" in caplog.text
+    assert any(f"{newer} is damaged (" in event.message for event in ear.heard(Warned)), "the user sees it"
     assert ("training starts from the beginning" if both else f"resumed at step {AT - 2} of") in caplog.text
     assert [event.epoch for event in ear.heard(ScoreDone)] == ([1, 2, 3] if both else [2, 3])
     assert numbers(folder, trial) == numbers(whole, trial)

@@ -1,5 +1,6 @@
 """MLflow in trouble: absent, locked, full, damaged, or refusing. The sweep goes on, and the runs are whole in the end."""
 
+import os
 import socket
 import sqlite3
 import subprocess
@@ -252,6 +253,10 @@ print(Tracker(spec, store, tracking_uri(spec, store, Path(sys.argv[1]).parent)).
 
 def test_two_sweeps_that_begin_together_create_one_database(sweep_file: Callable[..., Path], tmp_path: Path) -> None:
     paths = [sweep_file(f"{name}.yaml", name=name) for name in ("one", "two")]
+    (tmp_path / "runs").mkdir()
+    left = tmp_path / "runs" / ".mlflow.db.0123.tmp"  # by a process that was killed in the middle
+    left.touch()
+    os.utime(left, (0, 0))
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PARALLEL, str(path)],

@@ -10,7 +10,7 @@ import timm
 import torch
 from in_process import CPU, TINY_VIT, Ear, carry, trials_of
 from safetensors.torch import load_file
-from ssl_sweep.orchestrator.store.events import EpochDone, Event, StepDone
+from ssl_sweep.orchestrator.store.events import EpochDone, Event, StepDone, Warned
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import TrialFailed, TrialStopped
@@ -224,4 +224,6 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     resumed = carry(trial, tmp_path / "runs", ear := Ear())
     assert ear.heard(StepDone)[0].step == (14 if damaged == 1 else 1)
     assert_same_weights(whole, resumed)
+    told = [event.message for event in ear.heard(Warned)]
+    assert len(told) == damaged and f"{newest[-1]} is damaged (its checksum differs)" in told[0], "the user sees it"
     assert all(f"{path} is damaged (its checksum differs)" in caplog.text for path in newest)
