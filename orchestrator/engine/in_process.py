@@ -10,6 +10,7 @@ from ..spec.models import ResourcesConfig
 from ..store.events import Event
 from ..store.files import Store
 from ..store.trial_state import TrialState
+from ..trial.journal import Listener
 from ..trial.runtime import Runtime
 from .protocol import Job, TrialEvent
 from .run_job import run_job
@@ -85,7 +86,11 @@ class InProcessEngine:
                     return
                 job = self._jobs.pop(0)
                 self._running = job.trial_id
-            run_job(job, self.store, self.data_root, self.runtime, _QueueListener(self, job.trial_id))
+            self.carry_out(job, _QueueListener(self, job.trial_id))
+
+    def carry_out(self, job: Job, listener: Listener) -> None:
+        """Run one job."""
+        run_job(job, self.store, self.data_root, self.runtime, listener)
 
     def tell(self, trial_id: str, event: Event) -> None:
         """Deliver an event."""

@@ -9,6 +9,7 @@ from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .formats import accuracy, plural
 from .main_table import DataTable, data_tables
+from .search import front_table, search_table
 from .sections import (
     NO_REASON,
     LogLink,
@@ -16,7 +17,6 @@ from .sections import (
     environment_table,
     matched_notes,
     other_settings,
-    search_table,
     unfinished_table,
 )
 from .settings import BASELINES, commonest, labels
@@ -70,6 +70,7 @@ class Document:
     data: tuple[DataSection, ...]
     unfinished: Table
     search: Table
+    fronts: Table
     cost: Table
     environment: Table
     search_remark: str = SEARCH_REMARK
@@ -101,6 +102,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         sections,
         unfinished_table(result, log_link),
         search_table(result),
+        front_table(result),
         cost_table(result),
         environment_table(result),
     )

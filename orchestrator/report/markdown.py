@@ -48,6 +48,9 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
         yield "## Search"
         yield escape(document.search_remark)
         yield _table(document.search)
+    if document.fronts.rows:
+        yield "### Pareto front"
+        yield _table(document.fronts)
     if document.cost.rows:
         yield "## Cost"
         yield _table(document.cost)

@@ -1,15 +1,14 @@
 """The tables beside the main one: published runs in other settings, search, unfinished trials, cost, environment."""
 
-import statistics
 from collections.abc import Callable, Sequence
 
 from ...evaluation.registry import EVALUATIONS, title_of
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
-from .formats import NONE, accuracy, duration, integer, one_line, plural, scalar
+from .formats import NONE, accuracy, duration, integer, one_line, plural
 from .main_table import DataTable
 from .published import exact_match, nearest
-from .settings import Protocol, Setting, Spread, commonest, group_settings, spread
+from .settings import Spread, commonest
 from .table import Cell, Table, plain_table
 
 LogLink = Callable[[TrialResult], str | None]
@@ -82,44 +81,6 @@ def _both(last: Spread | None, best: Spread | None) -> str:
     return ", ".join(parts) or NONE
 
 
-def search_table(result: SweepResult) -> Table:
-    """Per method the sampled setting that scored best on the held-out part of the training set, and how many were tried."""
-    name, _, measure = result.search_metric.partition("/")
-    settings = group_settings(trial for trial in result.trials if trial.search)
-    groups: dict[tuple[str, str, str], list[Setting]] = {}
-    for setting in settings:
-        groups.setdefault((setting.first.dataset, setting.first.title, setting.first.backbone), []).append(setting)
-    rows: list[list[str | Cell]] = []
-    for (dataset, title, backbone), tried in groups.items():
-        finished = sum(setting.finished == len(setting.trials) for setting in tried)
-        row: list[str | Cell] = [title, backbone, dataset, f"{finished} of {len(tried)}"]
-        scored = _scored(tried, name, measure)
-        for protocol, scores in scored.items():
-            score, best = max(scores, key=lambda pair: pair[0].mean)
-            axes = ", ".join(f"{key} = {scalar(value)}" for key, value in best.first.axes.items())
-            means = [pair[0].mean for pair in scores]
-            middle = f"{statistics.median(means):.1f} (of {len(means)})"
-            rows.append([*row, Cell(axes or NONE, code=True), accuracy(score), middle, protocol.protocol])
-        if not scored:
-            rows.append([*row, NONE, NONE, NONE, NONE])
-    head = ["method", "backbone", "data set", "settings finished", "best setting"]
-    labels = [*head, f"held-out {result.search_metric}", "median", "protocol"]
-    return plain_table("Search", labels, rows, numeric=f"settings finished|{labels[5]}|median")
-
-
-def _scored(tried: Sequence[Setting], name: str, measure: str) -> dict[Protocol, list[tuple[Spread, Setting]]]:
-    """Held-out scores by protocol. Scores on the test set are never looked at: nothing may be chosen by them."""
-    scored: dict[Protocol, list[tuple[Spread, Setting]]] = {}
-    for setting in tried:
-        for protocol in setting.protocols():
-            if protocol.name != name or protocol.split != "holdout":
-                continue
-            score = spread([record.metrics[measure] for record in setting.records(protocol)])
-            if score is not None:
-                scored.setdefault(protocol, []).append((score, setting))
-    return dict(sorted(scored.items()))
-
-
 def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
     """Every trial without a full result, why, and where its log is; the failed ones first."""
     order = list(NO_REASON)
@@ -128,7 +89,9 @@ def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
         key=lambda t: (order.index(t.status), t.trial_id),
     )
     failed = TrialState.FAILED.words
-    rows: list[list[str | Cell]] = [[failed, row.label, NONE, row.reason, NONE, NONE] for row in result.undecided]
+    rows: list[list[str | Cell]] = [
+        [failed, row.label, NONE, row.reason or NONE, NONE, NONE] for row in result.undecided
+    ]
     for trial in trials:
         status = f"{trial.status.words} (search)" if trial.search else trial.status.words
         reason = one_line(trial.reason) if trial.reason else NO_REASON[trial.status]

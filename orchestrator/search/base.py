@@ -41,6 +41,10 @@ class SearchAlgorithm(Protocol):
         """New trials, if at most `room` run at once."""
         ...
 
-    def on_event(self, trial_id: str, event: Event) -> list[Action]:
-        """What follows from an event of one of its trials."""
+    def keep(self, *, now: bool) -> None:
+        """Write what the store does not have yet, before new trials begin (`now`) and once in a while."""
+        ...
+
+    def on_event(self, trial_id: str, event: Event, status: TrialStatus) -> list[Action]:
+        """What follows from an event of one of its trials, which has `status` then."""
         ...

@@ -4,20 +4,22 @@ A point belongs to the search whose id it carries: after an edit of axes, metric
 They and their scores are in the store, so a resumed search samples only the rest, and knows what it saw.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from ..spec.expand import Group, resolve
-from ..spec.identity import evaluation_id
-from ..spec.models import SearchConfig, SweepSpec, TrialSpec
-from ..store.events import EpochDone, EvaluationDone, Event, StatusChanged
+from ..spec.models import SweepSpec, TrialSpec
+from ..store.events import EpochDone, Event, StatusChanged
 from ..store.planned import PlannedTrial
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .base import Action, Create, Stop
-from .early_stopping import SuccessiveHalving
-from .points import Point, best_of, search_id
+from .early_stopping import Stopping
+from .objectives import Scores, devices_of, hours_of, scores_of
+from .points import Notebook, Point, best_of, search_id
+from .replicas import wanted_replicas
 from .samplers import sampler_for
 from .space import Values, domains
 
@@ -33,133 +35,194 @@ class GroupSearch:
         spec: SweepSpec,
         group: Group,
         template: PlannedTrial,
-        known: Sequence[Point],
+        notebook: Notebook,
         fits: Callable[[TrialSpec], bool],
     ):
         """Args:
         spec: of the sweep.
         group: the row.
         template: the row's trial before anything is sampled.
-        known: points of earlier runs of the sweep; only those of this search count.
+        notebook: has the points of earlier runs of the sweep; only those of this search count.
         fits: whether a trial can be run on the sweep's data and workers; no other is sampled.
         """
         assert spec.search is not None
-        self.spec, self.group, self.search, self.fits = spec, group, spec.search, fits
-        self.space = domains(self.search, group)
+        self.spec, self.group, self.search, self.notebook, self.fits = spec, group, spec.search, notebook, fits
+        self.template = template
+        self.space = domains(self.search, group, template.trial)
         self.id = search_id(self.search, self.space, template)
-        self.known = [point for point in known if point.search == self.id]
+        self.known = [point for point in notebook.known if point.search == self.id][: self.search.points]
+        self.seeds = self.search.seeds or spec.seeds[:1]
         self.found_points: dict[str, Point] = {}
-        """By trial."""
+        """By the trial of the first seed."""
         self.order: list[str] = []
-        """Trials in the order of their sampling; one that was sampled twice is in it twice."""
-        self.sampler = sampler_for(self.search, self.space, sequence_key(group), seen=len(self.known))
+        """Those trials in the order of their sampling; one that was sampled twice is in it twice."""
+        self.scores: dict[str, dict[int, Scores | None]] = {}
+        """Of each point by seed; None for a seed that failed."""
+        self.running: dict[str, tuple[str, TrialSpec]] = {}
+        """The point and the trial of what runs."""
+        self.hours: dict[str, float] = {}
+        """What each trial took of its devices."""
         self.asked = 0
         """Points that were sampled, before their trials have names."""
-        self.running: dict[str, TrialSpec] = {}
-        self.latest: dict[str, float] = {}
-        """Scores of running trials, from kNN while pretraining."""
-        self.stopping: SuccessiveHalving | None = None
-        if self.search.early_stopping is not None:
-            epochs = template.trial.pretrain.epochs
-            self.stopping = SuccessiveHalving(self.search.early_stopping, epochs)
+        self.exhausted = False
+        self._repeats = [_key(point.values) for point in self.known]
+        """Known points, which the same sequence gives again."""
+        self.sampler = sampler_for(self.search, self.space, sequence_key(group), self.known)
+        self.devices = devices_of(spec.resources)
+        stopping, epochs = self.search.early_stopping, template.trial.pretrain.epochs
+        self.stopping = Stopping(stopping, epochs) if stopping is not None else None
 
     @property
     def points(self) -> list[Point]:
         """In the order of their sampling."""
         return [self.found_points[trial_id] for trial_id in self.order]
 
-    def offer(self, values: Values, score: float) -> None:
+    def offer(self, point: Point) -> None:
         """A result of an earlier search that fits this one: the sampler may learn from it; it is no point of the search."""
-        self.sampler.tell(values, score)
+        self.sampler.tell(point)
+
+    # -- what is to run --
 
     def earlier(self) -> list[Create]:
-        """The known points, for a sampler that learns; any other repeats them by itself."""
-        known = self.known if self.sampler.learns else []
-        self.asked += len(known)
-        return [self._trial(point.values) for point in known]
-
-    def created(self, trial_id: str, trial: TrialSpec) -> None:
-        """A trial of the search has this id."""
-        self.order.append(trial_id)
-        if trial_id in self.found_points:
-            return  # the same point again
-        before = next((point for point in self.known if point.trial_id == trial_id), None)
-        values: Values = {key: trial.axes[key] for key in self.space}
-        self.found_points[trial_id] = before or Point(search=self.id, trial_id=trial_id, values=values, value=None)
-        self.running[trial_id] = trial
-
-    def found(self, trial_id: str, status: TrialStatus) -> None:
-        """Take in the score that the store has."""
-        trial = self.running.get(trial_id)
-        if trial is None:
-            return
-        score = stored_score(trial, status, self.search)
-        if score is not None:
-            self._update(trial_id, value=score)
-        self._end(trial_id, status.state)
+        """The known points."""
+        self.asked += len(self.known)
+        if self.stopping is not None:
+            for point in self.known:
+                for epoch, score in point.curve.items():
+                    self.stopping.stops(point.trial_id, epoch, score)
+        return [self._trial(point.values, self.seeds[0]) for point in self.known]
 
     def more(self, room: int) -> list[Create]:
-        """All that are left, or as many as run at once if the sampler learns from those before."""
-        left = self.search.trials - self.asked if self.space else 0
-        count = min(left, room - len(self.running)) if self.sampler.learns else left
-        sampled = [self._sample() for _ in range(count)]
-        return [create for create in sampled if create is not None]
+        """All points that are left, or as many as run at once if they depend on those before; then further seeds of the best."""
+        if not self.space or self._is_spent():
+            return []
+        left = 0 if self.exhausted else self.search.points - self.asked
+        bounded = self.search.gpu_hours is not None or self.search.seconds is not None
+        count = min(left, room - len(self.running)) if self.sampler.learns or bounded else left
+        found = [create for _ in range(count) if not self.exhausted and (create := self._sample()) is not None]
+        if found or self.running or (left > 0 and not self.exhausted):
+            return found
+        replicas = wanted_replicas(self.found_points, self.scores, self.seeds, self.search)
+        return [self._trial(self.found_points[name].values, seed) for name, seed in replicas]
+
+    def _is_spent(self) -> bool:
+        hours, seconds = self.search.gpu_hours, self.search.seconds
+        if hours is not None and sum(self.hours.values()) >= hours:
+            return True
+        return seconds is not None and self.notebook.seconds(self.id) >= seconds
 
     def _sample(self) -> Create | None:
         """A point that can be run; None if there seems to be no other."""
         for _ in range(DRAWS):
+            values = self.sampler.next()
+            if values is None:
+                break
+            if not self.sampler.learns and (key := _key(values)) in self._repeats:
+                self._repeats.remove(key)
+                continue
             try:
-                create = self._trial(self.sampler.next())
+                create = self._trial(values, self.seeds[0])
             except ValidationError:  # values that exclude each other
+                self.sampler.refuse(values)
                 continue
             if self.fits(create.trial):
                 self.asked += 1
                 return create
-        self.asked = self.search.trials
+            self.sampler.refuse(values)
+        self.exhausted = True
         return None
 
-    def _trial(self, values: Values) -> Create:
-        return Create(resolve(self.spec, self.group, self.spec.seeds[0], dict(values), holdout=True))
+    def _trial(self, values: Values, seed: int) -> Create:
+        return Create(resolve(self.spec, self.group, seed, dict(values), holdout=True))
 
-    def on_event(self, trial_id: str, event: Event) -> list[Action]:
+    def keep(self, *, now: bool) -> None:
+        """Write the points."""
+        if now or self.notebook.is_due:
+            self.notebook.keep(self.id, self.points)
+
+    # -- what has happened --
+
+    def created(self, trial_id: str, trial: TrialSpec) -> None:
+        """A trial of the search has this id."""
+        values: Values = {key: trial.axes[key] for key in self.space if key in trial.axes}
+        if trial.seed != self.seeds[0]:
+            name = next(name for name, point in self.found_points.items() if _key(point.values) == _key(values))
+            self.running[trial_id] = name, trial
+            return
+        self.order.append(trial_id)
+        if trial_id in self.found_points:
+            return  # the same point again
+        before = next((point for point in self.known if point.trial_id == trial_id), None)
+        point = Point(search=self.id, trial_id=trial_id, values=values)
+        # its scores are read from the store again: more of them may be asked for than were
+        self.found_points[trial_id] = point.model_copy(update={"curve": before.curve}) if before else point
+        self.running[trial_id] = trial_id, trial
+
+    def found(self, trial_id: str, status: TrialStatus) -> None:
+        """Take in what the store has."""
+        if trial_id in self.running:
+            self._end(trial_id, status)
+
+    def on_event(self, trial_id: str, event: Event, status: TrialStatus) -> list[Action]:
         """Take in a score or an end; stop a trial that fell behind."""
         if trial_id not in self.running:
             return []
-        score = score_in(event, self.search)
-        if score is not None and isinstance(event, EpochDone):
-            self.latest[trial_id] = score
+        name, _ = self.running[trial_id]
+        if isinstance(event, EpochDone) and name == trial_id and self.search.main in event.logs:
+            score = event.logs[self.search.main]
+            self._update(name, curve={**self.found_points[name].curve, event.epoch: score})
             if self.stopping is not None and self.stopping.stops(trial_id, event.epoch, score):
                 return [Stop(trial_id)]
-        elif score is not None:
-            self._update(trial_id, value=score)
         if isinstance(event, StatusChanged) and event.state.is_over:
-            self._end(trial_id, event.state)
+            self._end(trial_id, status)
         return []
 
-    def _end(self, trial_id: str, state: TrialState) -> None:
+    def _end(self, trial_id: str, status: TrialStatus) -> None:
         """What a trial scored on its way counts only if it was stopped there: one that failed has no score."""
-        del self.running[trial_id]
-        latest = self.latest.pop(trial_id, None)
-        if state is TrialState.STOPPED_EARLY:
-            self._update(trial_id, stopped=True, value=latest)
-        elif state is TrialState.FAILED:
-            self._update(trial_id, value=None)
-        point = self.found_points[trial_id]
-        self.sampler.tell(point.values, point.value)
+        name, trial = self.running.pop(trial_id)
+        self.hours[trial_id] = hours_of(status, self.devices)
+        curve = self.found_points[name].curve
+        if status.state is TrialState.STOPPED_EARLY:
+            latest = {self.search.main: curve[max(curve)]} if curve else {}
+            self._update(name, stopped=True, scores=latest)
+        else:
+            names = [*self.search.metric, *self.search.limits]
+            scores = scores_of(trial, status, names, self.devices)
+            self.scores.setdefault(name, {})[trial.seed] = None if status.state is TrialState.FAILED else scores
+            self._average(name)
+        if name == trial_id:
+            self.sampler.tell(self.found_points[name])
 
-    def _update(self, trial_id: str, **changes: float | bool | None) -> None:
-        self.found_points[trial_id] = self.found_points[trial_id].model_copy(update=changes)
+    def _average(self, name: str) -> None:
+        """A point's score is the mean over its seeds; of one of which a seed failed there is none."""
+        each = list(self.scores[name].values())
+        scored = [scores for scores in each if scores is not None]
+        if len(scored) < len(each):
+            self._update(name, scores={}, seeds=0)
+            return
+        mean = {key: sum(scores[key] for scores in scored) / len(scored) for key in scored[0]}
+        self._update(name, scores=mean, seeds=len(scored))
+
+    def _update(self, name: str, **changes: object) -> None:
+        self.found_points[name] = self.found_points[name].model_copy(update=changes)
+
+    @property
+    def best_point(self) -> Point | None:
+        """The best of the points; before the search runs, of those of earlier runs."""
+        return best_of(self.points or self.known, self.search)
 
     @property
     def best(self) -> Values | None:
-        """Values of the best point; none for a method without axes; None if no point has a score.
-
-        Before the search runs, the points of earlier runs are compared.
-        """
+        """Values of the best point; none for a method without axes; None if no point has a score."""
         if not self.space:
             return {}
-        best = best_of(self.points or self.known)
+        best = self.best_point
         return None if best is None else best.values
+
+
+def _key(values: Mapping[str, object]) -> str:
+    """Tells points apart, true from 1 as well."""
+    return json.dumps(values, sort_keys=True)
 
 
 def sequence_key(group: Group) -> str:
@@ -167,17 +230,4 @@ def sequence_key(group: Group) -> str:
     return f"{group.index}-{group.entry.name}-{group.axes}"
 
 
-def score_in(event: Event, search: SearchConfig) -> float | None:
-    """The search's metric, if this event has it: from the evaluation, or from kNN while pretraining."""
-    name, _, measure = search.metric.partition("/")
-    if isinstance(event, EvaluationDone) and event.stage == name:
-        return event.metrics[measure]
-    return event.logs.get(search.metric) if isinstance(event, EpochDone) else None
-
-
-def stored_score(trial: TrialSpec, status: TrialStatus, search: SearchConfig) -> float | None:
-    """The search's metric of a trial that is complete."""
-    name, _, measure = search.metric.partition("/")
-    config = next(item for item in trial.evaluate if item.name == name)
-    record = status.evaluations.get(evaluation_id(config))
-    return None if record is None else record.metrics[measure]
+__all__: Sequence[str] = ["GroupSearch", "sequence_key"]

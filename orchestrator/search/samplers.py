@@ -1,13 +1,13 @@
 """Where the points of a search come from."""
 
+import itertools
 import random
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from ..spec.models import Choice, Domain, IntegerRange, LogUniform, SearchConfig, Uniform
-from .space import Values, sample
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from ..spec.search import ALGORITHMS, Choice, IntegerRange, SearchConfig
+from .points import Point
+from .space import Space, Values, is_active, sample
 
 
 class Sampler(Protocol):
@@ -16,71 +16,100 @@ class Sampler(Protocol):
     learns: bool
     """Whether a point is better sampled after others have been scored."""
 
-    def next(self) -> Values:
-        """The next point."""
+    def next(self) -> Values | None:
+        """The next point; None if there is no other."""
         ...
 
-    def tell(self, values: Values, score: float | None) -> None:
-        """The score of a point, or None if its trial failed."""
+    def refuse(self, values: Values) -> None:
+        """The point that was sampled last cannot be run."""
+        ...
+
+    def tell(self, point: Point) -> None:
+        """A point of the search, or one that is known from elsewhere, has come to its end; without scores, it failed."""
         ...
 
 
 class RandomSampler:
-    """The same points at every call for one search, one by one."""
+    """The same sequence at every call for one search."""
 
     learns = False
 
-    def __init__(self, space: dict[str, Domain], key: str):
+    def __init__(self, space: Space, key: str):
+        """`key` tells the sequence from others."""
         self._space, self._draw = space, random.Random(key)
 
-    def next(self) -> Values:
+    def next(self) -> Values | None:
         """The next point."""
         return sample(self._space, self._draw)
 
-    def tell(self, values: Values, score: float | None) -> None:
+    def refuse(self, values: Values) -> None:
+        """Nothing is learnt."""
+
+    def tell(self, point: Point) -> None:
         """Nothing is learnt."""
 
 
-class OptunaSampler:
-    """Optuna's tree-structured Parzen estimator, told of all points so far."""
+class GridSampler:
+    """Every point once: the values of the first axis change last."""
 
-    learns = True
+    learns = False
 
-    def __init__(self, space: dict[str, Domain], seed: int):
-        import optuna
+    def __init__(self, space: Space):
+        self._points = _product(space)
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna = optuna
-        self._space = {key: _distribution(domain) for key, domain in space.items()}
-        self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-
-    def next(self) -> Values:
+    def next(self) -> Values | None:
         """The next point."""
-        return dict(self._study.ask(self._space).params)
+        return next(self._points, None)
 
-    def tell(self, values: Values, score: float | None) -> None:
-        """Add a point that was scored, or that failed."""
-        state = self._optuna.trial.TrialState.FAIL if score is None else self._optuna.trial.TrialState.COMPLETE
-        self._study.add_trial(
-            self._optuna.trial.create_trial(params=values, distributions=self._space, value=score, state=state)
-        )
+    def refuse(self, values: Values) -> None:
+        """Nothing is learnt."""
 
-
-def _distribution(domain: Domain) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(domain, Uniform):
-        return FloatDistribution(*domain.uniform)
-    if isinstance(domain, LogUniform):
-        return FloatDistribution(*domain.loguniform, log=True)
-    if isinstance(domain, IntegerRange):
-        return IntDistribution(*domain.randint)
-    assert isinstance(domain, Choice)
-    return CategoricalDistribution(domain.choice)
+    def tell(self, point: Point) -> None:
+        """Nothing is learnt."""
 
 
-def sampler_for(search: SearchConfig, space: dict[str, Domain], key: str, seen: int) -> Sampler:
-    """The sampler that the sweep asks for; `key` tells the search from others of the sweep, `seen` counts earlier points."""
+def _product(space: Space) -> Iterator[Values]:
+    seen: set[tuple[tuple[str, object], ...]] = set()
+    values: list[Sequence[bool | int | float | str]] = []
+    for domain in space.values():
+        assert isinstance(domain, (Choice, IntegerRange)), "the file was checked"
+        values.append(domain.choice if isinstance(domain, Choice) else _integers(domain))
+    for whole in itertools.product(*values):
+        point: Values = {}
+        for (key, domain), value in zip(space.items(), whole, strict=True):
+            if is_active(domain, space, point):
+                point[key] = value
+        found = tuple((key, repr(value)) for key, value in point.items())
+        if found not in seen:  # without an axis that is not there, two are the same
+            seen.add(found)
+            yield point
+
+
+def _integers(domain: IntegerRange) -> Sequence[int]:
+    low, high = domain.randint
+    return range(low, high + 1)
+
+
+def sampler_for(search: SearchConfig, space: Space, key: str, known: Sequence[Point]) -> Sampler:
+    """The sampler that the sweep asks for.
+
+    Args:
+        search: of the sweep.
+        space: the axes of the row.
+        key: tells the search from others of the sweep.
+        known: points of earlier runs, which a search has first.
+
+    Raises:
+        UserError: a package of Ray Tune's searcher is not installed.
+    """
     if search.algorithm == "random":
         return RandomSampler(space, f"{search.seed} {key}")
-    return OptunaSampler(space, search.seed + seen)
+    if search.algorithm == "grid":
+        return GridSampler(space)
+    if ALGORITHMS[search.algorithm].of_ray:
+        from .ray_searcher import RaySearcher
+
+        return RaySearcher(search, space, known)
+    from .optuna_sampler import OptunaSampler
+
+    return OptunaSampler(search, space, seen=len(known))

@@ -1,16 +1,18 @@
 """The axes of a grid and of a search: whether there are such keys, and values to try them with."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 
 from ...datasets.config import DatasetConfig
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
+from .constraints import keys_of
 from .errors import Problem, Steps, did_you_mean, dotted, show, unknown
-from .models import Choice, SearchConfig, SweepSpec
+from .models import SweepSpec
 from .resolve import Group, applies
+from .search import Axis, Choice, SearchConfig, kind_of
 from .yaml_document import Document
 
 ROOTS: dict[str, type[BaseModel]] = {"pretrain": PretrainConfig, "backbone": BackboneConfig, "dataset": DatasetConfig}
@@ -38,7 +40,29 @@ def axis_problems(spec: SweepSpec, document: Document, *, all_methods: bool) -> 
             bad.add(key)
         if what is not None:
             problems.append(document.problem(path, f"{dotted(path)}: {what}", of_key=True))
+    if spec.search is not None:
+        for path, what in _wrong_references(spec.search, spec, all_methods=all_methods):
+            problems.append(document.problem(path, f"{dotted(path)}: {what}", of_key="when" in path))
     return problems, bad
+
+
+def _wrong_references(search: SearchConfig, spec: SweepSpec, *, all_methods: bool) -> Iterator[tuple[Steps, str]]:
+    """Conditions and constraints over keys that there are not."""
+    names = [entry.name for entry in spec.methods]
+    for axis, domain in search.space.items():
+        for key, allowed in domain.when.items():
+            path: Steps = ("search", "space", axis, "when", key)
+            absent = [name for name in allowed if name not in names] if key == "method" else []
+            what = None if key == "method" else _wrong_with(key, spec, all_methods=all_methods)
+            if absent and all_methods:
+                what = f"the sweep has no method {show(absent[0])} (it has: {', '.join(dict.fromkeys(names))})"
+            if what is not None:
+                yield path, what
+    for i, constraint in enumerate(search.constraints):
+        for key in keys_of(constraint):
+            what = _wrong_with(key, spec, all_methods=all_methods)
+            if what is not None:
+                yield ("search", "constraints", i), what
 
 
 def _wrong_with(key: str, spec: SweepSpec, *, all_methods: bool) -> str | None:
@@ -80,12 +104,39 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def probes(search: SearchConfig, group: Group, bad_axes: set[str]) -> Iterator[tuple[str, Any, Steps]]:
-    """Values that a search may sample for a row, with their places: both ends of each range, each choice."""
+class Probe(NamedTuple):
+    """A value that a search may sample."""
+
+    axis: str
+    value: Any
+    where: Steps
+    sampled: Mapping[str, Any]
+    """It, and a value of each axis that it depends on."""
+
+
+def probes(search: SearchConfig, group: Group, bad_axes: set[str]) -> Iterator[Probe]:
+    """For a row: both ends of each range, each choice."""
     for key, domain in search.space.items():
-        if key in bad_axes or not applies(key, group.entry):
+        if key in bad_axes or not applies(key, group.entry) or not _may_be(domain, group):
             continue
-        kind = next(iter(type(domain).model_fields))
+        kind = kind_of(domain)
+        assert kind is not None
         values: tuple[Any, ...] = domain.choice if isinstance(domain, Choice) else getattr(domain, kind)
         for i, value in enumerate(values):
-            yield key, value, ("search", "space", key, kind, i)
+            where: Steps = ("search", "space", key, kind, i)
+            yield Probe(key, value, where, _conditions(key, search) | {key: value})
+
+
+def _may_be(domain: Axis, group: Group) -> bool:
+    """Whether the row's method and its point of the grid leave room for an axis."""
+    fixed = {"method": group.entry.name, **group.axes}
+    return all(fixed[key] in allowed for key, allowed in domain.when.items() if key in fixed)
+
+
+def _conditions(axis: str, search: SearchConfig) -> dict[str, Any]:
+    """The first of the values on which an axis depends, and those on which their axes do."""
+    found: dict[str, Any] = {}
+    for key, allowed in search.space[axis].when.items():
+        if key in search.space:
+            found |= _conditions(key, search) | {key: allowed[0]}
+    return found

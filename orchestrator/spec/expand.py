@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from ...evaluation.registry import EVALUATIONS
 from ...methods.backbones import OWN_BACKBONES, backbone_modules, is_vit
 from .axes import axis_problems, probes
+from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
 from .recipes import RecipeError
 from .resolve import Group, applies, count_trials, groups, resolve, shared_batches, trial_values
+from .search import COSTS, SearchConfig
 from .yaml_document import Document
 
 __all__ = ["Broken", "Group", "applies", "expand", "groups", "resolve", "whole_problems"]
@@ -70,10 +72,10 @@ def _look(spec: SweepSpec, document: Document, broken: Broken) -> tuple[list[Pro
             problems.append(_repeated(group, seen[content], document))
         elif spec.search is not None and group.index not in tried:
             tried.add(group.index)
-            for axis, value, where in probes(spec.search, group, bad_axes):
-                probe = _Row(spec, group, document, broken, {axis: value}, {axis: where})
-                probe.trial()
-                problems += probe.problems
+            for probe in probes(spec.search, group, bad_axes):
+                tried_row = _Row(spec, group, document, broken, probe.sampled, {probe.axis: probe.where})
+                tried_row.trial()
+                problems += tried_row.problems
         seen.setdefault(content, group.index)
     return problems, rows
 
@@ -198,9 +200,11 @@ class _Row:
         if search is None:
             return
         metrics = [EVALUATIONS[item.name].main_key for item in trial.evaluate]
-        if search.metric not in metrics and not self.stands_in("evaluate"):
-            text = f"got '{search.metric}'; must name an evaluation listed in `evaluate`: {', '.join(metrics)}"
+        absent = [metric for metric in search.metric if metric not in metrics and metric not in COSTS]
+        if absent and not self.stands_in("evaluate"):
+            text = f"got '{absent[0]}'; must name an evaluation listed in `evaluate`: {', '.join(metrics)}"
             self.add(("search", "metric"), text)
+        self.check_constraints(search, trial)
         stopping = search.early_stopping
         if stopping is None or not trial.method.trains or self.stands_in("pretrain"):
             return
@@ -212,6 +216,14 @@ class _Row:
         if stopping.grace_epochs > trial.pretrain.epochs:
             text = f"got {stopping.grace_epochs}; must be at most `pretrain.epochs`, which is {trial.pretrain.epochs}"
             self.add(("search", "early_stopping", "grace_epochs"), text)
+
+    def check_constraints(self, search: SearchConfig, trial: TrialSpec) -> None:
+        values = trial.model_dump()
+        for i, constraint in enumerate(search.constraints):
+            try:
+                holds(constraint, values)
+            except TypeError as error:
+                self.add(("search", "constraints", i), f"compares what cannot be compared: {error}")
 
     def add(self, path: Steps, text: str) -> None:
         self.problems.append(self.document.problem(path, Complaint(path, text).message(path)))

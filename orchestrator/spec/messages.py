@@ -11,6 +11,7 @@ from ...evaluation.registry import EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import MethodConfig
 from .errors import Misfit, Problem, Steps, did_you_mean, dotted, show, unknown
+from .search import KINDS
 from .yaml_document import Document
 
 M = TypeVar("M", bound=BaseModel)
@@ -170,10 +171,14 @@ def _remedy(kind: str, given: Any) -> str:
 def _path_in(data: Any, details: ErrorDetails) -> Steps:
     """Where the error is, without what the data does not have: names of union members, and keys that are missing."""
     path: list[str | int] = []
-    for step in details["loc"]:
-        if _has(data, step):
-            data = data[step]
-            path.append(step)
+    location = details["loc"]
+    for i, step in enumerate(location):
+        if not _has(data, step):
+            continue
+        if step in KINDS and any(_has(data, after) for after in location[i + 1 : i + 2]):
+            continue  # pydantic names the kind of an axis, which is also the name of its key
+        data = data[step]
+        path.append(step)
     return tuple(path)
 
 

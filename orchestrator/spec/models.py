@@ -2,20 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     SerializeAsAny,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -23,27 +20,16 @@ from pydantic import (
 
 from ...datasets.config import DatasetConfig
 from ...evaluation.base import EvaluationConfig
-from ...evaluation.registry import DEFAULT, EVALUATIONS, MONITOR, search_metrics
+from ...evaluation.registry import DEFAULT, EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
-from .errors import Misfit, did_you_mean, one_of, show, unknown
+from .errors import Misfit, show, unknown
+from .search import SearchConfig, Seed, distinct
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
 STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
 MAX_TRIALS = 10_000
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """1 and 1.0 are the same value of an axis; 1 and true are not."""
-    seen: set[tuple[bool, Any]] = set()
-    for i, value in enumerate(values):
-        key = (isinstance(value, bool), repr(value) if isinstance(value, (dict, tuple, list)) else value)
-        if key in seen:
-            raise Misfit(f"duplicate value {show(value)}; list each value once", (i,))
-        seen.add(key)
-    return values
 
 
 class MethodEntry(Config):
@@ -71,83 +57,6 @@ class MethodEntry(Config):
     def settings(self) -> dict[str, Any]:
         """What the sweep sets of the method's own configuration."""
         return dict(self.model_extra or {})
-
-
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError("the first number must be less than the second")
-    return bounds
-
-
-class Uniform(Config):
-    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
-
-
-class LogUniform(Config):
-    loguniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)]
-
-
-class IntegerRange(Config):
-    randint: Annotated[tuple[int, int], AfterValidator(_rising)] = Field(description="both ends are included")
-
-
-class Choice(Config):
-    choice: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1), AfterValidator(_distinct)]
-
-
-Domain = Uniform | LogUniform | IntegerRange | Choice
-
-
-def _kind(value: Any) -> str | None:
-    """The only key of a search axis."""
-    if isinstance(value, get_args(Domain)):
-        return next(iter(type(value).model_fields))
-    return next(iter(value)) if isinstance(value, dict) and len(value) == 1 else None
-
-
-AXIS_RULE = "must be one of {uniform: [low, high]}, {loguniform: [low, high]}, {randint: [low, high]}, {choice: [...]}"
-SearchAxis = Annotated[
-    Annotated[Uniform, Tag("uniform")]
-    | Annotated[LogUniform, Tag("loguniform")]
-    | Annotated[IntegerRange, Tag("randint")]
-    | Annotated[Choice, Tag("choice")],
-    Discriminator(_kind, custom_error_type="search_axis", custom_error_message=AXIS_RULE),
-]
-
-
-class EarlyStopping(Config):
-    """Asynchronous successive halving: of each rung's trials, one in `reduction` goes on."""
-
-    grace_epochs: PositiveInt = 10
-    reduction: Annotated[int, Field(ge=2)] = 3
-
-
-class SearchConfig(Config):
-    """Sampled axes, per method; scored on a held-out part of the training set, never on the test set."""
-
-    space: dict[str, SearchAxis] = Field(min_length=1)
-    algorithm: Literal["random", "optuna"] = "random"
-    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 16
-    metric: str = EVALUATIONS[MONITOR].main_key
-    early_stopping: EarlyStopping | None = None
-    seed: Seed = 0
-
-    @field_validator("metric")
-    @classmethod
-    def metric_exists(cls, metric: str) -> str:
-        allowed = search_metrics()
-        if metric not in allowed:
-            raise Misfit(f"got {show(metric)}; must be {one_of(allowed)}{did_you_mean(metric, allowed)}")
-        return metric
-
-    @field_validator("early_stopping")
-    @classmethod
-    def metric_of_epochs(cls, value: EarlyStopping | None, info: ValidationInfo) -> EarlyStopping | None:
-        metric = info.data.get("metric")
-        allowed = search_metrics(of_epochs=True)
-        if value is not None and metric is not None and metric not in allowed:
-            raise Misfit(f"compares epochs, so `search.metric` must be {one_of(allowed)}, but it is '{metric}'")
-        return value
 
 
 class ResourcesConfig(Config):
@@ -219,12 +128,12 @@ class SweepSpec(Config):
     backbone: BackboneConfig
     methods: tuple[MethodEntry, ...] = Field(min_length=1)
     recipe: RecipeName = Field(default="paper", description="where unset values come from")
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(distinct)] = (0,)
     pretrain: PretrainConfig = PretrainConfig()
     evaluate: Annotated[tuple[EvaluationEntry, ...], Field(min_length=1), AfterValidator(_evaluated_once)] = tuple(
         EVALUATIONS[name].protocols[0] for name in DEFAULT
     )
-    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(_distinct)]] = Field(
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1), AfterValidator(distinct)]] = Field(
         default_factory=dict, description="dotted key: values, as a Cartesian product"
     )
     search: SearchConfig | None = None

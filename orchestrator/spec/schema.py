@@ -10,6 +10,7 @@ from ...evaluation.registry import EVALUATIONS, search_metrics
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
 from .models import SweepSpec
+from .search import ALGORITHMS, COSTS
 
 REF = "#/$defs/{model}"
 
@@ -43,7 +44,11 @@ def sweep_schema() -> Mapping[str, object]:
         definitions[_key(ref)]["required"] = ["name"]
         listed.append(ref)
     schema["properties"]["evaluate"]["items"] = {"anyOf": listed}
-    definitions["SearchConfig"]["properties"]["metric"]["enum"] = search_metrics()
+    search = definitions["SearchConfig"]["properties"]
+    search["algorithm"]["enum"] = list(ALGORITHMS)
+    main: dict[str, Any] = {"enum": search_metrics()}
+    search["metric"]["anyOf"] = [main, {"type": "array", "items": {"enum": [*search_metrics(), *COSTS]}}]
+    search["limits"]["propertyNames"] = {"enum": list(COSTS)}
     head = {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {"$defs": definitions} | schema | head
 

@@ -4,7 +4,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ...evaluation.registry import EVALUATIONS, MONITOR
 from .trial_state import TrialState
 
 Scalar = bool | int | float | str | None
@@ -139,14 +138,37 @@ class TrialResult(Record):
     """PNG of a few images and their views; of repeats, the first alone has it."""
 
 
-class Undecided(Record):
-    """A row of the table whose search has found nothing to train."""
+class SearchPoint(Record):
+    """A point of a search, with its scores on the held-out part of the training set."""
+
+    values: dict[str, Scalar]
+    scores: dict[str, float] = {}
+    """By objective, as the mean over the seeds; empty for one that failed."""
+    seeds: int = 0
+    """How many were scored."""
+    stopped: bool = False
+    """Ended early: its scores are of an unfinished training."""
+
+
+class SearchRecord(Record):
+    """The search of one row of the table."""
 
     title: str
     """Of the method."""
+    backbone: str
+    dataset: str
     axes: dict[str, Scalar] = {}
     """Of the grid."""
-    reason: str
+    objectives: tuple[str, ...]
+    """The first decides."""
+    protocol: str = ""
+    """Of the evaluation that decides."""
+    points: tuple[SearchPoint, ...] = ()
+    best: SearchPoint | None = None
+    front: tuple[SearchPoint, ...] = ()
+    """With several objectives: points than which no other is better in one and as good in all."""
+    reason: str | None = None
+    """Why there is nothing to train; None while the search goes on, and if it has found something."""
 
     @property
     def label(self) -> str:
@@ -161,10 +183,13 @@ class SweepResult(Record):
     version: str
     """Of ssl-sweep."""
     command: str
-    search_metric: str = EVALUATIONS[MONITOR].main_key
-    """What a search maximised, on the held-out part of the training set."""
     trials: tuple[TrialResult, ...]
-    undecided: tuple[Undecided, ...] = ()
+    searches: tuple[SearchRecord, ...] = ()
+
+    @property
+    def undecided(self) -> list[SearchRecord]:
+        """Rows of the table whose search has found nothing to train."""
+        return [search for search in self.searches if search.reason is not None]
 
 
 class ListedTrial(Record):

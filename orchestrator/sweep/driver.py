@@ -69,7 +69,11 @@ class Driver:
         for search in self.searches:
             self._create(search, search.earlier())
         self._refill()
-        self._wait()
+        try:
+            self._wait()
+        finally:
+            for search in self.searches:
+                search.keep(now=True)
         self.searches = []
 
     def _finish(self) -> None:
@@ -99,6 +103,8 @@ class Driver:
                 else:
                     time.sleep(POLL_SECONDS)
                 self._look_at_busy()
+                for search in self.searches:
+                    search.keep(now=False)
 
     def _take_in(self, trial_id: str, event: Event) -> None:
         self.state = self.state.apply(trial_id, event)
@@ -201,11 +207,12 @@ class Driver:
                 search.found(item.trial_id, self.state.trials[item.trial_id])
             elif item.trial_id not in self.pending | self.busy:
                 missing[item.trial_id] = item
+        search.keep(now=True)
         self._submit(list(missing.values()))
 
     def _ask_searches(self, trial_id: str, event: Event) -> None:
         for search in self.searches:
-            for action in search.on_event(trial_id, event):
+            for action in search.on_event(trial_id, event, self.state.trials[trial_id]):
                 if isinstance(action, Stop):
                     self._withdraw(
                         self._engine().stop(action.trial_id, TrialState.STOPPED_EARLY), TrialState.STOPPED_EARLY

@@ -11,7 +11,7 @@ from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SweepResult, TrialList, TrialResult, Undecided
+from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -25,7 +25,7 @@ def collect(
     state: SweepState,
     store: Store,
     command: str,
-    undecided: tuple[Undecided, ...] = (),
+    searches: tuple[SearchRecord, ...] = (),
 ) -> SweepResult:
     """The results without what only a report shows: histories and pictures stay in the store."""
     return SweepResult(
@@ -34,8 +34,7 @@ def collect(
         version=package_version(),
         command=command,
         trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
-        undecided=undecided,
-        **({"search_metric": spec.search.metric} if spec.search else {}),
+        searches=searches,
     )
 
 

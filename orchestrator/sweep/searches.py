@@ -1,14 +1,16 @@
 """The searches of a sweep: made from its file and from what earlier ones have left in the store."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import ValidationError
 
-from ...methods import METHODS
-from ..search.group_search import GroupSearch, stored_score
-from ..search.points import Point, read_points
+from ..search.group_search import GroupSearch
+from ..search.objectives import scores_of
+from ..search.points import Notebook, Point, front_of
 from ..search.space import contains
 from ..spec.axes import probes
+from ..spec.constraints import holds
 from ..spec.errors import UserError
 from ..spec.expand import Group, groups, resolve
 from ..spec.models import SweepSpec, TrialSpec
@@ -16,7 +18,7 @@ from ..spec.resolve import is_divisible
 from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import Undecided
+from ..store.records import SearchPoint, SearchRecord
 from .plan import Datasets, misfit, plan_trials
 
 
@@ -28,53 +30,87 @@ def make_searches(spec: SweepSpec, store: Store, datasets: Datasets) -> list[Gro
     """
     assert spec.search is not None
 
-    def fits(trial: TrialSpec) -> bool:
-        return is_divisible(trial, spec.resources.workers) and misfit(trial, datasets[trial.dataset]) is None
-
-    known = read_points(spec, store)
+    notebook = Notebook(store, spec.name)
     searches: list[GroupSearch] = []
     for group in groups(spec):
-        (template,) = plan_trials([resolve(spec, group, spec.seeds[0], holdout=True)], datasets)
+        seed = (spec.search.seeds or spec.seeds)[0]
+        (template,) = plan_trials([resolve(spec, group, seed, holdout=True)], datasets)
         _refuse_misfits(spec, group, template)
-        search = GroupSearch(spec, group, template, known, fits)
-        _offer(search, known, store, datasets)
+        search = GroupSearch(spec, group, template, notebook, partial(_fits, spec, datasets))
+        _offer(search, store, datasets)
         searches.append(search)
     return searches
 
 
-def undecided(searches: Sequence[GroupSearch]) -> tuple[Undecided, ...]:
-    """The rows of the table that have no trials, for no point of their search has a score."""
-    return tuple(
-        Undecided(
-            title=METHODS[search.group.entry.name].title,
-            axes=dict(search.group.axes),
-            reason=f"none of the {len(search.points or search.known)} points of its search has a score",
-        )
-        for search in searches
-        if search.best is None
+def _fits(spec: SweepSpec, datasets: Datasets, trial: TrialSpec) -> bool:
+    """Whether a point can be run as the file is."""
+    assert spec.search is not None
+    if not is_divisible(trial, spec.resources.workers) or misfit(trial, datasets[trial.dataset]) is not None:
+        return False
+    values = trial.model_dump() if spec.search.constraints else {}
+    try:
+        return all(holds(constraint, values) for constraint in spec.search.constraints)
+    except TypeError:  # a choice of another kind, as none where a number is compared
+        return False
+
+
+def search_records(searches: Sequence[GroupSearch], *, ended: bool) -> tuple[SearchRecord, ...]:
+    """What the report says of the searches; unless they have `ended`, none has found nothing."""
+    return tuple(_record(search, ended=ended) for search in searches if search.space)
+
+
+def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
+    template, objectives = search.template.trial, search.search.metric
+    points = search.points or search.known
+    best = search.best_point
+    name = search.search.main.partition("/")[0]
+    return SearchRecord(
+        title=template.method.title,
+        backbone=template.backbone.name,
+        dataset=template.dataset.title,
+        axes=dict(search.group.axes),
+        objectives=objectives,
+        protocol=next((config.protocol for config in template.evaluate if config.name == name), ""),
+        points=tuple(map(_of_report, points)),
+        best=None if best is None else _of_report(best),
+        front=tuple(map(_of_report, front_of(points, objectives))) if len(objectives) > 1 else (),
+        reason=_why_undecided(points) if ended and best is None else None,
     )
+
+
+def _of_report(point: Point) -> SearchPoint:
+    return SearchPoint(values=dict(point.values), scores=point.scores, seeds=point.seeds, stopped=point.stopped)
+
+
+def _why_undecided(points: Sequence[Point]) -> str:
+    if not points:
+        return "no point of its search can be run"
+    scored = sum(bool(point.scores) and not point.stopped for point in points)
+    if scored:
+        return f"none of the {scored} points of its search that have a score keeps to `limits`"
+    return f"none of the {len(points)} points of its search has a score"
 
 
 def _refuse_misfits(spec: SweepSpec, group: Group, template: PlannedTrial) -> None:
     assert spec.search is not None
-    for key, value, _ in probes(spec.search, group, set()):
+    for probe in probes(spec.search, group, set()):
         try:
-            trial = resolve(spec, group, spec.seeds[0], {key: value}, holdout=True)
+            trial = resolve(spec, group, spec.seeds[0], dict(probe.sampled), holdout=True)
         except ValidationError:  # with other values it may go together
             continue
         wrong = misfit(trial, template.prepared)
         if wrong is not None:
-            raise UserError(f"search.space: {key} = {value}: {wrong}, without those held out")
+            raise UserError(f"search.space: {probe.axis} = {probe.value}: {wrong}, without those held out")
 
 
-def _offer(search: GroupSearch, known: Sequence[Point], store: Store, datasets: Datasets) -> None:
+def _offer(search: GroupSearch, store: Store, datasets: Datasets) -> None:
     """Results of other points in the space, if the file of today would train just the same trial."""
     fitting: dict[str, tuple[Point, PlannedTrial]] = {}
-    for point in known:
+    for point in search.notebook.known:
         if point.search == search.id or not contains(search.space, point.values):
             continue
         try:
-            trial = resolve(search.spec, search.group, search.spec.seeds[0], dict(point.values), holdout=True)
+            trial = resolve(search.spec, search.group, search.seeds[0], dict(point.values), holdout=True)
         except ValidationError:
             continue
         if search.fits(trial):
@@ -82,7 +118,8 @@ def _offer(search: GroupSearch, known: Sequence[Point], store: Store, datasets: 
             if item.trial_id == point.trial_id:
                 fitting[point.trial_id] = point, item
     catalog = read_catalog(store, fitting)
+    names = [*search.search.metric, *search.search.limits]
     for trial_id, (point, item) in fitting.items():
-        score = stored_score(item.trial, catalog.status(trial_id), search.search)
-        if score is not None:
-            search.offer(point.values, score)
+        scores = scores_of(item.trial, catalog.status(trial_id), names, search.devices)
+        if scores is not None:
+            search.offer(point.model_copy(update={"scores": scores, "stopped": False}))

@@ -11,12 +11,12 @@ from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.lease import holder
 from ..store.planned import PlannedTrial
-from ..store.records import SweepResult, TrialList, Undecided
+from ..store.records import SearchRecord, SweepResult, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .plan import Datasets, plan_trials, prepared_datasets
 from .results import collect
-from .searches import make_searches, undecided
+from .searches import make_searches, search_records
 from .state import SweepState
 
 
@@ -117,11 +117,14 @@ class StoredSweep(NamedTuple):
 
     def result(self, command: str) -> SweepResult:
         """Its results."""
-        missing: tuple[Undecided, ...] = ()
+        searches: tuple[SearchRecord, ...] = ()
         if self.spec.search is not None and all(trial.dataset in self.datasets for trial in self.rows):
-            searches = make_searches(self.spec, self.store, self.datasets)
-            missing = undecided([search for search in searches if search.known])
-        return collect(self.spec, self.planned, self.state, self.store, command, missing)
+            made = make_searches(self.spec, self.store, self.datasets)
+            over = not any(
+                status.state in (TrialState.RUNNING, TrialState.INTERRUPTED) for status in self.state.trials.values()
+            )
+            searches = search_records([search for search in made if search.known], ended=over)
+        return collect(self.spec, self.planned, self.state, self.store, command, searches)
 
 
 def stored_sweep(path: Path) -> StoredSweep:

@@ -12,7 +12,6 @@ from ...datasets.prepared import Prepared
 from ..engine.interrupts import Interrupts
 from ..engine.protocol import Engine
 from ..search.group_search import GroupSearch
-from ..search.points import write_points
 from ..spec.errors import UserError
 from ..spec.expand import expand, resolve
 from ..spec.load import load_spec
@@ -21,13 +20,13 @@ from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
 from ..store.planned import PlannedTrial
-from ..store.records import SweepResult, Undecided
+from ..store.records import SearchRecord, SweepResult
 from ..store.trial_state import TrialState
 from .driver import Driver
 from .observer import Observer
 from .plan import plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
-from .searches import make_searches, undecided
+from .searches import make_searches, search_records
 
 EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
 
@@ -109,17 +108,17 @@ def _drive(
     engine = partial(make_engine, spec.resources, store, data_root())
     driver = Driver(store, datasets, engine, (screen, tracker), interrupts)
     state = TrialState.FAILED
-    missing: tuple[Undecided, ...] = ()
+    searches: tuple[SearchRecord, ...] = ()
     try:
         with screen.live():
-            missing = _run(spec, planned, store, driver)
+            searches = run_missing(spec, planned, store, driver)
     except KeyboardInterrupt:
         screen.on_message("ending at once; the report follows")
     finally:
         try:
             driver.close()
             command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
-            result = collect(spec, list(driver.planned.values()), driver.state, store, command, missing)
+            result = collect(spec, list(driver.planned.values()), driver.state, store, command, searches)
             report = write_report(store, result)
             state = TrialState.INTERRUPTED if interrupts.requested else _state(result)
         finally:
@@ -133,21 +132,19 @@ def _state(result: SweepResult) -> TrialState:
     return TrialState.FAILED if failed or result.undecided else TrialState.FINISHED
 
 
-def _run(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver) -> tuple[Undecided, ...]:
-    """Run the searches if there are any, then the trials of the table; returns the rows for which there are none."""
-    finals, missing = planned, ()
+def run_missing(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver) -> tuple[SearchRecord, ...]:
+    """Run the searches if there are any, then the trials of the table; returns what the searches have found."""
+    finals: list[PlannedTrial] = planned
+    records: tuple[SearchRecord, ...] = ()
     if spec.search is not None:
         searches = make_searches(spec, store, driver.datasets)
-        try:
-            driver.search(searches)
-        finally:
-            write_points(spec, store, [point for search in searches for point in search.points])
-        missing = () if driver.stopping else undecided(searches)
+        driver.search(searches)
+        records = search_records(searches, ended=not driver.stopping)
         finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
     items = driver.add(finals)
     write_trials(spec, driver.planned.values(), store)
     driver.run(items)
-    return missing
+    return records
 
 
 def _best_trials(spec: SweepSpec, searches: list[GroupSearch]) -> list[TrialSpec]:

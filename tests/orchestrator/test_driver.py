@@ -72,7 +72,10 @@ class OneAfterAnother:
     def more(self, room: int) -> list[Create]:
         return [] if self.running or not self.left else [Create(self.left.pop(0))]
 
-    def on_event(self, trial_id: str, event: Event) -> list[Action]:
+    def keep(self, *, now: bool) -> None:
+        pass
+
+    def on_event(self, trial_id: str, event: Event, status: TrialStatus) -> list[Action]:
         return []
 
 

@@ -13,7 +13,7 @@ from ssl_sweep.orchestrator.cli.live_table import LiveTable
 from ssl_sweep.orchestrator.engine.in_process import InProcessEngine
 from ssl_sweep.orchestrator.engine.interrupts import Interrupts
 from ssl_sweep.orchestrator.search.group_search import GroupSearch
-from ssl_sweep.orchestrator.search.samplers import OptunaSampler
+from ssl_sweep.orchestrator.search.optuna_sampler import OptunaSampler
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
@@ -21,6 +21,7 @@ from ssl_sweep.orchestrator.spec.models import data_root
 from ssl_sweep.orchestrator.store.events import EpochDone, StatusChanged
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.sweep.searches import make_searches
 from ssl_sweep.orchestrator.sweep.submit import EngineMaker, Outcome, run_sweep
 
@@ -57,6 +58,10 @@ def points(path: Path) -> list[dict[str, Any]]:
     return json.loads((path.parent / "runs/sweeps/small/search.json").read_text())["points"]
 
 
+def best_of(tried: list[dict[str, Any]]) -> dict[str, Any]:
+    return max((point for point in tried if point["scores"]), key=lambda point: point["scores"]["knn/top1"])
+
+
 def finals(outcome: Outcome) -> list[dict[str, Any]]:
     """Axes of the trials of the table."""
     return [dict(trial.axes) for trial in outcome.result.trials if not trial.search]
@@ -73,9 +78,8 @@ def test_a_search_goes_on_without_the_points_that_fail(sweep_file: SweepFile) ->
     outcome = submit(path)
     tried = points(path)
     assert len(tried) == 5
-    assert {point["values"][LR] for point in tried if point["value"] is None} == {DIVERGES}
-    best = max((point for point in tried if point["value"] is not None), key=lambda point: point["value"])
-    assert finals(outcome) == [best["values"]]
+    assert {point["values"][LR] for point in tried if not point["scores"]} == {DIVERGES}
+    assert finals(outcome) == [best_of(tried)["values"]]
     assert outcome.exit_status == 0
 
 
@@ -123,7 +127,7 @@ def test_after_an_edit_the_points_of_the_old_search_decide_nothing(sweep_file: S
     outcome = submit(path)
     tried = [point for point in points(path) if point["search"] != before]
     assert [list(point["values"]) for point in tried] == [[LR], [LR]]
-    assert finals(outcome) == [max(tried, key=lambda point: point["value"])["values"]]
+    assert finals(outcome) == [best_of(tried)["values"]]
     assert len(points(path)) == 4  # the old ones are kept: the edit may be undone
 
     submit(sweep_file(**search({TEMPERATURE: {"uniform": [0.1, 0.5]}})), no_engine)
@@ -172,7 +176,8 @@ def test_what_a_trial_scored_before_it_failed_does_not_count(sweep_file: SweepFi
     )
     for name, create, end in (("a", one, TrialState.FAILED), ("b", two, TrialState.STOPPED_EARLY)):
         made.created(name, create.trial)
-        made.on_event(name, scored)
-        made.on_event(name, StatusChanged(state=end))
-    assert [(point.value, point.stopped) for point in made.points] == [(None, False), (99.0, True)]
+        status = TrialStatus(state=TrialState.RUNNING)
+        made.on_event(name, scored, status)
+        made.on_event(name, StatusChanged(state=end), status.apply(StatusChanged(state=end)))
+    assert [(point.scores, point.stopped) for point in made.points] == [({}, False), ({"knn/top1": 99.0}, True)]
     assert made.best is None

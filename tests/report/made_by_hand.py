@@ -6,6 +6,8 @@ from ssl_sweep.orchestrator.store.records import (
     EvaluationRecord,
     PretrainRecord,
     Scalar,
+    SearchPoint,
+    SearchRecord,
     SweepResult,
     TrialResult,
 )
@@ -67,6 +69,26 @@ def sweep(*trials: TrialResult, **changes: object) -> SweepResult:
     return SweepResult.model_validate(fields | changes)
 
 
+def searched(*scores: float | None, costs: tuple[float, ...] = ()) -> SearchRecord:
+    """A search of one axis, of which a point without a score failed; with `costs`, of two more objectives."""
+    points: list[SearchPoint] = []
+    for i, score in enumerate(scores):
+        found = {} if score is None else {"knn/top1": score}
+        found |= {"gpu_hours": costs[i], "parameters": costs[i] * 1e6} if costs else {}
+        points.append(SearchPoint(values={"method.t": i}, scores=found, seeds=int(score is not None)))
+    best = max((point for point in points if point.scores), key=lambda point: point.scores["knn/top1"], default=None)
+    return SearchRecord(
+        title="SimCLR",
+        backbone="resnet18",
+        dataset="cifar10",
+        objectives=("knn/top1", "gpu_hours", "parameters") if costs else ("knn/top1",),
+        protocol="knn/lightly@1",
+        points=tuple(points),
+        best=best,
+        front=tuple(points) if costs else (),
+    )
+
+
 def full_sweep() -> SweepResult:
     """Two methods and a baseline, a failed trial, a missing one, a search."""
     return sweep(
@@ -92,4 +114,5 @@ def full_sweep() -> SweepResult:
             )
             for i in range(3)
         ),
+        searches=(searched(70.0, 71.0, 72.0, costs=(1.0, 2.0, 3.0)),),
     )

@@ -4,22 +4,22 @@ import io
 import statistics
 
 import pytest
-from made_by_hand import evaluation, full_sweep, sweep, trial
+from made_by_hand import evaluation, full_sweep, searched, sweep, trial
 from rich.console import Console
 from ssl_sweep.orchestrator.report import render_table, terminal_table
 from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
 from ssl_sweep.orchestrator.report.main_table import data_tables
 from ssl_sweep.orchestrator.report.plots import MOST_SETTINGS, PLOTS, draw_plots
 from ssl_sweep.orchestrator.report.published import published_rows
+from ssl_sweep.orchestrator.report.search import front_table, search_table
 from ssl_sweep.orchestrator.report.sections import (
     cost_table,
     environment_table,
     other_settings,
-    search_table,
     unfinished_table,
 )
 from ssl_sweep.orchestrator.report.settings import Spread, group_settings, labels, spread
-from ssl_sweep.orchestrator.report.table import Table
+from ssl_sweep.orchestrator.report.table import NONE, Table
 from ssl_sweep.orchestrator.report.terminal import MOST_ROWS
 from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
 
@@ -185,23 +185,26 @@ def test_published_figures() -> None:
     )
 
 
-def test_search_looks_at_the_held_out_part_only() -> None:
-    tried = [
-        trial(
-            "simclr",
-            0,
-            evaluation(score, split="holdout"),
-            evaluation(test),
-            search=True,
-            trial_id=f"t{i}",
-            axes={"t": i},
-        )
-        for i, (score, test) in enumerate([(70.0, 99.0), (72.0, 10.0), (71.0, 50.0)])
-    ]
-    result = sweep(*tried)
+def test_a_search_shows_its_best_point_beside_the_others() -> None:
+    result = sweep(searches=(searched(70.0, 72.0, 71.0, None),))
     (row,) = search_table(result).rows
-    assert [cell.text for cell in row.cells][3:7] == ["3 of 3", "t = 1", "72.0 (n = 1)", "71.0 (of 3)"]
-    assert render_table(result) == ()
+    assert [cell.text for cell in row.cells][3:] == [
+        NONE, "3 of 4", "method.t = 1", "72.0", "1", "71.0", "kNN top-1, knn/lightly@1"
+    ]  # fmt: skip
+    assert render_table(result) == () and front_table(result).rows == ()
+
+
+def test_the_pareto_front_of_several_objectives() -> None:
+    search = searched(70.0, 72.0, costs=(0.5, 2.0))
+    (first, second) = front_table(sweep(searches=(search,))).rows
+    assert [cell.text for cell in first.cells][3:] == ["method.t = 1", "72.0", "2.00", "2.0", "yes"]
+    assert [cell.text for cell in second.cells][3:] == ["method.t = 0", "70.0", "0.50", "0.5", NONE]
+
+
+def test_a_search_that_found_nothing_is_no_trial_without_a_result() -> None:
+    search = searched(None).model_copy(update={"reason": "none of the 1 points of its search has a score"})
+    (row,) = unfinished_table(sweep(searches=(search,)), None).rows
+    assert [cell.text for cell in row.cells][:4] == ["failed", "SimCLR", NONE, search.reason]
 
 
 def test_unfinished_trials_with_reason_and_log() -> None:

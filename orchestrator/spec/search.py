@@ -1,0 +1,286 @@
+"""The search of a sweep file: its axes, where points come from, what decides, and when it ends."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ...evaluation.registry import EVALUATIONS, MONITOR, search_metrics
+from ...methods.config import Config
+from .constraints import Constraint
+from .errors import Misfit, did_you_mean, one_of, show, unknown
+
+MAX_POINTS = 10_000
+POINTS = 16
+"""Of a search that says neither how many nor when it ends."""
+Scalar = bool | int | float | str
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """1 and 1.0 are the same value of an axis; 1 and true are not."""
+    seen: set[tuple[bool, Any]] = set()
+    for i, value in enumerate(values):
+        key = (isinstance(value, bool), repr(value) if isinstance(value, (dict, tuple, list)) else value)
+        if key in seen:
+            raise Misfit(f"duplicate value {show(value)}; list each value once", (i,))
+        seen.add(key)
+    return values
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first number must be less than the second")
+    return bounds
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+OneOrSeveral = BeforeValidator(_listed, json_schema_input_type=Scalar | tuple[Scalar, ...])
+Allowed = Annotated[tuple[Scalar, ...], Field(min_length=1), OneOrSeveral]
+
+
+class Axis(Config):
+    """What a value is drawn from."""
+
+    when: dict[str, Allowed] = Field(
+        default_factory=dict,
+        description="the axis is there only for these values: `method`, or another dotted key, to one value or several",
+    )
+
+
+class Uniform(Axis):
+    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
+class LogUniform(Axis):
+    loguniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)]
+
+
+class IntegerRange(Axis):
+    randint: Annotated[tuple[int, int], AfterValidator(_rising)] = Field(description="both ends are included")
+
+
+class Choice(Axis):
+    choice: Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(distinct)]
+
+
+Domain = Uniform | LogUniform | IntegerRange | Choice
+
+
+def kind_of(value: Any) -> str | None:
+    """The key of a search axis beside `when`."""
+    keys = type(value).model_fields if isinstance(value, get_args(Domain)) else value if isinstance(value, dict) else ()
+    kinds = [key for key in keys if key != "when"]
+    return kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) else None
+
+
+KINDS = tuple(next(key for key in kind.model_fields if key != "when") for kind in get_args(Domain))
+"""``uniform`` and its kin."""
+AXIS_RULE = "must be one of {uniform: [low, high]}, {loguniform: [low, high]}, {randint: [low, high]}, {choice: [...]}"
+SearchAxis = Annotated[
+    Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("loguniform")]
+    | Annotated[IntegerRange, Tag("randint")]
+    | Annotated[Choice, Tag("choice")],
+    Discriminator(kind_of, custom_error_type="search_axis", custom_error_message=AXIS_RULE),
+]
+
+
+class Algorithm(NamedTuple):
+    """What there is to know of a sampler before it is made."""
+
+    several: bool = False
+    """Whether it can look for a trade-off between several objectives."""
+    conditions: bool = False
+    """Whether an axis may depend on another one."""
+    of_ray: bool = False
+    """One of Ray Tune's searchers, which need packages of their own."""
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "random": Algorithm(several=True, conditions=True),
+    "grid": Algorithm(several=True, conditions=True),
+    "optuna": Algorithm(several=True, conditions=True),
+    "tpe": Algorithm(several=True, conditions=True),
+    "gp": Algorithm(several=True),
+    "cmaes": Algorithm(),
+    "nsgaii": Algorithm(several=True, conditions=True),
+    "qmc": Algorithm(several=True),
+    "ax": Algorithm(of_ray=True),
+    "bayesopt": Algorithm(of_ray=True),
+    "bohb": Algorithm(of_ray=True),
+    "hebo": Algorithm(of_ray=True),
+    "hyperopt": Algorithm(of_ray=True),
+    "nevergrad": Algorithm(of_ray=True),
+    "zoopt": Algorithm(of_ray=True),
+}
+"""Our own two, Optuna's samplers by their names (`optuna` is its default, `tpe`), and those of Ray Tune."""
+
+COSTS: Mapping[str, bool] = {
+    "hours": False,
+    "gpu_hours": False,
+    "memory_gb": False,
+    "parameters": False,
+    "images_per_second": True,
+}
+"""What a trial takes, as an objective or a limit; whether more is better."""
+
+
+class EarlyStopping(Config):
+    """A scheduler of Ray Tune's, asked after each scored epoch."""
+
+    name: Literal["asha", "hyperband", "median"] = Field(
+        default="asha",
+        description="asha: of each rung's trials, one in `reduction` goes on; hyperband: the same with several first rungs;"
+        " median: what is worse than the median of the others ends",
+    )
+    grace_epochs: PositiveInt = Field(default=10, description="no trial ends before")
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+TIME = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d)")
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _time(value: str) -> str:
+    if not TIME.fullmatch(value):
+        raise Misfit(f"got {show(value)}; must be a time as '90 min', '12 h' or '2 d'")
+    return value
+
+
+def _axis_names(space: dict[str, Any]) -> dict[str, Any]:
+    """Conditions lead from axis to axis and never back."""
+    for key in space:
+        seen, waiting = {key}, [key]
+        while waiting:
+            for other in space[waiting.pop()].when:
+                if other == key:
+                    raise Misfit("depends on itself", (key, "when"))
+                if other in space and other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+    return space
+
+
+class SearchConfig(Config):
+    """Sampled axes, per method; scored on a held-out part of the training set, never on the test set."""
+
+    space: Annotated[dict[str, SearchAxis], Field(min_length=1), AfterValidator(_axis_names)]
+    algorithm: str = Field(default="random", description="where points come from")
+    trials: Annotated[int, Field(ge=1, le=MAX_POINTS)] | None = Field(
+        default=None, description="points for each row of the table; unset: the whole grid, or 16"
+    )
+    gpu_hours: PositiveFloat | None = Field(
+        default=None,
+        description="of each row: once its trials have taken so many hours of a worker's device, no further one begins",
+    )
+    wall_time: Annotated[str, AfterValidator(_time)] | None = Field(
+        default=None, description="as '12 h': after it no further trial of the search begins"
+    )
+    metric: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral] = Field(
+        default=(EVALUATIONS[MONITOR].main_key,),
+        description="what decides; of several objectives the first does, and the report has the Pareto front of all",
+    )
+    limits: dict[str, PositiveFloat] = Field(
+        default_factory=dict, description="what a trial takes at most (at least: images_per_second), to be chosen"
+    )
+    constraints: tuple[Constraint, ...] = Field(
+        default=(), description="comparisons of dotted keys, as 'pretrain.schedule.warmup_epochs < pretrain.epochs / 2'"
+    )
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(distinct)] | None = Field(
+        default=None,
+        description="the first of each point; the best half gets the second, the best quarter the third; unset: the first of `seeds`",
+    )
+    early_stopping: EarlyStopping | None = None
+    seed: Seed = Field(default=0, description="of the sampling")
+
+    @property
+    def main(self) -> str:
+        """The objective that decides."""
+        return self.metric[0]
+
+    @property
+    def points(self) -> int:
+        """How many are sampled at most."""
+        bounded = self.algorithm != "grid" and self.gpu_hours is None and self.wall_time is None
+        return self.trials or (POINTS if bounded else MAX_POINTS)
+
+    @property
+    def seconds(self) -> float | None:
+        """After which no trial begins."""
+        if self.wall_time is None:
+            return None
+        match = TIME.fullmatch(self.wall_time)
+        assert match is not None
+        return float(match[1]) * SECONDS[match[2]]
+
+    @field_validator("algorithm")
+    @classmethod
+    def algorithm_exists(cls, algorithm: str) -> str:
+        if algorithm not in ALGORITHMS:
+            raise Misfit(unknown("algorithm", algorithm, ALGORITHMS))
+        return algorithm
+
+    @field_validator("metric")
+    @classmethod
+    def metrics_exist(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        for i, metric in enumerate(metrics):
+            allowed = [*search_metrics(), *(COSTS if i else ())]
+            at = (i,) if len(metrics) > 1 else ()
+            if metric not in allowed:
+                raise Misfit(f"got {show(metric)}; must be {one_of(allowed)}{did_you_mean(metric, allowed)}", at)
+            if metric in metrics[:i]:
+                raise Misfit(f"duplicate objective {show(metric)}; list each once", at)
+        return metrics
+
+    @field_validator("limits")
+    @classmethod
+    def limits_exist(cls, limits: dict[str, float]) -> dict[str, float]:
+        for key in limits:
+            if key not in COSTS:
+                raise Misfit(unknown("limit", key, COSTS), (key,))
+        return limits
+
+    @field_validator("early_stopping")
+    @classmethod
+    def metric_of_epochs(cls, value: EarlyStopping | None, info: ValidationInfo) -> EarlyStopping | None:
+        metrics = info.data.get("metric")
+        allowed = search_metrics(of_epochs=True)
+        if value is not None and metrics is not None and metrics[0] not in allowed:
+            raise Misfit(f"compares epochs, so `search.metric` must be {one_of(allowed)}, but it is '{metrics[0]}'")
+        return value
+
+    @model_validator(mode="after")
+    def algorithm_can(self) -> "SearchConfig":
+        """What the algorithm has no means for is refused, not left out."""
+        able = ALGORITHMS[self.algorithm]
+        if len(self.metric) > 1 and not able.several:
+            names = [name for name, other in ALGORITHMS.items() if other.several]
+            raise Misfit(
+                f"has several, which `algorithm: {self.algorithm}` cannot weigh; use {one_of(names)}", ("metric",)
+            )
+        for key, axis in self.space.items():
+            if not able.conditions and any(other in self.space for other in axis.when):
+                names = [name for name, other in ALGORITHMS.items() if other.conditions]
+                text = f"depends on another axis, which `algorithm: {self.algorithm}` cannot do; use {one_of(names)}"
+                raise Misfit(text, ("space", key, "when"))
+            if self.algorithm == "grid" and isinstance(axis, (Uniform, LogUniform)):
+                raise Misfit(
+                    "has no end of values, and `algorithm: grid` tries all; use {choice: [...]}", ("space", key)
+                )
+        return self

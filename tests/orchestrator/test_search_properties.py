@@ -1,0 +1,182 @@
+"""Searches drawn at random, with failures, crashes of the driver and edits of the file: what holds of every one."""
+
+import random
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scripted import Crash, Script, score_of, scripted_engine
+from ssl_sweep.datasets.prepare import prepare
+from ssl_sweep.orchestrator.engine.in_process import InProcessEngine
+from ssl_sweep.orchestrator.engine.interrupts import Interrupts
+from ssl_sweep.orchestrator.search.group_search import GroupSearch
+from ssl_sweep.orchestrator.search.space import contains
+from ssl_sweep.orchestrator.spec.constraints import holds
+from ssl_sweep.orchestrator.spec.expand import expand
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import SweepSpec, TrialSpec, data_root
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.sweep.driver import Driver
+from ssl_sweep.orchestrator.sweep.plan import plan_trials
+from ssl_sweep.orchestrator.sweep.searches import make_searches
+from ssl_sweep.orchestrator.sweep.submit import run_missing
+
+AXES: dict[str, list[Any]] = {
+    "method.temperature": [{"uniform": [0.1, 0.5]}, {"choice": [0.1, 0.2]}],
+    "pretrain.optimizer.lr": [{"loguniform": [1e-4, 1e-2]}, {"choice": [0.001, 0.002, 0.003]}],
+    "pretrain.batch_size": [{"randint": [16, 64]}, {"choice": [16, 32, 50]}],
+    "pretrain.optimizer.exclude_norm_and_bias": [{"choice": [True, False]}],
+    "pretrain.optimizer.name": [{"choice": ["adamw", "adam", "sgd"]}],
+    "pretrain.optimizer.momentum": [{"uniform": [0.8, 0.99], "when": {"pretrain.optimizer.name": "sgd"}}],
+}
+CONSTRAINTS = ["pretrain.batch_size % 4 == 0", "method.temperature < 0.4"]
+
+
+@st.composite
+def sweeps(draw: st.DrawFn) -> dict[str, Any]:
+    keys = draw(st.lists(st.sampled_from(sorted(AXES)), min_size=1, max_size=3, unique=True))
+    if "pretrain.optimizer.momentum" in keys and "pretrain.optimizer.name" not in keys:
+        keys.append("pretrain.optimizer.name")
+    space = {key: draw(st.sampled_from(AXES[key])) for key in keys}
+    finite = all("choice" in axis or "randint" in axis for axis in space.values())
+    conditional = "pretrain.optimizer.momentum" in keys
+    algorithms = ["random", "tpe", *(["grid"] if finite else []), *([] if conditional else ["qmc", "cmaes"]), "nsgaii"]
+    search: dict[str, Any] = {"space": space, "algorithm": draw(st.sampled_from(algorithms))}
+    search["trials"] = draw(st.integers(1, 6))
+    stopping = draw(st.sampled_from([None, None, "asha", "hyperband", "median"]))
+    if stopping is not None:
+        search["early_stopping"] = {"name": stopping, "grace_epochs": 1, "reduction": 2}
+    search |= draw(st.sampled_from([{}, {}, {"seeds": [0, 1]}, {"seeds": [3, 4, 5]}]))
+    search |= draw(st.sampled_from([{}, {}, {"gpu_hours": 0.05}, {"wall_time": "1 h"}, {"limits": {"memory_gb": 2}}]))
+    if draw(st.booleans()):
+        search["constraints"] = [draw(st.sampled_from(CONSTRAINTS))]
+    metric = draw(st.sampled_from(["knn/top1", "linear/top1"])) if stopping is None else "knn/top1"
+    several = search["algorithm"] != "cmaes" and stopping is None and draw(st.booleans())
+    search["metric"] = [metric, "hours"] if several else metric
+    return {
+        "name": "small",
+        "dataset": {"name": "digits", "train_images": draw(st.sampled_from([200, 300])), "test_images": 100},
+        "backbone": "resnet18-cifar",
+        "methods": draw(st.sampled_from([["simclr"], ["random", "simclr"], ["simclr", "byol"]])),
+        "seeds": draw(st.sampled_from([[0], [1, 2]])),
+        "pretrain": {"epochs": draw(st.sampled_from([2, 3])), "batch_size": 32, "knn_every": 1,
+                     "optimizer": {"name": "adamw", "lr": 0.001}, "schedule": {"warmup_epochs": 0}},
+        "evaluate": [{"name": "knn", "k": 5}, {"name": "linear", "epochs": 1}],
+        "search": search,
+        "resources": {"workers": draw(st.sampled_from([1, 2]))},
+    }  # fmt: skip
+
+
+class Ran(NamedTuple):
+    spec: SweepSpec
+    searches: list[GroupSearch]
+    driver: Driver
+    started: list[str]
+
+
+def run(folder: Path, content: dict[str, Any], script: Script, crash_after: int | None = None) -> Ran | None:
+    """What a submission does, without a report and MLflow; None if the driver dies."""
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(content))
+    spec, document = load_spec(path)
+    trials = expand(spec, document)
+    store = Store(spec.storage)
+    datasets = {trial.dataset: prepare(trial.dataset, data_root()) for trial in trials}
+    engine_class = scripted_engine(script, crash_after)
+    made: list[InProcessEngine] = []
+
+    def make_engine() -> InProcessEngine:
+        made.append(engine_class(spec.resources, store, data_root()))
+        return made[0]
+
+    driver = Driver(store, datasets, make_engine, (), Interrupts())
+    try:
+        run_missing(spec, plan_trials(trials, datasets), store, driver)
+        driver.close()
+    except Crash:
+        return None
+    finally:
+        for engine in made:
+            engine.close()
+    return Ran(spec, make_searches(spec, store, datasets), driver, engine_class.started)
+
+
+def check(ran: Ran, script: Script) -> None:
+    """What holds of every search that has ended."""
+    config = ran.spec.search
+    assert config is not None
+    finals = [item.trial for item in ran.driver.planned.values() if item.trial.split == "test"]
+    for search in ran.searches:
+        points = search.known
+        chosen = [trial for trial in finals if trial.method.name == search.group.entry.name]
+        if not search.space:
+            assert len(chosen) == len(ran.spec.seeds) and not points
+            continue
+        for point in points:
+            assert contains(search.space, point.values)
+        if config.gpu_hours is None and config.algorithm != "grid" and points:
+            assert len(points) == config.points
+        assert len(points) <= config.points
+        best = search.best
+        if best is None:
+            assert not chosen and not any(point.scores and not point.stopped for point in points)
+            continue
+        assert [dict(trial.axes) for trial in chosen] == [best] * len(ran.spec.seeds)
+        assert all(holds(constraint, chosen[0].model_dump()) for constraint in config.constraints)
+        assert chosen[0].pretrain.batch_size % ran.spec.resources.workers == 0
+        for point in points:
+            tried = ran.driver.planned[point.trial_id].trial
+            failed = script(tried) in ("fails", "nan")
+            assert not (failed and point.scores), "a point that fails has no score"
+            if len(search.seeds) == 1 and point.scores and not point.stopped:
+                assert point.scores[config.main] == score_of(tried)
+        ended = [point for point in points if point.scores and not point.stopped]
+        most = max(point.seeds for point in ended)
+        first = max((point for point in ended if point.seeds == most), key=lambda point: point.scores[config.main])
+        assert best == first.values
+    assert all(status.state is not TrialState.RUNNING for status in ran.driver.state.trials.values())
+
+
+def script_for(kind: str, seed: int) -> Script:
+    def script(trial: TrialSpec) -> float | str:
+        if trial.split == "test" or kind == "none":
+            return score_of(trial)
+        if kind == "all":
+            return "fails"
+        draw = random.Random(f"{seed} {trial.model_dump_json(exclude={'axes'})}").random()
+        return kind if draw < 0.4 else score_of(trial)
+
+    return script
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    sweeps(),
+    st.none() | sweeps(),
+    st.sampled_from(["none", "fails", "nan", "killed", "all"]),
+    st.integers(0, 9),
+    st.none() | st.integers(1, 40),
+)
+def test_every_search(
+    first: dict[str, Any], edited: dict[str, Any] | None, failures: str, seed: int, crash_after: int | None
+) -> None:
+    script = script_for(failures, seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        ran = run(folder, first, script, crash_after) or run(folder, first, script)
+        assert ran is not None
+        check(ran, script)
+        assert set(Store(ran.spec.storage).names("trials")) <= ran.driver.planned.keys(), "no trial is forgotten"
+        again = run(folder, first, script)
+        assert again is not None
+        check(again, script)
+        if failures in ("none", "killed"):
+            assert again.started == [], "nothing is missing"
+        if edited is not None:
+            other = run(folder, edited, script, crash_after) or run(folder, edited, script)
+            assert other is not None
+            check(other, script)
