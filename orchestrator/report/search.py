@@ -23,6 +23,8 @@ def search_table(result: SweepResult) -> Table:
     rows: list[list[str | Cell]] = []
     for search in result.searches:
         ended = [point for point in search.points if point.scores and not point.stopped]
+        stopped = sum(point.stopped for point in search.points)
+        tried = f"{len(ended)} of {len(search.points)}" + (f" ({stopped} stopped early)" if stopped else "")
         scores = [point.scores[search.objectives[0]] for point in ended]
         best = search.best
         rows.append(
@@ -31,7 +33,7 @@ def search_table(result: SweepResult) -> Table:
                 search.backbone,
                 search.dataset,
                 Cell(_values(search.axes), code=True),
-                f"{len(ended)} of {len(search.points)}",
+                tried,
                 Cell(NONE if best is None else _values(best.values), code=True),
                 NONE if best is None else _score(search.objectives[0], best),
                 NONE if best is None else integer(best.seeds),

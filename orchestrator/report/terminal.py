@@ -35,7 +35,8 @@ def terminal_table(result: SweepResult) -> "Group":
     from rich.text import Text
 
     tables = render_table(result)
-    return Group(*map(_Fitted, tables)) if tables else Group(Text("No trials."))
+    nothing = "Nothing to train: no search has found a point." if result.undecided else "No trials."
+    return Group(*map(_Fitted, tables)) if tables else Group(Text(nothing))
 
 
 class _Fitted:
