@@ -2,17 +2,28 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
+import yaml
+from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.orchestrator.engine.in_process import InProcessEngine
+from ssl_sweep.orchestrator.engine.interrupts import Interrupts
 from ssl_sweep.orchestrator.engine.protocol import Job, TrialEvent
+from ssl_sweep.orchestrator.search.group_search import GroupSearch
+from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import evaluation_id
-from ssl_sweep.orchestrator.spec.models import TrialSpec
+from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.models import SweepSpec, TrialSpec, data_root
 from ssl_sweep.orchestrator.store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StatusChanged
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.sweep.driver import Driver
+from ssl_sweep.orchestrator.sweep.plan import plan_trials
+from ssl_sweep.orchestrator.sweep.searches import make_searches
+from ssl_sweep.orchestrator.sweep.submit import run_missing
 from ssl_sweep.orchestrator.trial.journal import Listener
 
 COST = Cost(seconds=36.0, workers=1, device="cpu", resident=1_000_000_000)
@@ -109,3 +120,37 @@ class _Trial:
             epoch=epoch, step=epoch, epochs=self.trial.pretrain.epochs, seconds=epoch,
             loss=1.0, lr=0.1, images_per_second=9.0, logs=logs,
         )  # fmt: skip
+
+
+class Ran(NamedTuple):
+    spec: SweepSpec
+    searches: list[GroupSearch]
+    driver: Driver
+    started: list[str]
+
+
+def run(folder: Path, content: dict[str, Any], script: Script, crash_after: int | None = None) -> Ran | None:
+    """What a submission does, without a report and MLflow; None if the driver dies."""
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(content))
+    spec, document = load_spec(path)
+    trials = expand(spec, document)
+    store = Store(spec.storage)
+    datasets = {trial.dataset: prepare(trial.dataset, data_root()) for trial in trials}
+    engine_class = scripted_engine(script, crash_after)
+    made: list[InProcessEngine] = []
+
+    def make_engine() -> InProcessEngine:
+        made.append(engine_class(spec.resources, store, data_root()))
+        return made[0]
+
+    driver = Driver(store, datasets, make_engine, (), Interrupts())
+    try:
+        run_missing(spec, plan_trials(trials, datasets), store, driver)
+        driver.close()
+    except Crash:
+        return None
+    finally:
+        for engine in made:
+            engine.close()
+    return Ran(spec, make_searches(spec, store, datasets), driver, engine_class.started)

@@ -3,27 +3,16 @@
 import random
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import Crash, Script, score_of, scripted_engine
-from ssl_sweep.datasets.prepare import prepare
-from ssl_sweep.orchestrator.engine.in_process import InProcessEngine
-from ssl_sweep.orchestrator.engine.interrupts import Interrupts
-from ssl_sweep.orchestrator.search.group_search import GroupSearch
+from scripted import Ran, Script, run, score_of
 from ssl_sweep.orchestrator.search.space import contains
 from ssl_sweep.orchestrator.spec.constraints import holds
-from ssl_sweep.orchestrator.spec.expand import expand
-from ssl_sweep.orchestrator.spec.load import load_spec
-from ssl_sweep.orchestrator.spec.models import SweepSpec, TrialSpec, data_root
+from ssl_sweep.orchestrator.spec.models import TrialSpec
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_state import TrialState
-from ssl_sweep.orchestrator.sweep.driver import Driver
-from ssl_sweep.orchestrator.sweep.plan import plan_trials
-from ssl_sweep.orchestrator.sweep.searches import make_searches
-from ssl_sweep.orchestrator.sweep.submit import run_missing
 
 AXES: dict[str, list[Any]] = {
     "method.temperature": [{"uniform": [0.1, 0.5]}, {"choice": [0.1, 0.2]}],
@@ -69,40 +58,6 @@ def sweeps(draw: st.DrawFn) -> dict[str, Any]:
         "search": search,
         "resources": {"workers": draw(st.sampled_from([1, 2]))},
     }  # fmt: skip
-
-
-class Ran(NamedTuple):
-    spec: SweepSpec
-    searches: list[GroupSearch]
-    driver: Driver
-    started: list[str]
-
-
-def run(folder: Path, content: dict[str, Any], script: Script, crash_after: int | None = None) -> Ran | None:
-    """What a submission does, without a report and MLflow; None if the driver dies."""
-    path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump(content))
-    spec, document = load_spec(path)
-    trials = expand(spec, document)
-    store = Store(spec.storage)
-    datasets = {trial.dataset: prepare(trial.dataset, data_root()) for trial in trials}
-    engine_class = scripted_engine(script, crash_after)
-    made: list[InProcessEngine] = []
-
-    def make_engine() -> InProcessEngine:
-        made.append(engine_class(spec.resources, store, data_root()))
-        return made[0]
-
-    driver = Driver(store, datasets, make_engine, (), Interrupts())
-    try:
-        run_missing(spec, plan_trials(trials, datasets), store, driver)
-        driver.close()
-    except Crash:
-        return None
-    finally:
-        for engine in made:
-            engine.close()
-    return Ran(spec, make_searches(spec, store, datasets), driver, engine_class.started)
 
 
 def check(ran: Ran, script: Script) -> None:
