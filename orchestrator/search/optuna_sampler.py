@@ -3,7 +3,8 @@
 import warnings
 from typing import TYPE_CHECKING, cast
 
-from ..spec.search import Choice, Domain, IntegerRange, LogUniform, Scalar, SearchConfig, Uniform
+from ..spec.domains import Choice, Domain, IntegerRange, LogUniform, Scalar, Uniform
+from ..spec.search import SearchConfig
 from .objectives import is_better, is_maximised, keeps
 from .points import Point
 from .space import Space, Values, is_active

@@ -4,8 +4,9 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from ..spec.domains import Choice, Domain, IntegerRange, LogUniform, Scalar, Uniform
 from ..spec.errors import UserError
-from ..spec.search import Choice, Domain, IntegerRange, LogUniform, Scalar, SearchConfig, Uniform
+from ..spec.search import SearchConfig
 from .points import Point
 from .space import Space, Values, contains
 

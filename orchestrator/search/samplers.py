@@ -5,7 +5,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..spec.search import ALGORITHMS, Choice, IntegerRange, SearchConfig
+from ..spec.domains import Choice, IntegerRange
+from ..spec.search import ALGORITHMS, SearchConfig
 from .points import Point
 from .space import Space, Values, is_active, sample
 

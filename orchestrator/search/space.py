@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..spec.constraints import value_at
+from ..spec.domains import Axis, Choice, Domain, IntegerRange, LogUniform, Scalar, Uniform
 from ..spec.expand import Group, applies
 from ..spec.models import TrialSpec
-from ..spec.search import Axis, Choice, Domain, IntegerRange, LogUniform, Scalar, SearchConfig, Uniform
+from ..spec.search import SearchConfig
 
 Values = dict[str, Scalar]
 """A point: dotted key to value."""

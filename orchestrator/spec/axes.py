@@ -9,10 +9,11 @@ from ...datasets.config import DatasetConfig
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
 from .constraints import keys_of
+from .domains import Axis, Choice, kind_of
 from .errors import Problem, Steps, did_you_mean, dotted, show, unknown
 from .models import SweepSpec
 from .resolve import Group, applies
-from .search import Axis, Choice, SearchConfig, kind_of
+from .search import SearchConfig
 from .yaml_document import Document
 
 ROOTS: dict[str, type[BaseModel]] = {"pretrain": PretrainConfig, "backbone": BackboneConfig, "dataset": DatasetConfig}

@@ -10,8 +10,8 @@ from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import MethodConfig
+from .domains import KINDS
 from .errors import Misfit, Problem, Steps, did_you_mean, dotted, show, unknown
-from .search import KINDS
 from .yaml_document import Document
 
 M = TypeVar("M", bound=BaseModel)

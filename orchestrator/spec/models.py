@@ -23,8 +23,9 @@ from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import DEFAULT, EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
+from .domains import distinct
 from .errors import Misfit, show, unknown
-from .search import SearchConfig, Seed, distinct
+from .search import SearchConfig, Seed
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]

@@ -2,16 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
-    Discriminator,
     Field,
     PositiveFloat,
     PositiveInt,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -20,85 +17,13 @@ from pydantic import (
 from ...evaluation.registry import EVALUATIONS, MONITOR, search_metrics
 from ...methods.config import Config
 from .constraints import Constraint
+from .domains import LogUniform, OneOrSeveral, SearchAxis, Uniform, distinct
 from .errors import Misfit, did_you_mean, one_of, show, unknown
 
 MAX_POINTS = 10_000
 POINTS = 16
 """Of a search that says neither how many nor when it ends."""
-Scalar = bool | int | float | str
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """1 and 1.0 are the same value of an axis; 1 and true are not."""
-    seen: set[tuple[bool, Any]] = set()
-    for i, value in enumerate(values):
-        key = (isinstance(value, bool), repr(value) if isinstance(value, (dict, tuple, list)) else value)
-        if key in seen:
-            raise Misfit(f"duplicate value {show(value)}; list each value once", (i,))
-        seen.add(key)
-    return values
-
-
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError("the first number must be less than the second")
-    return bounds
-
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
-
-
-OneOrSeveral = BeforeValidator(_listed, json_schema_input_type=Scalar | tuple[Scalar, ...])
-Allowed = Annotated[tuple[Scalar, ...], Field(min_length=1), OneOrSeveral]
-
-
-class Axis(Config):
-    """What a value is drawn from."""
-
-    when: dict[str, Allowed] = Field(
-        default_factory=dict,
-        description="the axis is there only for these values: `method`, or another dotted key, to one value or several",
-    )
-
-
-class Uniform(Axis):
-    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
-
-
-class LogUniform(Axis):
-    loguniform: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)]
-
-
-class IntegerRange(Axis):
-    randint: Annotated[tuple[int, int], AfterValidator(_rising)] = Field(description="both ends are included")
-
-
-class Choice(Axis):
-    choice: Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(distinct)]
-
-
-Domain = Uniform | LogUniform | IntegerRange | Choice
-
-
-def kind_of(value: Any) -> str | None:
-    """The key of a search axis beside `when`."""
-    keys = type(value).model_fields if isinstance(value, get_args(Domain)) else value if isinstance(value, dict) else ()
-    kinds = [key for key in keys if key != "when"]
-    return kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) else None
-
-
-KINDS = tuple(next(key for key in kind.model_fields if key != "when") for kind in get_args(Domain))
-"""``uniform`` and its kin."""
-AXIS_RULE = "must be one of {uniform: [low, high]}, {loguniform: [low, high]}, {randint: [low, high]}, {choice: [...]}"
-SearchAxis = Annotated[
-    Annotated[Uniform, Tag("uniform")]
-    | Annotated[LogUniform, Tag("loguniform")]
-    | Annotated[IntegerRange, Tag("randint")]
-    | Annotated[Choice, Tag("choice")],
-    Discriminator(kind_of, custom_error_type="search_axis", custom_error_message=AXIS_RULE),
-]
 
 
 class Algorithm(NamedTuple):
@@ -219,6 +144,20 @@ class SearchConfig(Config):
         """How many are sampled at most."""
         bounded = self.algorithm != "grid" and self.gpu_hours is None and self.wall_time is None
         return self.trials or (POINTS if bounded else MAX_POINTS)
+
+    @property
+    def extent(self) -> str:
+        """How much each row tries, in words."""
+        if self.trials is None and self.algorithm == "grid":
+            what = "every point of its grid"
+        else:
+            what = f"{self.points:,} sampled points" if self.points < MAX_POINTS else "sampled points"
+        bounds = [f"{self.gpu_hours:g} GPU-hours"] if self.gpu_hours is not None else []
+        bounds += [self.wall_time] if self.wall_time is not None else []
+        seeds = (
+            f", the best with up to {len(self.seeds)} seeds" if self.seeds is not None and len(self.seeds) > 1 else ""
+        )
+        return what + seeds + (f", within {' and '.join(bounds)}" if bounds else "")
 
     @property
     def seconds(self) -> float | None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from ..search.space import domains
 from ..spec.errors import UserError
-from ..spec.expand import expand, groups
+from ..spec.expand import Group, expand, groups, resolve
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.catalog import read_catalog
@@ -56,6 +57,9 @@ def plan_rows(path: Path) -> list[PlanRow]:
     spec, document = load_spec(path)
     trials = expand(spec, document)
     datasets = prepared_datasets(trials, data_root())
+    searched = _searched(spec)
+    if searched:
+        trials = [resolve(spec, group, seed) for group in groups(spec) if group not in searched for seed in spec.seeds]
     known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
     catalog = read_catalog(Store(spec.storage), [item.trial_id for item in known])
     rows = [PlanRow(item.trial_id, item.missing(catalog.status(item.trial_id)), needs(spec)) for item in known]
@@ -64,11 +68,20 @@ def plan_rows(path: Path) -> list[PlanRow]:
             everything = ["pretrain", *(config.name for config in trial.evaluate)]
             stages = [f"prepare {trial.dataset.title}", *everything]
             rows.append(PlanRow(f"{trial.method.name} seed {trial.seed}", stages, needs(spec)))
-    if spec.search is not None:
-        for group in groups(spec):
-            sampled = [f"{spec.search.trials} sampled trials"]
-            rows.append(PlanRow(f"search of {group.entry.name}", sampled, needs(spec)))
+    for group in searched:
+        assert spec.search is not None
+        row = " ".join([group.entry.name, *(f"{key}={value}" for key, value in group.axes.items())])
+        seeds = f"the best point with {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}"
+        rows.append(PlanRow(f"search of {row}", [spec.search.extent, seeds], needs(spec)))
     return rows
+
+
+def _searched(spec: SweepSpec) -> list[Group]:
+    """The rows of the table whose settings a search chooses."""
+    if spec.search is None:
+        return []
+    templates = ((group, resolve(spec, group, spec.seeds[0], holdout=True)) for group in groups(spec))
+    return [group for group, trial in templates if domains(spec.search, group, trial)]
 
 
 def needs(spec: SweepSpec) -> str:

@@ -235,7 +235,7 @@ def test_a_search_with_early_stopping(sweep_file: SweepFile, tmp_path: Path) -> 
     points = json.loads((storage / "sweeps/small/search.json").read_text())["points"]
     assert len(points) == 3
     assert all(0.05 <= point["values"]["method.temperature"] <= 0.5 for point in points)
-    best = max((point for point in points if not point["stopped"]), key=lambda point: point["value"])
+    best = max((point for point in points if not point["stopped"]), key=lambda point: point["scores"]["knn/top1"])
     finals = [json.loads((folder / "trial.json").read_text())["trial"] for folder in (storage / "trials").iterdir()]
     (final,) = [trial for trial in finals if trial["split"] == "test"]
     assert final["method"]["temperature"] == best["values"]["method.temperature"]
