@@ -5,7 +5,7 @@ They and their scores are in the store, so a resumed search samples only the res
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
@@ -228,6 +228,3 @@ def _key(values: Mapping[str, object]) -> str:
 def sequence_key(group: Group) -> str:
     """Which sequence of random points is a row's."""
     return f"{group.index}-{group.entry.name}-{group.axes}"
-
-
-__all__: Sequence[str] = ["GroupSearch", "sequence_key"]

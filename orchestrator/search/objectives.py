@@ -62,14 +62,13 @@ def devices_of(resources: ResourcesConfig) -> float:
 
 
 def is_better(objective: str, a: float, b: float) -> bool:
+    """Whether `a` is better than `b`, and not as good."""
     return a > b if is_maximised(objective) else a < b
 
 
 def keeps(limits: Mapping[str, float], scores: Mapping[str, float]) -> bool:
     """Whether a trial took no more than is allowed."""
-    return not any(
-        is_better(key, limit, scores[key]) and limit != scores[key] for key, limit in limits.items() if key in scores
-    )
+    return not any(key in scores and is_better(key, limit, scores[key]) for key, limit in limits.items())
 
 
 def dominates(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
