@@ -5,6 +5,7 @@ They and their scores are in the store, so a resumed search samples only the res
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
@@ -50,8 +51,10 @@ class GroupSearch:
         self.template = template
         self.space = domains(self.search, group, template.trial)
         self.id = search_id(self.search, self.space, template)
-        self.known = [point for point in notebook.known if point.search == self.id][: self.search.points]
+        mine = [point for point in notebook.known if point.search == self.id]
+        self.known, self._beyond = mine[: self.search.points], mine[self.search.points :]
         self.seeds = self.search.seeds or spec.seeds[:1]
+        self._curves = {point.trial_id: point.curve for point in self.known}
         self.found_points: dict[str, Point] = {}
         """By the trial of the first seed."""
         self.order: list[str] = []
@@ -65,7 +68,7 @@ class GroupSearch:
         self.asked = 0
         """Points that were sampled, before their trials have names."""
         self.exhausted = False
-        self._repeats = [_key(point.values) for point in self.known]
+        self._repeats = Counter(_key(point.values) for point in self.known)
         """Known points, which the same sequence gives again."""
         self.sampler = sampler_for(self.search, self.space, sequence_key(group), self.known)
         self.devices = devices_of(spec.resources)
@@ -117,8 +120,9 @@ class GroupSearch:
             values = self.sampler.next()
             if values is None:
                 break
-            if not self.sampler.learns and (key := _key(values)) in self._repeats:
-                self._repeats.remove(key)
+            key = _key(values)
+            if not self.sampler.learns and self._repeats[key]:
+                self._repeats[key] -= 1
                 continue
             try:
                 create = self._trial(values, self.seeds[0])
@@ -138,7 +142,7 @@ class GroupSearch:
     def keep(self, *, now: bool) -> None:
         """Write the points."""
         if now or self.notebook.is_due:
-            self.notebook.keep(self.id, self.points)
+            self.notebook.keep(self.id, [*self.points, *self._beyond])
 
     # -- what has happened --
 
@@ -152,10 +156,9 @@ class GroupSearch:
         self.order.append(trial_id)
         if trial_id in self.found_points:
             return  # the same point again
-        before = next((point for point in self.known if point.trial_id == trial_id), None)
-        point = Point(search=self.id, trial_id=trial_id, values=values)
         # its scores are read from the store again: more of them may be asked for than were
-        self.found_points[trial_id] = point.model_copy(update={"curve": before.curve}) if before else point
+        curve = self._curves.get(trial_id, {})
+        self.found_points[trial_id] = Point(search=self.id, trial_id=trial_id, values=values, curve=curve)
         self.running[trial_id] = trial_id, trial
 
     def found(self, trial_id: str, status: TrialStatus) -> None:

@@ -199,9 +199,9 @@ class Driver:
 
     def _create(self, search: SearchAlgorithm, wanted: Sequence[Create]) -> None:
         missing: dict[str, PlannedTrial] = {}
-        for create in wanted:
-            (item,) = plan_trials([create.trial], self.datasets)
-            self.add([item])
+        items = [item for create in wanted for item in plan_trials([create.trial], self.datasets)]
+        self.add(list({item.trial_id: item for item in items}.values()))
+        for item in items:
             search.created(item.trial_id, item.trial)
             if self._is_complete(item):
                 search.found(item.trial_id, self.state.trials[item.trial_id])

@@ -221,3 +221,11 @@ def test_early_stopping_is_a_fold(name: str) -> None:
     assert any(decided) and not all(decided)
     assert [second.stops(*one) for one in heard] == decided
     assert [second.stops(*one) for one in heard] == [second.stops(*one) for one in heard]
+
+
+def test_points_beyond_a_lowered_number_are_kept_for_later(tmp_path: Path) -> None:
+    space = {TEMPERATURE: {"uniform": [0.1, 0.5]}}
+    four = ran(tmp_path, sweep(space, algorithm="tpe", trials=4))
+    ran(tmp_path, sweep(space, algorithm="tpe", trials=2))
+    again = ran(tmp_path, sweep(space, algorithm="tpe", trials=4))
+    assert values(again) == values(four) and again.started == []
