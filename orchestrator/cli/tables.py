@@ -38,8 +38,8 @@ def print_status(rows: Sequence[StatusRow]) -> None:
             )
             for row in _first(rows, lambda row: ORDER.index(row.status))
         ],
-        f"{sum(row.status is TrialState.FINISHED for row in rows)} of {_count(len(rows), 'trial')} finished"
-        + _hidden(len(rows)),
+        f"{sum(row.status is TrialState.FINISHED for row in rows)} of"
+        f" {_count(sum(row.is_trial for row in rows), 'trial')} finished" + _hidden(len(rows)),
     )
 
 

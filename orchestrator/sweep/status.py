@@ -42,6 +42,8 @@ class StatusRow(NamedTuple):
     epochs: int
     missing: list[str]
     reason: str | None
+    is_trial: bool = True
+    """False for a search that found nothing to train."""
 
 
 class SweepRow(NamedTuple):
@@ -96,7 +98,12 @@ def needs(spec: SweepSpec) -> str:
 def status_rows(path: Path) -> list[StatusRow]:
     """The state of each trial of the sweep in `path`."""
     stored = stored_sweep(path)
-    return [_status_row(item, stored.state.trials[item.trial_id]) for item in stored.planned]
+    rows = [_status_row(item, stored.state.trials[item.trial_id]) for item in stored.planned]
+    return rows + [_failed_search(search) for search in stored.searches() if search.reason is not None]
+
+
+def _failed_search(search: SearchRecord) -> StatusRow:
+    return StatusRow(f"search of {search.label}", TrialState.FAILED, "", 0, 0, [], search.reason, is_trial=False)
 
 
 def _status_row(item: PlannedTrial, status: TrialStatus) -> StatusRow:
@@ -128,16 +135,18 @@ class StoredSweep(NamedTuple):
     """What the file asks for by itself, without what a search sampled."""
     datasets: Datasets
 
+    def searches(self) -> tuple[SearchRecord, ...]:
+        """What its searches have found so far; of those that have not begun nothing is said."""
+        if self.spec.search is None or any(trial.dataset not in self.datasets for trial in self.rows):
+            return ()
+        going = (TrialState.RUNNING, TrialState.INTERRUPTED, TrialState.WAITING)
+        ended = not any(status.state in going for status in self.state.trials.values())
+        made = make_searches(self.spec, self.store, self.datasets)
+        return search_records([search for search in made if search.known], ended=ended)
+
     def result(self, command: str) -> SweepResult:
         """Its results."""
-        searches: tuple[SearchRecord, ...] = ()
-        if self.spec.search is not None and all(trial.dataset in self.datasets for trial in self.rows):
-            made = make_searches(self.spec, self.store, self.datasets)
-            over = not any(
-                status.state in (TrialState.RUNNING, TrialState.INTERRUPTED) for status in self.state.trials.values()
-            )
-            searches = search_records([search for search in made if search.known], ended=over)
-        return collect(self.spec, self.planned, self.state, self.store, command, searches)
+        return collect(self.spec, self.planned, self.state, self.store, command, self.searches())
 
 
 def stored_sweep(path: Path) -> StoredSweep:

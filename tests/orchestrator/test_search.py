@@ -23,6 +23,7 @@ from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.sweep.searches import make_searches
+from ssl_sweep.orchestrator.sweep.status import status_rows
 from ssl_sweep.orchestrator.sweep.submit import EngineMaker, Outcome, run_sweep
 
 SweepFile = Callable[..., Path]
@@ -90,6 +91,10 @@ def test_a_search_of_which_every_point_fails_is_a_failure(sweep_file: SweepFile)
     (row,) = outcome.result.undecided
     assert (row.label, row.reason) == ("SimCLR", "none of the 2 points of its search has a score")
     assert row.reason in (Path(outcome.report) / "report.md").read_text()
+    told = [row for row in status_rows(path) if not row.is_trial]
+    assert [(row.trial, row.status, row.reason) for row in told] == [
+        ("search of SimCLR", TrialState.FAILED, "none of the 2 points of its search has a score")
+    ]
 
 
 def test_a_baseline_has_nothing_to_search(sweep_file: SweepFile) -> None:
