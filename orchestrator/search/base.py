@@ -25,6 +25,11 @@ Action = Create | Stop
 class SearchAlgorithm(Protocol):
     """One search. What it must not forget is in the store: its points, and the results of their trials."""
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether trials may end early in it; if not, those that once did go on."""
+        ...
+
     def earlier(self) -> list[Create]:
         """Trials of earlier runs, to learn from or to resume."""
         ...

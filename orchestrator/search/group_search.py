@@ -80,6 +80,11 @@ class GroupSearch:
         """In the order of their sampling."""
         return [self.found_points[trial_id] for trial_id in self.order]
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether the file asks for it."""
+        return self.stopping is not None
+
     def offer(self, point: Point) -> None:
         """A result of an earlier search that fits this one: the sampler may learn from it; it is no point of the search."""
         self.sampler.tell(point)

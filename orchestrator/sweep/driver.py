@@ -183,9 +183,10 @@ class Driver:
         self._refill()
 
     def _is_complete(self, item: PlannedTrial) -> bool:
-        """Whether nothing of a trial is left to run: a search takes those that were stopped early as they are."""
+        """Whether nothing of a trial is left to run: a search that stops trials early takes those that were as they are."""
         status = self.state.trials[item.trial_id]
-        return not item.missing(status) or (bool(self.searches) and status.state is TrialState.STOPPED_EARLY)
+        stops_early = any(search.stops_early for search in self.searches)
+        return not item.missing(status) or (stops_early and status.state is TrialState.STOPPED_EARLY)
 
     # -- searches --
 

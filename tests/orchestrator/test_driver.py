@@ -72,6 +72,8 @@ class OneAfterAnother:
     def more(self, room: int) -> list[Create]:
         return [] if self.running or not self.left else [Create(self.left.pop(0))]
 
+    stops_early = False
+
     def keep(self, *, now: bool) -> None:
         pass
 

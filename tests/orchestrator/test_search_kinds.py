@@ -211,6 +211,18 @@ def test_what_falls_behind_ends_early(name: str, tmp_path: Path) -> None:
     assert states == {TrialState.STOPPED_EARLY}
 
 
+def test_without_early_stopping_those_that_were_stopped_go_on(tmp_path: Path) -> None:
+    space = {TEMPERATURE: {"choice": [0.1, 0.2, 0.3, 0.4]}}
+    stopping = {"early_stopping": {"grace_epochs": 1, "reduction": 2}}
+    first = ran(
+        tmp_path, sweep(space, algorithm="grid", **stopping), lambda trial: 90 - 100 * float(trial.axes[TEMPERATURE])
+    )
+    assert any(point.stopped for point in first.searches[0].known)
+    other = ran(tmp_path, sweep(space, algorithm="grid"), lambda trial: 90 - 100 * float(trial.axes[TEMPERATURE]))
+    assert [point.stopped for point in other.searches[0].known] == [False] * 4
+    assert len(other.searches[0].known) == 4 and all(point.scores for point in other.searches[0].known)
+
+
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 def test_early_stopping_is_a_fold(name: str) -> None:
     """Repeated from the curves, it decides as before; of a trial that was to end, it says so again."""
