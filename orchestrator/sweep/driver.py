@@ -120,7 +120,7 @@ class Driver:
         if event.state is TrialState.WAITING:
             if was_running and not self.stopping:
                 self.busy.add(trial_id)
-                self._say(f"waiting for {trial_id}: another sweep is computing it")
+                self.say(f"waiting for {trial_id}: another sweep is computing it")
         elif event.state is not TrialState.FINISHED:
             TrialStore(self.store, trial_id).record_end(event)  # if its worker could not
         elif (item := self.planned[trial_id]).missing(self.state.trials[trial_id]):
@@ -152,7 +152,7 @@ class Driver:
 
     def _stop(self) -> None:
         self.stopping = True
-        self._say("stopping: each trial keeps a checkpoint at its next step or epoch; Ctrl-C again ends at once")
+        self.say("stopping: each trial keeps a checkpoint at its next step or epoch; Ctrl-C again ends at once")
         self._withdraw(self._engine().stop(None, TrialState.INTERRUPTED))
         self.busy.clear()
 
@@ -221,6 +221,7 @@ class Driver:
                 else:
                     self._create(search, [action])
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Tell the user."""
         for observer in self.observers:
             observer.on_message(text)

@@ -23,6 +23,7 @@ from ..store.planned import PlannedTrial
 from ..store.records import SearchRecord, SweepResult
 from ..store.trial_state import TrialState
 from .driver import Driver
+from .intent import intent, search_intent
 from .observer import Observer
 from .plan import plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
@@ -138,11 +139,16 @@ def run_missing(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driv
     records: tuple[SearchRecord, ...] = ()
     if spec.search is not None:
         searches = make_searches(spec, store, driver.datasets)
+        for search in searches:
+            if search.space:
+                driver.say(search_intent(search.template, search.search.extent, len(search.known)))
         driver.search(searches)
         records = search_records(searches, ended=not driver.stopping)
         finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
     items = driver.add(finals)
     write_trials(spec, driver.planned.values(), store)
+    if not driver.stopping:
+        driver.say(intent((item, driver.state.trials[item.trial_id]) for item in items))
     driver.run(items)
     return records
 
