@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks a sweep to keep what it has and end; another Ctrl-C ends it at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first asks a sweep to keep what it has and end; another Ctrl-C ends it at once."""
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Generator
@@ -9,7 +10,7 @@ from types import FrameType
 ONE_PRESS_SECONDS = 1.0
 """Signals this close together are one request: ``timeout`` signals a process and its group, so each arrives twice."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -18,6 +19,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._requested_at: float | None = None
         self._watched = False
+        self._terminals = [number for number in range(3) if os.isatty(number)]
+        """Of the standard streams; once a terminal has gone it cannot be told."""
 
     @property
     def requested(self) -> bool:
@@ -26,7 +29,8 @@ class Interrupts:
     def listen(self) -> None:
         """Take the signals, also from whoever has taken them since: Ray ends the process at a SIGTERM."""
         for number in SIGNALS:
-            signal.signal(number, self.on_signal)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
+                signal.signal(number, self.on_signal)
 
     @contextlib.contextmanager
     def watched(self) -> Generator[None]:
@@ -39,6 +43,8 @@ class Interrupts:
 
     def on_signal(self, number: int, _frame: FrameType | None = None) -> None:
         """Note the request. Raises KeyboardInterrupt where nobody looks, and for another Ctrl-C."""
+        if number == signal.SIGHUP:
+            self._leave_terminals()
         now = time.monotonic()
         again = self._requested_at is not None
         if self._requested_at is not None and now - self._requested_at < ONE_PRESS_SECONDS:
@@ -47,10 +53,17 @@ class Interrupts:
         if not self._watched or (again and number == signal.SIGINT):
             raise KeyboardInterrupt
 
+    def _leave_terminals(self) -> None:
+        """What is written to a terminal that has gone is an error, wherever it is written."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in self._terminals:
+            os.dup2(nowhere, number)
+        os.close(nowhere)
+
 
 @contextlib.contextmanager
 def interrupts() -> Generator[Interrupts]:
-    """Listen to SIGINT and SIGTERM while the block runs."""
+    """Listen to `SIGNALS` while the block runs."""
     state = Interrupts()
     previous = {number: signal.getsignal(number) for number in SIGNALS}
     state.listen()

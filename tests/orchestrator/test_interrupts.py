@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from ssl_sweep.orchestrator.engine import interrupts as module
@@ -49,3 +52,45 @@ def test_handlers_are_put_back() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert state.requested
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+WAITS = """
+import sys, time
+from ssl_sweep.orchestrator.engine.interrupts import interrupts
+
+with interrupts() as stop, stop.watched():
+    print("ready", flush=True)
+    while not stop.requested:
+        time.sleep(0.05)
+    print("stopping", flush=True)
+    print("stopping", file=sys.stderr, flush=True)
+open(sys.argv[1], "w").write("kept")
+"""
+
+
+CLOSES = """
+import os, pty, sys
+
+process, terminal = pty.fork()
+if process == 0:
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+assert os.read(terminal, 100).split() == [b"ready"]
+os.close(terminal)
+sys.exit(os.waitpid(process, 0)[1])
+"""
+
+
+def test_a_closed_terminal_is_a_request_and_no_error(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", CLOSES, "-c", WAITS, str(tmp_path / "kept")], check=True)
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_nohup_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts() as state, state.watched():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not state.requested
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
