@@ -102,7 +102,7 @@ class GroupSearch:
 
     def more(self, room: int) -> list[Create]:
         """All points that are left, or as many as run at once if they depend on those before; then further seeds of the best."""
-        if not self.space or self._is_spent():
+        if not self.space or self.is_spent:
             return []
         left = 0 if self.exhausted else self.search.points - self.asked
         bounded = self.search.gpu_hours is not None or self.search.seconds is not None
@@ -113,7 +113,9 @@ class GroupSearch:
         replicas = wanted_replicas(self.found_points, self.scores, self.seeds, self.search)
         return [self._trial(self.found_points[name].values, seed) for name, seed in replicas]
 
-    def _is_spent(self) -> bool:
+    @property
+    def is_spent(self) -> bool:
+        """Whether no further trial begins: `gpu_hours` or `wall_time` is reached."""
         hours, seconds = self.search.gpu_hours, self.search.seconds
         if hours is not None and sum(self.hours.values()) >= hours:
             return True

@@ -74,7 +74,7 @@ def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
         points=tuple(map(_of_report, points)),
         best=None if best is None else _of_report(best),
         front=tuple(map(_of_report, front_of(points, objectives))) if len(objectives) > 1 else (),
-        reason=_why_undecided(points) if ended and best is None else None,
+        reason=_why_undecided(search, points) if ended and best is None else None,
     )
 
 
@@ -82,9 +82,9 @@ def _of_report(point: Point) -> SearchPoint:
     return SearchPoint(values=dict(point.values), scores=point.scores, seeds=point.seeds, stopped=point.stopped)
 
 
-def _why_undecided(points: Sequence[Point]) -> str:
+def _why_undecided(search: GroupSearch, points: Sequence[Point]) -> str:
     if not points:
-        return "no point of its search can be run"
+        return "the search's time was over" if search.is_spent else "no point of its search can be run"
     scored = sum(bool(point.scores) and not point.stopped for point in points)
     if scored:
         return f"none of the {scored} points of its search that have a score keeps to `limits`"

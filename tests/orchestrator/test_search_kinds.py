@@ -148,9 +148,14 @@ def test_the_clock_of_a_search_goes_on_with_the_next_submit(tmp_path: Path) -> N
         notebook.keep("a", [])
 
 
-def test_a_search_whose_time_is_over_begins_no_trial(tmp_path: Path) -> None:
-    content = sweep({TEMPERATURE: {"uniform": [0.1, 0.5]}}, wall_time="0.01 s")
-    assert len(values(ran(tmp_path, content))) <= 1
+def test_a_search_whose_time_is_over_begins_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Notebook, "seconds", lambda notebook, search: 3600.0)
+    done = ran(tmp_path, sweep({TEMPERATURE: {"uniform": [0.1, 0.5]}}, wall_time="60 min"))
+    assert done.started == []
+    (record,) = run_records(done)
+    assert record.reason == "the search's time was over"
+    later = ran(tmp_path, sweep({TEMPERATURE: {"uniform": [0.1, 0.5]}}, wall_time="61 min", trials=2))
+    assert len(values(later)) == 2
 
 
 def test_what_takes_more_than_allowed_is_not_chosen(tmp_path: Path) -> None:
