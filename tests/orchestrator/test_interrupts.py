@@ -69,10 +69,11 @@ open(sys.argv[1], "w").write("kept")
 
 
 CLOSES = """
-import os, pty, sys
+import os, pty, signal, sys
 
 process, terminal = pty.fork()
 if process == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under `nohup`
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 assert os.read(terminal, 100).split() == [b"ready"]
 os.close(terminal)
@@ -81,7 +82,7 @@ sys.exit(os.waitpid(process, 0)[1])
 
 
 def test_a_closed_terminal_is_a_request_and_no_error(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", CLOSES, "-c", WAITS, str(tmp_path / "kept")], check=True)
+    subprocess.run([sys.executable, "-c", CLOSES, "-c", WAITS, str(tmp_path / "kept")], check=True, timeout=120)
     assert (tmp_path / "kept").read_text() == "kept"
 
 
