@@ -4,18 +4,10 @@ import statistics
 from collections.abc import Iterable
 
 from ...evaluation.registry import EVALUATIONS, title_of
+from ..spec.search import COSTS
 from ..store.records import SearchPoint, SearchRecord, SweepResult
 from .formats import NONE, integer, scalar
 from .table import Cell, Table, plain_table
-
-COSTS = {
-    "hours": ("hours", "{:.2f}"),
-    "gpu_hours": ("GPU-hours", "{:.2f}"),
-    "memory_gb": ("memory, GB", "{:.1f}"),
-    "parameters": ("parameters, M", "{:.1f}"),
-    "images_per_second": ("images/s", "{:,.0f}"),
-}
-"""Heads and forms of the objectives that no evaluation has."""
 
 
 def search_table(result: SweepResult) -> Table:
@@ -82,7 +74,7 @@ def _front_row(search: SearchRecord, point: SearchPoint, objectives: Iterable[st
 def head(objective: str) -> str:
     """``kNN top-1``."""
     if objective in COSTS:
-        return COSTS[objective][0]
+        return COSTS[objective].label
     name, _, measure = objective.partition("/")
     metrics = {metric.name: metric for metric in EVALUATIONS[name].metrics} if name in EVALUATIONS else {}
     return f"{title_of(name)} {metrics[measure].title if measure in metrics else measure}"
@@ -94,7 +86,8 @@ def _score(objective: str, point: SearchPoint) -> str:
         return NONE
     if objective == "parameters":
         value /= 1e6
-    return (COSTS[objective][1] if objective in COSTS else "{:.1f}").format(value)
+    digits = COSTS[objective].digits if objective in COSTS else 1
+    return f"{value:,.{digits}f}"
 
 
 def _values(values: dict[str, bool | int | float | str | None]) -> str:

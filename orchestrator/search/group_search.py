@@ -134,12 +134,12 @@ class GroupSearch:
             try:
                 create = self._trial(values, self.seeds[0])
             except ValidationError:  # values that exclude each other
-                self.sampler.refuse(values)
+                self.sampler.refuse()
                 continue
             if self.fits(create.trial):
                 self.asked += 1
                 return create
-            self.sampler.refuse(values)
+            self.sampler.refuse()
         self.exhausted = True
         return None
 

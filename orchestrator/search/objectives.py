@@ -13,7 +13,7 @@ Scores = dict[str, float]
 
 def is_maximised(objective: str) -> bool:
     """Whether more is better."""
-    return COSTS.get(objective, True)
+    return objective not in COSTS or COSTS[objective].higher_is_better
 
 
 def scores_of(trial: TrialSpec, status: TrialStatus, objectives: Sequence[str], devices: float) -> Scores | None:

@@ -28,10 +28,11 @@ class OptunaSampler:
         self._distributions = {key: _distribution(domain) for key, domain in space.items()}
         to = optuna.study.StudyDirection
         directions = [to.MAXIMIZE if is_maximised(name) else to.MINIMIZE for name in search.metric]
-        sampler = _sampler(search.algorithm, search.seed + seen)
+        self.learns = search.algorithm != "qmc"
+        # what does not learn goes on in its one sequence, of which the search leaves out what it has
+        sampler = _sampler(search.algorithm, search.seed + (seen if self.learns else 0))
         self._study = optuna.create_study(directions=directions, sampler=sampler)
         self._asked: list[tuple[Values, Trial]] = []
-        self.learns = search.algorithm != "qmc"
         self._weighs_limits = search.algorithm not in ("qmc", "cmaes")
 
     def next(self) -> Values | None:
@@ -44,7 +45,7 @@ class OptunaSampler:
         self._asked.append((values, trial))
         return values
 
-    def refuse(self, values: Values) -> None:
+    def refuse(self) -> None:
         """The study keeps it as failed."""
         _, trial = self._asked.pop()
         self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)

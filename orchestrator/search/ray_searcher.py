@@ -57,7 +57,7 @@ class RaySearcher:
         self._asked.append((name, values))
         return values
 
-    def refuse(self, values: Values) -> None:
+    def refuse(self) -> None:
         """The searcher takes it as failed."""
         name, _ = self._asked.pop()
         self._searcher.on_trial_complete(name, error=True)

@@ -21,7 +21,7 @@ class Sampler(Protocol):
         """The next point; None if there is no other."""
         ...
 
-    def refuse(self, values: Values) -> None:
+    def refuse(self) -> None:
         """The point that was sampled last cannot be run."""
         ...
 
@@ -43,7 +43,7 @@ class RandomSampler:
         """The next point."""
         return sample(self._space, self._draw)
 
-    def refuse(self, values: Values) -> None:
+    def refuse(self) -> None:
         """Nothing is learnt."""
 
     def tell(self, point: Point) -> None:
@@ -62,7 +62,7 @@ class GridSampler:
         """The next point."""
         return next(self._points, None)
 
-    def refuse(self, values: Values) -> None:
+    def refuse(self) -> None:
         """Nothing is learnt."""
 
     def tell(self, point: Point) -> None:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, MONITOR, search_metrics
 from ...methods.config import Config
 from .constraints import Constraint
@@ -56,14 +57,17 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 }
 """Our own two, Optuna's samplers by their names (`optuna` is its default, `tpe`), and those of Ray Tune."""
 
-COSTS: Mapping[str, bool] = {
-    "hours": False,
-    "gpu_hours": False,
-    "memory_gb": False,
-    "parameters": False,
-    "images_per_second": True,
+COSTS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("hours", "hours", higher_is_better=False, digits=2),
+        Metric("gpu_hours", "GPU-hours", higher_is_better=False, digits=2),
+        Metric("memory_gb", "memory", "GB", higher_is_better=False),
+        Metric("parameters", "parameters", "M", higher_is_better=False),
+        Metric("images_per_second", "images/s", digits=0),
+    )
 }
-"""What a trial takes, as an objective or a limit; whether more is better."""
+"""What a trial takes, as an objective or a limit."""
 
 
 class EarlyStopping(Config):
@@ -88,7 +92,7 @@ def _time(value: str) -> str:
     return value
 
 
-def _axis_names(space: dict[str, Any]) -> dict[str, Any]:
+def _without_cycles(space: dict[str, Any]) -> dict[str, Any]:
     """Conditions lead from axis to axis and never back."""
     for key in space:
         seen, waiting = {key}, [key]
@@ -105,7 +109,7 @@ def _axis_names(space: dict[str, Any]) -> dict[str, Any]:
 class SearchConfig(Config):
     """Sampled axes, per method; scored on a held-out part of the training set, never on the test set."""
 
-    space: Annotated[dict[str, SearchAxis], Field(min_length=1), AfterValidator(_axis_names)]
+    space: Annotated[dict[str, SearchAxis], Field(min_length=1), AfterValidator(_without_cycles)]
     algorithm: str = Field(default="random", description="where points come from")
     trials: Annotated[int, Field(ge=1, le=MAX_POINTS)] | None = Field(
         default=None, description="points for each row of the table; unset: the whole grid, or 16"

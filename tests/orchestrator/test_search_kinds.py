@@ -85,6 +85,15 @@ def test_points_are_sampled_once_and_found_again(algorithm: str, tmp_path: Path)
     assert len(eight.started) == 2 + (eight.searches[0].best != six.searches[0].best)
 
 
+@pytest.mark.parametrize("algorithm", ["qmc", "random"])
+def test_what_does_not_learn_has_one_sequence(algorithm: str, tmp_path: Path) -> None:
+    space = {TEMPERATURE: {"uniform": [0.1, 0.5]}}
+    (tmp_path / "at once").mkdir()
+    at_once = ran(tmp_path / "at once", sweep(space, algorithm=algorithm, trials=8))
+    ran(tmp_path, sweep(space, algorithm=algorithm, trials=3))
+    assert values(ran(tmp_path, sweep(space, algorithm=algorithm, trials=8))) == values(at_once)
+
+
 def test_constraints_over_what_is_searched_and_what_is_not(tmp_path: Path) -> None:
     space = {BATCH: {"randint": [16, 64]}, "pretrain.epochs": {"randint": [2, 6]}}
     constraints = [
@@ -190,8 +199,9 @@ def test_a_search_of_a_package_that_is_not_there(tmp_path: Path) -> None:
         run(tmp_path, sweep({TEMPERATURE: {"uniform": [0.1, 0.5]}}, algorithm="zoopt"), score_of)
 
 
+@pytest.mark.filterwarnings("ignore")  # of a package that is not ours
 def test_a_searcher_of_ray_tune(tmp_path: Path) -> None:
-    pytest.importorskip("hyperopt")
+    pytest.importorskip("hyperopt", reason="an optional package, which users install by themselves")
     space = {TEMPERATURE: {"uniform": [0.1, 0.5]}, BATCH: {"randint": [16, 64]}, NAME: {"choice": ["sgd", "adam"]}}
     six = ran(tmp_path, sweep(space, algorithm="hyperopt", trials=6))
     eight = ran(tmp_path, sweep(space, algorithm="hyperopt", trials=8))
