@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..engine.protocol import Engine
-    from ..spec.models import ResourcesConfig
+    from ..spec.models import SweepSpec
     from ..store.files import Store
     from ..sweep.status import PlanRow, StatusRow, SweepRow
     from ..sweep.submit import Outcome
@@ -88,11 +88,11 @@ def submit(sweep: Path, address: str | None, replace: bool) -> None:
 
 
 def _ray_engine(
-    screen: "LiveTable", address: str | None, resources: "ResourcesConfig", store: "Store", data_root: Path
+    screen: "LiveTable", address: str | None, spec: "SweepSpec", store: "Store", data_root: Path
 ) -> "Engine":
     from ..engine.ray_engine import RayEngine
 
-    return RayEngine(resources, store, data_root, address, screen.on_message)
+    return RayEngine(spec, store, data_root, address, screen.on_message)
 
 
 def _how_to_resume(sweep: Path) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from ..store.events import Event, StatusChanged
+from ..store.fault import Fault
 from ..store.trial_state import TrialState
 from .protocol import TrialEvent
 
@@ -30,6 +31,18 @@ class Batch(NamedTuple):
             if isinstance(event, StatusChanged) and event.state is not TrialState.RUNNING:
                 return cls(trial_id, f"[{','.join(lines)}]", ends=True)
         return cls(trial_id, f"[{','.join(lines)}]", ends=False)
+
+    def preempted(self) -> "Batch":
+        """The same of a trial that was interrupted because its node is taken back, if it did not end otherwise before."""
+        *before, end = EVENTS.validate_json(self.text)
+        if not isinstance(end, StatusChanged) or end.state is not TrialState.INTERRUPTED:
+            return self
+        told = {
+            "state": TrialState.FAILED,
+            "fault": Fault.PREEMPTED,
+            "reason": "its node is taken back by its provider",
+        }
+        return Batch.of(self.trial_id, [*before, end.model_copy(update=told)])
 
     def events(self) -> list[TrialEvent]:
         """The events."""

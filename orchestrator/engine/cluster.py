@@ -1,24 +1,16 @@
-"""The Ray that a sweep runs on: embedded in this process or joined, and how many worker groups its nodes have room for."""
+"""The Ray that a sweep runs on: embedded in this process or joined, and its machines."""
 
 import logging
 import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
+from ray._private.state import state  # what Ray Train's own watcher asks
 
 from ..spec.errors import UserError
-from .protocol import Shape
+from .scheduler import Node
 
 NAMESPACE = "ssl-sweep"
-
-
-class Node(NamedTuple):
-    """What one machine has in all."""
-
-    name: str
-    cpus: float
-    gpus: float
 
 
 def start_ray(address: str | None, shape_cpus: int) -> None:
@@ -49,31 +41,6 @@ def nodes() -> list[Node]:
     ]
 
 
-def room_for(shape: Shape, machines: Sequence[Node]) -> int:
-    """How many groups of this shape fit at once: each worker is on one machine, a group may span several.
-
-    Greedy, as Ray's placement groups pack; all workers are alike, so the count of workers that fit is exact.
-    """
-    workers = sum(_workers_on(shape, machine) for machine in machines)
-    return workers // shape.workers
-
-
-def refuse_what_cannot_fit(shape: Shape, machines: Sequence[Node]) -> None:
-    """Raise UserError that says, node by node, why no group of this shape can start."""
-    if room_for(shape, machines):
-        return
-    listed = "\n".join(
-        f"  {machine.name}: {machine.cpus:g} CPUs, {machine.gpus:g} GPUs: room for"
-        f" {_workers_on(shape, machine)} of these workers"
-        for machine in machines
-    )
-    raise UserError(f"resources: a trial takes {shape}, and the nodes of the cluster have less:\n{listed}")
-
-
-def _workers_on(shape: Shape, machine: Node) -> int:
-    by_cpu = int(machine.cpus // shape.cpus)
-    if not shape.gpus:
-        return by_cpu
-    if shape.gpus < 1:  # several workers share a GPU, but none spans two
-        return min(by_cpu, int(machine.gpus) * int(1 / shape.gpus + 1e-9))
-    return min(by_cpu, int(machine.gpus // shape.gpus))
+def draining() -> set[str]:
+    """Ray's ids of the machines that their provider has announced to take back."""
+    return set(state.get_draining_nodes())

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from .protocol import Shape
+
 
 class GroupConfig(NamedTuple):
     """The same for every worker of the group."""
@@ -11,8 +13,7 @@ class GroupConfig(NamedTuple):
     namespace: str
     storage: str
     data_root: str
-    gpus: bool
-    threads: int
-    decoders: int
+    shape: Shape
     checkpoint_seconds: float
+    hang_seconds: float
     compile: bool

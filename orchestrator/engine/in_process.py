@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from ..spec.models import ResourcesConfig
+from ..spec.models import SweepSpec
 from ..store.events import Event
+from ..store.fault import Fault
 from ..store.files import Store
 from ..store.trial_state import TrialState
 from ..trial.journal import Listener
@@ -19,7 +20,8 @@ from .run_job import run_job
 class InProcessEngine:
     """One worker on the CPU."""
 
-    def __init__(self, resources: ResourcesConfig, store: Store, data_root: Path):
+    def __init__(self, spec: SweepSpec, store: Store, data_root: Path):
+        resources = spec.resources
         self.store, self.data_root = store, data_root
         self.runtime = Runtime(
             torch.device("cpu"),
@@ -44,11 +46,15 @@ class InProcessEngine:
         """One worker, one job."""
         return 1
 
-    def submit(self, jobs: list[Job]) -> None:
+    def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         """Queue jobs."""
         with self._changed:
-            self._jobs += jobs
+            self._jobs = [*jobs, *self._jobs] if first else [*self._jobs, *jobs]
             self._changed.notify()
+
+    def larger(self, job: Job, fault: Fault) -> Job | None:
+        """There is no more memory than this process has."""
+        return None
 
     def events(self, timeout: float) -> list[TrialEvent]:
         """What has happened since the last call."""

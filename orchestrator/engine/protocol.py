@@ -2,8 +2,9 @@
 
 from typing import NamedTuple, Protocol
 
-from ..spec.models import ResourcesConfig, TrialSpec
+from ..spec.models import ShapeConfig, TrialSpec
 from ..store.events import Event
+from ..store.fault import Fault
 from ..store.trial_state import TrialState
 
 
@@ -15,12 +16,18 @@ class Shape(NamedTuple):
     """Of each worker."""
     gpus: float
     """Of each worker."""
+    threads: int
+    """Of each worker that compute: fewer than `cpus` where a trial has a machine to itself."""
+    decoders: int
+    """Processes of each worker that decode images."""
 
     @classmethod
-    def of(cls, resources: ResourcesConfig, *, cluster_has_gpus: bool) -> "Shape":
+    def of(cls, resources: ShapeConfig, *, cluster_has_gpus: bool) -> "Shape":
         """As the sweep asks; unset, a worker takes a GPU if the cluster has any."""
         gpus = resources.gpus_per_worker
-        return cls(resources.workers, resources.cpus_per_worker, float(cluster_has_gpus) if gpus is None else gpus)
+        gpus = float(cluster_has_gpus) if gpus is None else gpus
+        cpus = resources.cpus_per_worker
+        return cls(resources.workers, cpus, gpus, cpus, resources.decoders(gpus > 0))
 
     def __str__(self) -> str:
         """``2 workers × (4 CPUs, 1 GPU)``."""
@@ -40,6 +47,9 @@ class Job(NamedTuple):
     """A `TrialSpec`: the same text on every machine, whichever plug-ins it has."""
     fingerprint: str
     """Of the data: a worker refuses other images."""
+    resources: ShapeConfig = ShapeConfig()
+    alone: bool = False
+    """Whether each worker is to have a machine to itself, for its memory."""
 
     @property
     def trial(self) -> TrialSpec:
@@ -54,8 +64,15 @@ class TrialEvent(NamedTuple):
     event: Event
 
 
+class EngineLost(Exception):
+    """A part of the engine that all trials need has ended; another engine can continue them from the store."""
+
+
 class Engine(Protocol):
-    """Runs jobs. Everything in it can be lost at any time: what is complete is in the store."""
+    """Runs jobs. Everything in it can be lost at any time: what is complete is in the store.
+
+    Any method but `start` and `close` may raise EngineLost.
+    """
 
     def start(self) -> None:
         """Acquire what jobs run on.
@@ -70,14 +87,19 @@ class Engine(Protocol):
         """How many jobs run at once; known once it is started."""
         ...
 
-    def submit(self, jobs: list[Job]) -> None:
-        """Queue jobs; they start in this order as workers become free."""
+    def submit(self, jobs: list[Job], *, first: bool = False) -> None:
+        """Queue jobs; they start in this order as workers become free, before all that wait if they are to be `first`."""
+        ...
+
+    def larger(self, job: Job, fault: Fault) -> Job | None:
+        """The job with more of the memory that `fault` says was too little; None if there is no more."""
         ...
 
     def events(self, timeout: float) -> list[TrialEvent]:
         """What has happened since the last call, in order for each trial; waits up to `timeout` seconds for something.
 
-        A `StatusChanged` to anything but running is a trial's last event. To waiting: another sweep is computing it.
+        A `StatusChanged` to anything but running is the last event of a job. To waiting: another sweep is computing the trial.
+        A job that failed may be submitted again.
 
         Raises:
             UserError: no worker can be kept running.

@@ -5,52 +5,42 @@ import importlib
 import shutil
 import tempfile
 import threading
-import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
-from ..spec.errors import UserError
-from ..spec.models import ResourcesConfig
+from ..spec.models import SweepSpec
+from ..spec.resolve import shapes_of
+from ..store.fault import Fault
 from ..store.files import Store
 from ..store.trial_state import TrialState
-from .batch import Batch
-from .board import Board
-from .cluster import NAMESPACE, nodes, refuse_what_cannot_fit, room_for, start_ray
+from .board import Board, News
+from .cluster import NAMESPACE, nodes, start_ray
 from .group_config import GroupConfig
-from .protocol import Job, Shape, TrialEvent
+from .group_pool import GroupPool
+from .protocol import EngineLost, Job, Shape, TrialEvent
+from .scheduler import refuse_what_cannot_fit, room_for
 from .shared_folder import refuse_unshared
 
-if TYPE_CHECKING:
-    from .worker_group import WorkerGroup
-
 CLOSE_SECONDS = 20.0
-REPLACEMENTS = 3
-"""Worker groups in a row that may end without an event between them, before the engine gives up."""
 
 
 class RayEngine:
     """A running Ray, its board, and the worker groups that have been started."""
 
-    def __init__(
-        self,
-        resources: ResourcesConfig,
-        store: Store,
-        data_root: Path,
-        address: str | None,
-        say: Callable[[str], None],
-    ):
-        """`address` of a cluster, or None to embed Ray; `say` takes what a user should know while it starts."""
-        self.resources, self.store, self.data_root, self.address = resources, store, data_root, address
+    def __init__(self, spec: SweepSpec, store: Store, data_root: Path, address: str | None, say: Callable[[str], None]):
+        """`address` of a cluster, or None to embed Ray; `say` takes what a user should know while it runs."""
+        self.resources, self.asked, self.store = spec.resources, shapes_of(spec), store
+        self.data_root, self.address = data_root, address
         self._say = say
         self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
-        self.groups: list[WorkerGroup] = []
-        self._started = self._lost = 0
-        self._queued = self._room = 0
+        self._room = 0
+        self._has_gpus = False
+        self._pool: GroupPool | None = None
         self._submissions: list[Any] = []
         """Calls that may not have been carried out yet: those that are made later could overtake them."""
 
@@ -63,58 +53,80 @@ class RayEngine:
         self._say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
         # Ray Train imports torch, which takes seconds; meanwhile the processes of Ray start.
         threading.Thread(target=importlib.import_module, args=(".worker_group", __package__)).start()
-        start_ray(self.address, self.resources.workers * self.resources.cpus_per_worker)
+        start_ray(self.address, max(shape.workers * shape.cpus_per_worker for shape in self.asked))
         machines = nodes()
-        self.shape = Shape.of(self.resources, cluster_has_gpus=any(machine.gpus for machine in machines))
-        refuse_what_cannot_fit(self.shape, machines)
+        self._has_gpus = any(machine.gpus for machine in machines)
+        shapes = [Shape.of(asked, cluster_has_gpus=self._has_gpus) for asked in self.asked]
+        for shape in shapes:
+            refuse_what_cannot_fit(shape, machines)
         refuse_unshared(self.store)
-        room = room_for(self.shape, machines)
+        room = max(room_for(shape, machines) for shape in shapes)
         self._room = min(room, self.resources.concurrent_trials or room)
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
         self.board: Any = (
             ray.remote(Board)
             .options(name=self.board_name, namespace=NAMESPACE, num_cpus=0, max_concurrency=10_000)
-            .remote(self.resources.max_failures)
+            .remote(self.resources.hang_minutes * 60)
         )
+        limit, embedded = self.resources.concurrent_trials, self.address is None
+        self._pool = GroupPool(self.board, self._group_config, self.scratch, limit, self._say, embedded=embedded)
+
+    @property
+    def pool(self) -> GroupPool:
+        assert self._pool is not None, "started"
+        return self._pool
 
     @property
     def room(self) -> int:
         """How many worker groups fit, or may run at once."""
         return self._room
 
-    def submit(self, jobs: list[Job]) -> None:
+    def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
-        self._queued += len(jobs)
-        self._submissions.append(self.board.submit.remote(jobs))  # the groups start meanwhile, as the board does
-        while len(self.groups) < min(self._room, self._queued):
-            self._start_group()
+        placed = [(self._shape(job), job) for job in jobs]
+        begins = not self.pool.groups
+        with _engine_lost():
+            self._submissions.append(self.board.submit.remote(placed, first))
+            if begins:  # the groups start meanwhile, as the board does
+                counts: dict[Shape, int] = {}
+                for shape, _ in placed:
+                    counts[shape] = counts.get(shape, 0) + 1
+                self.pool.start(list(counts.items()), [])
+
+    def larger(self, job: Job, fault: Fault) -> Job | None:
+        """A whole GPU instead of a part, or a whole machine for each worker; None if the job has that already."""
+        shape = self._shape(job)
+        if fault is Fault.OUT_OF_GPU_MEMORY:
+            whole = job.resources.model_copy(update={"gpus_per_worker": 1.0})
+            return job._replace(resources=whole) if 0 < shape.gpus < 1 else None
+        alone = job._replace(alone=True)
+        return alone if self._shape(alone).cpus > shape.cpus else None
 
     def events(self, timeout: float) -> list[TrialEvent]:
         """What has happened since the last call.
 
         Raises:
             UserError: worker groups keep ending before they do anything.
+            EngineLost: the board, or Ray, has ended.
         """
-        self._wait_for_submissions()
-        self._replace_lost_groups()
-        found: list[Batch] = ray.get(self.board.news.remote(timeout))
-        if found:
-            self._lost = 0
-        return [event for batch in found for event in batch.events()]
+        with _engine_lost():
+            self._wait_for_submissions()
+            news: News = ray.get(self.board.news.remote(timeout))
+            self.pool.adjust(news)
+        return [event for batch in news.batches for event in batch.events()]
 
     def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
         """Ask one trial, or all, to end in `state`; returns those withdrawn before they began."""
-        self._wait_for_submissions()
-        return ray.get(self.board.stop.remote(trial_id, state))
+        with _engine_lost():
+            self._wait_for_submissions()
+            return ray.get(self.board.stop.remote(trial_id, state))
 
     def close(self) -> None:
         """Shut down the worker groups, then Ray."""
         if ray.is_initialized():
             with contextlib.suppress(RayError, AttributeError):  # it may never have had a board
-                ray.get(self.board.close.remote())
-            deadline = time.monotonic() + CLOSE_SECONDS
-            for group in self.groups:
-                group.join(max(0.0, deadline - time.monotonic()))
+                ray.get(self.board.close.remote(), timeout=CLOSE_SECONDS)
+                self.pool.join(CLOSE_SECONDS)
             ray.shutdown()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -122,31 +134,33 @@ class RayEngine:
         ray.get(self._submissions)
         self._submissions = []
 
-    def _replace_lost_groups(self) -> None:
-        for group in [group for group in self.groups if not group.is_alive]:
-            self.groups.remove(group)
-            ray.get(self.board.release.remote(group.name))
-            self._lost += 1
-            if self._lost > REPLACEMENTS:
-                why = str(group.error).strip().splitlines()[-1] if group.error else "they ended"
-                raise UserError(f"Ray cannot keep workers running: {why}")
-            self._start_group()
+    def _shape(self, job: Job) -> Shape:
+        """The workers of a job; alone, each reserves as much of a machine as leaves room for no other."""
+        shape = Shape.of(job.resources, cluster_has_gpus=self._has_gpus)
+        if not job.alone:
+            return shape
+        sizes = sorted({int(machine.cpus) for machine in self.pool.machines}, reverse=True)
+        larger = [shape._replace(cpus=size) for size in sizes if size > shape.cpus]
+        return next((item for item in larger if room_for(item, self.pool.machines)), shape)
 
-    def _start_group(self) -> None:
-        gpus = self.shape.gpus > 0
-        config = GroupConfig(
-            f"group-{self._started}",
+    def _group_config(self, name: str, shape: Shape) -> GroupConfig:
+        return GroupConfig(
+            name,
             self.board_name,
             NAMESPACE,
             self.store.location,
             str(self.data_root),
-            gpus,
-            self.shape.cpus,
-            self.resources.decoders(gpus),
+            shape,
             self.resources.checkpoint_minutes * 60,
+            self.resources.hang_minutes * 60,
             self.resources.compile,
         )
-        from .worker_group import WorkerGroup
 
-        self._started += 1
-        self.groups.append(WorkerGroup(config, self.shape, self.scratch))
+
+@contextlib.contextmanager
+def _engine_lost() -> Generator[None]:
+    """An error of Ray itself: the board has gone, or what all of Ray needs."""
+    try:
+        yield
+    except RayError as error:
+        raise EngineLost(str(error).strip().splitlines()[0]) from error

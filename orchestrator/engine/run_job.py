@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Generator
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from ...datasets.errors import DataError
@@ -13,6 +14,7 @@ from ...datasets.prepare import prepare
 from ...datasets.prepared import Prepared, find_known
 from ..spec.models import TrialSpec
 from ..store.events import Event, StatusChanged
+from ..store.fault import Fault
 from ..store.files import Store, StoreError
 from ..store.lease import Lease, held
 from ..store.trial_folder import TrialStore
@@ -62,7 +64,7 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
             if _lost_a_peer(error):
                 raise
             # Of the ranks that fail together each says so: whichever rank failed alone, its reason is told.
-            tell_failure(folder, listener, reason, background)
+            tell_failure(folder, listener, reason, fault_of(error), background)
             if runtime.world_size > 1 or (runtime.device.type == "cuda" and not in_words):
                 raise WorkerSpoiled(reason) from error
 
@@ -90,6 +92,25 @@ def _prepared(trial: TrialSpec, fingerprint: str, data_root: Path) -> Prepared:
 def _lost_a_peer(error: Exception) -> bool:
     """Whether a collective failed because another rank has gone. Gloo says so in words alone."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+
+
+def fault_of(error: Exception) -> Fault:
+    """What kind of fault an error of a trial is."""
+    match error:
+        case StoreError():
+            return error.fault
+        case DataError():
+            return Fault.DATA_ERROR
+        case torch.OutOfMemoryError():
+            return Fault.OUT_OF_GPU_MEMORY
+        case RuntimeError() if "CUDA" in str(error) and "out of memory" in str(error):  # of a library below torch
+            return Fault.OUT_OF_GPU_MEMORY
+        case MemoryError():
+            return Fault.OUT_OF_MEMORY
+        case RuntimeError() if "can't allocate memory" in str(error):  # torch's words on a CPU
+            return Fault.OUT_OF_MEMORY
+        case _:
+            return Fault.CODE_ERROR
 
 
 def _one_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from ..trial.runtime import Runtime
 from .batch import Batch
 from .board_listener import BoardListener
 from .group_config import GroupConfig
+from .heartbeat import Heartbeat
 from .protocol import Job
 from .run_job import run_job
 
@@ -24,20 +25,21 @@ IDLE_SECONDS = 20.0
 
 
 def work(config: GroupConfig) -> None:
-    """Run jobs from the board until it closes."""
+    """Run jobs from the board until it lets the group go."""
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device() if config.gpus else torch.device("cpu")
-    runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile, config.decoders)
-    torch.set_num_threads(config.threads)
+    device = ray.train.torch.get_device() if config.shape.gpus else torch.device("cpu")
+    runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile, config.shape.decoders)
+    torch.set_num_threads(config.shape.threads)
     board = ray.get_actor(config.board, namespace=config.namespace)
+    Heartbeat(board, config, runtime)
     store = Store(config.storage)
     tidy = _Tidy(device)
     last: Batch | None = None
     while True:
-        job, closed = _next_job(board, config, runtime, last)
+        job, is_over = _next_job(board, config, runtime, last)
         last = None
-        if closed:
+        if is_over:
             return
         if job is not None:
             listener = BoardListener(board, job.trial_id)
@@ -51,18 +53,18 @@ def work(config: GroupConfig) -> None:
 
 
 def _next_job(board: Any, config: GroupConfig, runtime: Runtime, last: Batch | None) -> tuple[Job | None, bool]:
-    """The next job if there is one, and whether the board is closed; the same on every rank.
+    """The next job if there is one, and whether the group is to end; the same on every rank.
 
     `last`: the end of the job before, which travels with the question. Only the first rank tells how a job ended well.
     """
     message: list[Any] = [None, False]
     if runtime.is_first:
-        job: Any = ray.get(board.next_job.remote(config.name, IDLE_SECONDS, last))
-        message = [None if job is None else tuple(job), job is None and ray.get(board.is_closed.remote())]
+        job: Any = ray.get(board.next_job.remote(config.name, config.shape, IDLE_SECONDS, last))
+        message = [None if job is None else tuple(job), job is None and ray.get(board.is_over.remote(config.name))]
     if runtime.world_size > 1:
         dist.broadcast_object_list(message, 0, device=runtime.device)
-    job_values, closed = message
-    return None if job_values is None else Job(*job_values), bool(closed)
+    job_values, is_over = message
+    return None if job_values is None else Job(*job_values), bool(is_over)
 
 
 class _Tidy:

@@ -12,7 +12,7 @@ import ray.train
 import ray.train.torch
 
 from .group_config import GroupConfig
-from .protocol import Shape
+from .group_faults import FaultReporter
 
 UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 """Callbacks of Ray Train that a group does without.
@@ -36,11 +36,13 @@ def run_jobs(values: dict[str, Any]) -> None:
 class WorkerGroup:
     """One Ray Train run, in a thread of the driver."""
 
-    def __init__(self, config: GroupConfig, shape: Shape, scratch: str):
+    def __init__(self, config: GroupConfig, scratch: str):
         """Start it."""
-        self.name = config.name
+        self.name, self.shape = config.name, config.shape
+        self.is_retired = False
+        """Whether it ends after its present job."""
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(config, shape, scratch), name=self.name, daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(config, scratch), name=self.name, daemon=True)
         self._thread.start()
 
     @property
@@ -52,21 +54,24 @@ class WorkerGroup:
         """Wait for its end."""
         self._thread.join(timeout)
 
-    def _run(self, config: GroupConfig, shape: Shape, scratch: str) -> None:
-        resources = {"CPU": float(shape.cpus)} | ({"GPU": shape.gpus} if config.gpus else {})
+    def _run(self, config: GroupConfig, scratch: str) -> None:
+        shape = config.shape
+        gpus = shape.gpus > 0
+        resources = {"CPU": float(shape.cpus)} | ({"GPU": shape.gpus} if gpus else {})
         try:
             _GroupTrainer(
                 run_jobs,
                 train_loop_config=config._asdict(),
-                torch_config=ray.train.torch.TorchConfig(backend="nccl" if config.gpus else "gloo"),
+                torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
                 scaling_config=ray.train.ScalingConfig(
-                    num_workers=shape.workers, use_gpu=config.gpus, resources_per_worker=resources
+                    num_workers=shape.workers, use_gpu=gpus, resources_per_worker=resources
                 ),
                 run_config=ray.train.RunConfig(
                     name=config.name,
                     storage_path=scratch,
-                    # The board counts a trial's failures; the group itself always comes back.
+                    # What becomes of the trial is the driver's to decide; the group itself always comes back.
                     failure_config=ray.train.FailureConfig(max_failures=-1),
+                    callbacks=[FaultReporter(config)],
                 ),
             ).fit()
         except BaseException as error:  # the engine replaces the group, or tells the user

@@ -26,6 +26,11 @@ class SearchAlgorithm(Protocol):
     """One search. What it must not forget is in the store: its points, and the results of their trials."""
 
     @property
+    def method(self) -> str:
+        """The name of the one that is searched for."""
+        ...
+
+    @property
     def stops_early(self) -> bool:
         """Whether trials may end early in it; if not, those that once did go on."""
         ...

@@ -71,7 +71,7 @@ class GroupSearch:
         self._repeats = Counter(_key(point.values) for point in self.known)
         """Known points, which the same sequence gives again."""
         self.sampler = sampler_for(self.search, self.space, sequence_key(group), self.known)
-        self.devices = devices_of(spec.resources)
+        self.devices = devices_of(template.trial.resources)
         stopping, epochs = self.search.early_stopping, template.trial.pretrain.epochs
         self.stopping = Stopping(stopping, epochs) if stopping is not None else None
 
@@ -79,6 +79,11 @@ class GroupSearch:
     def points(self) -> list[Point]:
         """In the order of their sampling."""
         return [self.found_points[trial_id] for trial_id in self.order]
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return self.group.entry.name
 
     @property
     def stops_early(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..spec.identity import evaluation_id
-from ..spec.models import ResourcesConfig, TrialSpec
+from ..spec.models import ShapeConfig, TrialSpec
 from ..spec.search import COSTS
 from ..store.trial_status import TrialStatus
 
@@ -56,7 +56,7 @@ def hours_of(status: TrialStatus, devices: float) -> float:
     return (pretraining + evaluations) / 3600 * devices
 
 
-def devices_of(resources: ResourcesConfig) -> float:
+def devices_of(resources: ShapeConfig) -> float:
     """How many devices a trial holds: GPUs, or a worker's CPUs if it has none."""
     return resources.workers * (resources.gpus_per_worker or 1.0)
 

@@ -174,7 +174,7 @@ class _Row:
         return key in self.broken.keys and (key != "backbone" or self.group.entry.backbone is None)
 
     def check_workers(self, trial: TrialSpec) -> None:
-        workers = self.spec.resources.workers
+        workers = trial.resources.workers
         batches: list[tuple[str, int]] = []
         if not self.stands_in("pretrain"):
             parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
@@ -190,10 +190,8 @@ class _Row:
             batches += shared_batches(trial)[1:]
         for what, batch_size in batches:
             if batch_size % workers:
-                text = (
-                    f"resources.workers: got {workers}; must divide the {what}, which is {batch_size} over all workers"
-                )
-                self.problems.append(self.document.problem(("resources", "workers"), text))
+                text = f"got {workers}; must divide the {what}, which is {batch_size} over all workers"
+                self.blame(("resources", "workers"), text)
 
     def check_search(self, trial: TrialSpec) -> None:
         search = self.spec.search

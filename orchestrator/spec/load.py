@@ -35,7 +35,9 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
         broken |= {item.path for item in complaints(error, SweepSpec, document.data)}
     for i, entry in enumerate(_entries(document)):
         if isinstance(entry, dict) and entry.get("name") in METHODS:
-            found = method_problems(document, ("methods", i), entry["name"], entry, ("backbone", "pretrain"))
+            found = method_problems(
+                document, ("methods", i), entry["name"], entry, ("backbone", "pretrain", "resources")
+            )
             broken |= {("methods", i) for _ in found}
             problems += found
     if problems or spec is None:

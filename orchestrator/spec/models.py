@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     SerializeAsAny,
     ValidationInfo,
@@ -33,6 +34,35 @@ STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
 MAX_TRIALS = 10_000
 
 
+class ShapeConfig(Config):
+    """The workers of one trial, and what each takes. Changes nothing in its numbers."""
+
+    workers: PositiveInt = 1
+    gpus_per_worker: NonNegativeFloat | None = Field(
+        default=None, description="unset: 1 where the cluster has GPUs, else 0"
+    )
+    cpus_per_worker: PositiveInt = 1
+    decoders_per_worker: NonNegativeInt | None = Field(
+        default=None,
+        description="processes that decode images ahead of a worker; unset: one a CPU beside a GPU, else one for two CPUs",
+    )
+
+    def decoders(self, gpu: bool) -> int:
+        """Decoding processes of a worker that trains on a GPU, or on its CPUs."""
+        if self.decoders_per_worker is not None:
+            return self.decoders_per_worker
+        return self.cpus_per_worker if gpu else max(1, self.cpus_per_worker // 2)
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def whole_gpus(cls, gpus: float | None, info: ValidationInfo) -> float | None:
+        workers = info.data.get("workers", 1)
+        if gpus is not None and gpus != int(gpus) and (gpus > 1 or workers > 1):
+            rule = "a part of a GPU is for one worker" if workers > 1 else "a part of a GPU is less than 1"
+            raise Misfit(f"got {gpus:g} with {workers} worker{'s' * (workers > 1)}; must be a whole number ({rule})")
+        return gpus
+
+
 class MethodEntry(Config):
     """A method by its name, with what differs for it alone. Its own settings stand beside `name`."""
 
@@ -41,6 +71,7 @@ class MethodEntry(Config):
     name: str
     backbone: BackboneConfig | None = None
     pretrain: PretrainConfig | None = None
+    resources: ShapeConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -60,39 +91,20 @@ class MethodEntry(Config):
         return dict(self.model_extra or {})
 
 
-class ResourcesConfig(Config):
-    """What one trial takes. Changes nothing in its numbers."""
+class ResourcesConfig(ShapeConfig):
+    """What a sweep takes; a method may have workers of its own."""
 
-    workers: PositiveInt = 1
-    gpus_per_worker: NonNegativeFloat | None = Field(
-        default=None, description="unset: 1 where the cluster has GPUs, else 0"
-    )
-    cpus_per_worker: PositiveInt = 1
-    decoders_per_worker: NonNegativeInt | None = Field(
-        default=None,
-        description="processes that decode images ahead of a worker; unset: one a CPU beside a GPU, else one for two CPUs",
-    )
     concurrent_trials: PositiveInt | None = Field(
         default=None, description="at most this many at once; unset: as many as fit"
     )
-    max_failures: NonNegativeInt = Field(default=2, description="restarts of a trial whose worker or node died")
+    max_failures: NonNegativeInt = Field(
+        default=2, description="restarts of a trial for each kind of fault, as a worker that died"
+    )
+    hang_minutes: PositiveFloat = Field(
+        default=30, description="without progress, after which a trial is started again"
+    )
     checkpoint_minutes: NonNegativeFloat = Field(default=5, description="longest work that a crash can cost")
     compile: bool = Field(default=False, description="torch.compile the backbones; changes no result")
-
-    def decoders(self, gpu: bool) -> int:
-        """Decoding processes of a worker that trains on a GPU, or on its CPUs."""
-        if self.decoders_per_worker is not None:
-            return self.decoders_per_worker
-        return self.cpus_per_worker if gpu else max(1, self.cpus_per_worker // 2)
-
-    @field_validator("gpus_per_worker")
-    @classmethod
-    def whole_gpus(cls, gpus: float | None, info: ValidationInfo) -> float | None:
-        workers = info.data.get("workers", 1)
-        if gpus is not None and gpus != int(gpus) and (gpus > 1 or workers > 1):
-            rule = "a part of a GPU is for one worker" if workers > 1 else "a part of a GPU is less than 1"
-            raise Misfit(f"got {gpus:g} with {workers} worker{'s' * (workers > 1)}; must be a whole number ({rule})")
-        return gpus
 
 
 def _evaluation_by_name(value: Any, info: ValidationInfo) -> Any:
@@ -177,6 +189,8 @@ class TrialSpec(Config):
     split: Literal["test", "holdout"] = "test"
     recipe: RecipeName = "paper"
     axes: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    resources: ShapeConfig = Field(default=ShapeConfig(), exclude=True)
+    """Of this sweep: no part of the trial's identity, nor of what the store keeps of it."""
 
 
 def data_root() -> Path:

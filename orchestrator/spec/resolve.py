@@ -15,7 +15,7 @@ from ...methods.backbones import is_vit
 from ...methods.config import BackboneConfig
 from .errors import show
 from .messages import validate
-from .models import MethodEntry, SweepSpec, TrialSpec
+from .models import MethodEntry, ShapeConfig, SweepSpec, TrialSpec
 from .recipes import merge, method_defaults, recipe_values
 
 
@@ -99,10 +99,22 @@ def trial_values(
         "seed": seed,
         "split": "holdout" if holdout else "test",
         "recipe": spec.recipe,
+        "resources": _shape(spec.resources) | (_shape(entry.resources, exclude_unset=True) if entry.resources else {}),
         "axes": {
             key: value if isinstance(value, (bool, int, float, str)) else show(value) for key, value in axes.items()
         },
     }
+
+
+def shapes_of(spec: SweepSpec) -> list[ShapeConfig]:
+    """The workers that trials of the sweep may take, each once."""
+    own = [entry.resources for entry in spec.methods]
+    values = [_shape(spec.resources) | (_shape(item, exclude_unset=True) if item else {}) for item in own]
+    return list(dict.fromkeys(validate(ShapeConfig, item) for item in values))
+
+
+def _shape(resources: ShapeConfig, *, exclude_unset: bool = False) -> dict[str, Any]:
+    return resources.model_dump(include=set(ShapeConfig.model_fields), exclude_unset=exclude_unset)
 
 
 def _dataset(material: dict[str, Any], spec: SweepSpec) -> DatasetConfig:

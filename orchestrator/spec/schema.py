@@ -9,7 +9,7 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.registry import EVALUATIONS, search_metrics
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, PretrainConfig
-from .models import SweepSpec
+from .models import ShapeConfig, SweepSpec
 from .search import ALGORITHMS, COSTS
 
 REF = "#/$defs/{model}"
@@ -20,7 +20,7 @@ def sweep_schema() -> Mapping[str, object]:
     methods, evaluations = dict(METHODS), dict(EVALUATIONS)
     # in one call, which keeps apart what different packages give the same name
     named = (*methods.values(), *(evaluation.config for evaluation in evaluations.values()))
-    models = (SweepSpec, PretrainConfig, BackboneConfig, DatasetConfig, *named)
+    models = (SweepSpec, PretrainConfig, BackboneConfig, DatasetConfig, ShapeConfig, *named)
     refs, together = models_json_schema([(model, "validation") for model in models], ref_template=REF)
     definitions: dict[str, Any] = together["$defs"]
     schema = definitions.pop(_key(refs[SweepSpec, "validation"]))
@@ -32,7 +32,11 @@ def sweep_schema() -> Mapping[str, object]:
         entry = definitions[_key(ref)]
         entry["required"] = ["name"]
         entry["description"] = config.paper
-        entry["properties"] |= {"backbone": backbone, "pretrain": refs[PretrainConfig, "validation"]}
+        entry["properties"] |= {
+            "backbone": backbone,
+            "pretrain": refs[PretrainConfig, "validation"],
+            "resources": refs[ShapeConfig, "validation"],
+        }
         entries.append(ref)
     schema["properties"]["methods"]["items"] = {"anyOf": entries}
     dataset = {"anyOf": [{"type": "string"}, refs[DatasetConfig, "validation"]]}

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from .fault import Fault
 from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
 from .trial_state import TrialState
 
@@ -20,12 +21,23 @@ class StatusChanged(_Happened):
     state: TrialState
     reason: str | None = None
     """Why it failed, was stopped or waits, in one line."""
+    fault: Fault | None = None
+    """What kind of failure it is; unset in events of earlier versions."""
     attempt: int | None = None
     """How often it has been started, this time included; set when it starts."""
     environment: dict[str, str] | None = None
     """Versions, hardware and git commit; set when it starts."""
     dataset_fingerprint: str | None = None
     """Set when it starts."""
+
+
+class AttemptLost(_Happened):
+    """An attempt ended by a fault; another follows, from the checkpoint."""
+
+    kind: Literal["lost"] = "lost"
+    fault: Fault
+    reason: str
+    """One line."""
 
 
 class StageStarted(_Happened):
@@ -97,7 +109,15 @@ class Warned(_Happened):
 
 
 Event = Annotated[
-    StatusChanged | StageStarted | StepDone | EpochDone | PretrainingDone | ScoreDone | EvaluationDone | Warned,
+    StatusChanged
+    | AttemptLost
+    | StageStarted
+    | StepDone
+    | EpochDone
+    | PretrainingDone
+    | ScoreDone
+    | EvaluationDone
+    | Warned,
     Field(discriminator="kind"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

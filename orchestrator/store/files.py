@@ -10,6 +10,7 @@ nowhere else, so a sweep resumes after the loss of any process, and of Ray's own
 """
 
 import contextlib
+import errno
 import logging
 import math
 import time
@@ -22,6 +23,7 @@ from ..spec.errors import UserError
 from ..spec.locations import without_file_scheme
 from .checked import DamagedError, digest, sealed, sealed_record, unsealed, unsealed_record
 from .disk import Disk
+from .fault import Fault
 from .records import Record
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ R = TypeVar("R", bound=Record)
 S = TypeVar("S")
 T = TypeVar("T")
 
+LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a system says of a disk that is full or that may not be written to."""
 READERS = 16
 """Threads of a parallel read."""
 PROBES = 3
@@ -40,6 +44,13 @@ WORTH_THREADS = 0.0005
 
 class StoreError(UserError):
     """The store cannot be used; the message names it, and the cause is the system's own error."""
+
+    @property
+    def fault(self) -> Fault:
+        """Whether this may pass, or nothing can be kept."""
+        cause = self.__cause__
+        lasting = isinstance(cause, OSError) and cause.errno in LASTING
+        return Fault.STORE_FULL if lasting else Fault.STORE_ERROR
 
 
 class Files(Protocol):

@@ -10,7 +10,7 @@ from ...evaluation.base import EvaluationConfig
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from .checkpoints import Checkpoints
-from .events import EVENT, EpochDone, Event, StageStarted, StatusChanged
+from .events import EVENT, AttemptLost, EpochDone, Event, StageStarted, StatusChanged
 from .files import Store
 from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
 from .segments import Segments, add_segment, segment_names
@@ -146,10 +146,10 @@ class TrialStore:
         """Not synced: what it sums up is in files that are, and should it be lost or old the trial finds them there."""
         self.store.write_record(self.name("state.json"), status, durable=False)
 
-    def record_end(self, event: StatusChanged) -> None:
-        """Record how the trial ended, if its last worker had no time to."""
+    def record_end(self, event: StatusChanged | AttemptLost) -> None:
+        """Record how the trial, or an attempt at it, ended: what its last worker had no time for, or could not know."""
         status = self.status()
-        if status.state is TrialState.RUNNING:
+        if status.state is TrialState.RUNNING or isinstance(event, AttemptLost):
             self.add_events([event])
             self.write_status(status.apply(event))
 

@@ -6,7 +6,18 @@ from typing import ClassVar
 from pydantic import Field
 
 from ...evaluation.registry import EVALUATIONS, MONITOR
-from .events import EpochDone, EvaluationDone, Event, PretrainingDone, ScoreDone, StageStarted, StatusChanged, StepDone
+from .events import (
+    AttemptLost,
+    EpochDone,
+    EvaluationDone,
+    Event,
+    PretrainingDone,
+    ScoreDone,
+    StageStarted,
+    StatusChanged,
+    StepDone,
+)
+from .fault import Fault
 from .records import EvaluationRecord, PretrainRecord, Record
 from .trial_state import TrialState
 
@@ -62,6 +73,15 @@ class Progress(Record):
                 return self
 
 
+class Restart(Record):
+    """An attempt that ended by a fault, and was followed by another."""
+
+    fault: Fault
+    reason: str
+    time: float
+    """Seconds since the epoch."""
+
+
 class TrialStatus(Record):
     """A trial's state, its progress, and the records of what is complete."""
 
@@ -71,6 +91,8 @@ class TrialStatus(Record):
     reason: str | None = None
     attempts: int = 0
     """How often it was started."""
+    restarts: tuple[Restart, ...] = ()
+    """Of any submission: attempts that a fault ended."""
     progress: Progress = Progress()
     pretrain: PretrainRecord | None = None
     evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
@@ -91,6 +113,13 @@ class TrialStatus(Record):
         match event:
             case StatusChanged():
                 changes.update(self._changed(event))
+            case AttemptLost():
+                restart = Restart(fault=event.fault, reason=event.reason, time=event.time)
+                changes |= {
+                    "state": TrialState.INTERRUPTED,
+                    "reason": event.reason,
+                    "restarts": (*self.restarts, restart),
+                }
             case PretrainingDone():
                 changes["pretrain"] = PretrainRecord.model_validate(event.model_dump())
             case EvaluationDone() if event.evaluation_id:

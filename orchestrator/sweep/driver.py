@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from ..engine.interrupts import Interrupts
-from ..engine.protocol import Engine, Job
+from ..engine.protocol import Engine
 from ..search.base import Create, SearchAlgorithm, Stop
+from ..spec.errors import UserError
 from ..store.catalog import read_catalog
-from ..store.events import Event, StatusChanged
-from ..store.files import Store
+from ..store.events import AttemptLost, Event, StatusChanged
+from ..store.fault import Fault
+from ..store.files import Store, StoreError
 from ..store.planned import PlannedTrial
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
+from .attempts import Attempts
 from .observer import Observer
 from .plan import Datasets, plan_trials
 from .state import SweepState
@@ -19,6 +22,8 @@ from .state import SweepState
 POLL_SECONDS = 0.25
 BUSY_SECONDS = 2.0
 """Between two looks at trials that another sweep computes."""
+ENDS = (TrialState.INTERRUPTED, TrialState.FAILED, TrialState.STOPPED_EARLY)
+"""Of which a worker may not have had the time to write."""
 
 
 class Driver:
@@ -31,16 +36,22 @@ class Driver:
         make_engine: Callable[[], Engine],
         observers: Sequence[Observer],
         interrupts: Interrupts,
+        max_failures: int,
     ):
-        """`make_engine` is called once something is to run: a sweep of which nothing is missing needs no engine."""
+        """Args:
+        store: of the sweep.
+        datasets: by their configurations.
+        make_engine: called once something is to run, for a sweep of which nothing is missing needs no engine.
+        observers: are told of everything.
+        interrupts: whether the user wants an end.
+        max_failures: restarts of a trial, see `engine.faults`.
+        """
         self.store, self.datasets, self.make_engine = store, datasets, make_engine
         self.observers, self.interrupts = observers, interrupts
-        self.engine: Engine | None = None
+        self.attempts = Attempts(self._started_engine, max_failures, self.say)
         self.planned: dict[str, PlannedTrial] = {}
         self.state = SweepState()
         self.searches: list[SearchAlgorithm] = []
-        self.pending: set[str] = set()
-        """Given to the engine and not ended."""
         self.busy: set[str] = set()
         """Computed by another sweep."""
         self.stopping = False
@@ -76,55 +87,60 @@ class Driver:
                 search.keep(now=True)
         self.searches = []
 
-    def _finish(self) -> None:
-        """Record what was cut short: no worker is left to say so."""
-        for trial_id, status in self.state.trials.items():
-            if status.state is TrialState.RUNNING and trial_id in self.pending:
-                self._take_in(trial_id, StatusChanged(state=TrialState.INTERRUPTED, reason="ended at once"))
-
     def close(self) -> None:
-        """Let go of the engine, if there is one, and record what was cut short."""
-        if self.engine is not None:
-            self.engine.close()
-        self._finish()
+        """Let go of the engine, if there is one, and record what was cut short: no worker is left to say so."""
+        for trial_id in self.attempts.close():
+            self._take_in(trial_id, StatusChanged(state=TrialState.INTERRUPTED, reason="ended at once"))
 
     # -- the loop --
 
     def _wait(self) -> None:
         with self.interrupts.watched():
-            while self.pending or self.busy:
-                if self.interrupts.requested and not self.stopping:
-                    self._stop()
-                if self.pending:
-                    for trial_id, event in self._engine().events(POLL_SECONDS):
-                        self._take_in(trial_id, event)
-                        self._ask_searches(trial_id, event)
-                    self._refill()
-                else:
-                    time.sleep(POLL_SECONDS)
-                self._look_at_busy()
-                for search in self.searches:
-                    search.keep(now=False)
+            while self.attempts.jobs or self.busy:
+                self._turn()
+        if self.attempts.fatal is not None:
+            raise UserError(self.attempts.fatal)
+
+    def _turn(self) -> None:
+        if self.interrupts.requested and not self.stopping:
+            self._stop("stopping: each trial keeps a checkpoint at its next step or epoch; Ctrl-C again ends at once")
+        if self.attempts.fatal is not None and not self.stopping:
+            self._stop(f"stopping the sweep: {self.attempts.fatal}")
+        if self.attempts.jobs:
+            for trial_id, event in self.attempts.events(POLL_SECONDS):
+                self._take_in(trial_id, event)
+                if isinstance(event, StatusChanged) and event.state is TrialState.WAITING and not self.stopping:
+                    self.busy.add(trial_id)
+                    self.say(f"waiting for {trial_id}: another sweep is computing it")
+                self._ask_searches(trial_id, event)
+            self._refill()
+        else:
+            time.sleep(POLL_SECONDS)
+        self._look_at_busy()
+        for search in self.searches:
+            search.keep(now=False)
 
     def _take_in(self, trial_id: str, event: Event) -> None:
         self.state = self.state.apply(trial_id, event)
-        if isinstance(event, StatusChanged) and event.state is not TrialState.RUNNING:
-            self._ended(trial_id, event)
-        item, status = self.planned[trial_id], self.state.trials[trial_id]
-        for observer in self.observers:
-            observer.on_event(item, event, status)
-
-    def _ended(self, trial_id: str, event: StatusChanged) -> None:
-        was_running = trial_id in self.pending
-        self.pending.discard(trial_id)
-        if event.state is TrialState.WAITING:
-            if was_running and not self.stopping:
-                self.busy.add(trial_id)
-                self.say(f"waiting for {trial_id}: another sweep is computing it")
-        elif event.state is not TrialState.FINISHED:
-            TrialStore(self.store, trial_id).record_end(event)  # if its worker could not
-        elif (item := self.planned[trial_id]).missing(self.state.trials[trial_id]):
+        if isinstance(event, AttemptLost) or (isinstance(event, StatusChanged) and event.state in ENDS):
+            self._record(trial_id, event)
+        item = self.planned[trial_id]
+        ends_well = isinstance(event, StatusChanged) and event.state is TrialState.FINISHED
+        if ends_well and item.missing(self.state.trials[trial_id]):
             self._read(item)
+        for observer in self.observers:
+            observer.on_event(item, event, self.state.trials[trial_id])
+        if isinstance(event, AttemptLost):
+            self._take_in(trial_id, StatusChanged(state=TrialState.WAITING))
+
+    def _record(self, trial_id: str, event: StatusChanged | AttemptLost) -> None:
+        """Keep of an end what no worker could: it may have died. A store that is full ends the sweep."""
+        try:
+            TrialStore(self.store, trial_id).record_end(event)
+        except StoreError as error:
+            self.say(f"the end of {trial_id} could not be written: {error}")
+            if error.fault is Fault.STORE_FULL:
+                self.attempts.fatal = self.attempts.fatal or str(error)
 
     def _read(self, item: PlannedTrial) -> None:
         """Take from the store what another sweep did of a trial before a worker of this one took it: no event told of that."""
@@ -133,33 +149,30 @@ class Driver:
             search.found(item.trial_id, self.state.trials[item.trial_id])
 
     def _submit(self, items: list[PlannedTrial]) -> None:
-        if not items or self.interrupts.requested:
+        if not items or self.interrupts.requested or self.stopping:
             return
-        engine = self._engine()
         for item in items:
             if self.state.trials[item.trial_id].state is not TrialState.WAITING:
                 self._take_in(item.trial_id, StatusChanged(state=TrialState.WAITING))
-        self.pending |= {item.trial_id for item in items}
-        engine.submit([Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint) for item in items])
+            if item.trial.method.name in self.attempts.broken:
+                self._take_in(item.trial_id, self.attempts.not_begun(item.trial.method.name))
+        self.attempts.submit([item for item in items if item.trial.method.name not in self.attempts.broken])
 
-    def _engine(self) -> Engine:
-        """The engine, made and started on first need."""
-        if self.engine is None:
-            self.engine = self.make_engine()
-            self.engine.start()
-            self.interrupts.listen()  # Ray has taken the signals
-        return self.engine
+    def _started_engine(self) -> Engine:
+        engine = self.make_engine()
+        engine.start()
+        self.interrupts.listen()  # Ray has taken the signals
+        return engine
 
-    def _stop(self) -> None:
+    def _stop(self, message: str) -> None:
         self.stopping = True
-        self.say("stopping: each trial keeps a checkpoint at its next step or epoch; Ctrl-C again ends at once")
-        self._withdraw(self._engine().stop(None, TrialState.INTERRUPTED))
+        self.say(message)
+        self._withdraw(self.attempts.stop(None, TrialState.INTERRUPTED))
         self.busy.clear()
 
     def _withdraw(self, trial_ids: Iterable[str], state: TrialState = TrialState.INTERRUPTED) -> None:
         """Trials that had not begun are as they were, or stopped early."""
         for trial_id in trial_ids:
-            self.pending.discard(trial_id)
             if self.state.trials[trial_id].attempts or state is not TrialState.INTERRUPTED:
                 self._take_in(trial_id, StatusChanged(state=state))
 
@@ -192,11 +205,11 @@ class Driver:
 
     def _refill(self) -> None:
         for search in self.searches:
-            while not self.interrupts.requested and (wanted := search.more(self._room())):
+            while not self._ends(search) and (wanted := search.more(self.attempts.room)):
                 self._create(search, wanted)
 
-    def _room(self) -> int:
-        return 1 if self.engine is None else self.engine.room
+    def _ends(self, search: SearchAlgorithm) -> bool:
+        return self.interrupts.requested or self.stopping or search.method in self.attempts.broken
 
     def _create(self, search: SearchAlgorithm, wanted: Sequence[Create]) -> None:
         missing: dict[str, PlannedTrial] = {}
@@ -206,7 +219,7 @@ class Driver:
             search.created(item.trial_id, item.trial)
             if self._is_complete(item):
                 search.found(item.trial_id, self.state.trials[item.trial_id])
-            elif item.trial_id not in self.pending | self.busy:
+            elif item.trial_id not in self.attempts.jobs and item.trial_id not in self.busy:
                 missing[item.trial_id] = item
         search.keep(now=True)
         self._submit(list(missing.values()))
@@ -215,9 +228,8 @@ class Driver:
         for search in self.searches:
             for action in search.on_event(trial_id, event, self.state.trials[trial_id]):
                 if isinstance(action, Stop):
-                    self._withdraw(
-                        self._engine().stop(action.trial_id, TrialState.STOPPED_EARLY), TrialState.STOPPED_EARLY
-                    )
+                    withdrawn = self.attempts.stop(action.trial_id, TrialState.STOPPED_EARLY)
+                    self._withdraw(withdrawn, TrialState.STOPPED_EARLY)
                 else:
                     self._create(search, [action])
 

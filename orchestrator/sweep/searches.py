@@ -45,7 +45,7 @@ def make_searches(spec: SweepSpec, store: Store, datasets: Datasets) -> list[Gro
 def _fits(spec: SweepSpec, datasets: Datasets, trial: TrialSpec) -> bool:
     """Whether a point can be run as the file is."""
     assert spec.search is not None
-    if not is_divisible(trial, spec.resources.workers) or misfit(trial, datasets[trial.dataset]) is not None:
+    if not is_divisible(trial, trial.resources.workers) or misfit(trial, datasets[trial.dataset]) is not None:
         return False
     values = trial.model_dump() if spec.search.constraints else {}
     try:

@@ -15,7 +15,7 @@ from ..search.group_search import GroupSearch
 from ..spec.errors import UserError
 from ..spec.expand import expand, resolve
 from ..spec.load import load_spec
-from ..spec.models import ResourcesConfig, SweepSpec, TrialSpec, data_root
+from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
@@ -29,7 +29,7 @@ from .plan import plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
 from .searches import make_searches, search_records
 
-EngineMaker = Callable[[ResourcesConfig, Store, Path], Engine]
+EngineMaker = Callable[[SweepSpec, Store, Path], Engine]
 
 
 class Screen(Observer, Protocol):
@@ -106,8 +106,8 @@ def _drive(
     planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
     uri = tracking_uri(spec, store, base)
     tracker = Tracker(spec, store, uri)
-    engine = partial(make_engine, spec.resources, store, data_root())
-    driver = Driver(store, datasets, engine, (screen, tracker), interrupts)
+    engine = partial(make_engine, spec, store, data_root())
+    driver = Driver(store, datasets, engine, (screen, tracker), interrupts, spec.resources.max_failures)
     state = TrialState.FAILED
     searches: tuple[SearchRecord, ...] = ()
     try:

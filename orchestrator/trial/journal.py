@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from ..store.events import EvaluationDone, Event, PretrainingDone, StageStarted, StatusChanged, Warned
+from ..store.fault import Fault
 from ..store.files import StoreError
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -36,6 +37,11 @@ AT_ONCE = (StatusChanged, StageStarted, PretrainingDone, EvaluationDone)
 
 class TrialFailed(Exception):
     """A trial cannot continue, for a reason that all its ranks see alike."""
+
+    def __init__(self, reason: str, fault: Fault):
+        """`reason` in one line."""
+        super().__init__(reason)
+        self.fault = fault
 
 
 class TrialStopped(Exception):
@@ -114,7 +120,7 @@ class Journal:
         elif error is not None:
             failure = _failure(error)
             if isinstance(failure, TrialFailed):
-                told = {"state": TrialState.FAILED, "reason": str(failure)}
+                told = {"state": TrialState.FAILED, "reason": str(failure), "fault": failure.fault}
                 self.listener.on_event(event.model_copy(update=told))
             raise failure
         self.listener.on_event(event)
@@ -213,11 +219,11 @@ class _Warner(logging.Handler):
 def _failure(error: Exception | None) -> Exception:
     """What ends a trial of which something could not be written; None is the error of another rank."""
     if error is None:
-        return TrialFailed("the first worker could not write to the store")
-    return TrialFailed(str(error)) if isinstance(error, StoreError) else error
+        return TrialFailed("the first worker could not write to the store", Fault.STORE_ERROR)
+    return TrialFailed(str(error), error.fault) if isinstance(error, StoreError) else error
 
 
-def tell_failure(folder: TrialStore, listener: Listener, reason: str, background: Background) -> None:
+def tell_failure(folder: TrialStore, listener: Listener, reason: str, fault: Fault, background: Background) -> None:
     """Record, on any rank, that the trial failed; the first reason counts. The listener is told even if the store cannot be."""
     try:
         status = folder.status()
@@ -226,7 +232,7 @@ def tell_failure(folder: TrialStore, listener: Listener, reason: str, background
     if status.state is TrialState.FAILED:
         return
     now = round(time.time(), 3)
-    failed = StatusChanged(state=TrialState.FAILED, reason=reason, time=now)
+    failed = StatusChanged(state=TrialState.FAILED, reason=reason, fault=fault, time=now)
     begun = [] if status.state is TrialState.RUNNING else [StatusChanged(state=TrialState.RUNNING, time=now)]
     events: list[Event] = [*begun, failed]
     for event in events:

@@ -6,6 +6,7 @@ from ...evaluation.registry import EVALUATIONS, MONITOR
 from ...evaluation.task import Task
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
+from ..store.fault import Fault
 from .journal import TrialFailed
 from .runtime import Runtime
 
@@ -46,7 +47,8 @@ class Monitor:
         if not (rank >= limits.min_rank and std >= limits.min_std):  # also where they are not numbers
             raise TrialFailed(
                 f"the features collapsed in epoch {epoch}: rank {rank:.3g} (at least {limits.min_rank:g}),"
-                f" standard deviation {std:.3g} (at least {limits.min_std:g})"
+                f" standard deviation {std:.3g} (at least {limits.min_std:g})",
+                Fault.DIVERGED,
             )
 
     def _due(self, every: int, epoch: int) -> bool:

@@ -23,6 +23,7 @@ from ...methods.optimizer import build_optimizer, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
 from ..spec.models import TrialSpec
 from ..store.events import EpochDone, PretrainingDone, StepDone
+from ..store.fault import Fault
 from ..store.records import PretrainRecord
 from ..store.trial_folder import TrialStore
 from . import checkpoint
@@ -210,7 +211,8 @@ class _Run:
             loss = step.loss.wait()
             if not math.isfinite(loss):
                 epoch = step.number // self.steps_per_epoch + 1
-                raise TrialFailed(f"the loss is not finite at step {step.number} (epoch {epoch})")
+                text = f"the loss is not finite at step {step.number} (epoch {epoch})"
+                raise TrialFailed(text, Fault.DIVERGED)
             self.state.epoch_loss += loss
             if step.number % every == 0:
                 rate = self.config.batch_size / step.seconds

@@ -22,6 +22,7 @@ from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from ..store.events import EvaluationDone, PretrainingDone, ScoreDone, StageStarted, StatusChanged
+from ..store.fault import Fault
 from ..store.records import EvaluationRecord
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -77,7 +78,7 @@ def run_trial(
             journal.end(StatusChanged(state=stop.state, reason=str(stop)))
             raise
         except TrialFailed as failure:
-            journal.end(StatusChanged(state=TrialState.FAILED, reason=str(failure)))
+            journal.end(StatusChanged(state=TrialState.FAILED, reason=str(failure), fault=failure.fault))
             raise
         finally:
             journal.flush()
@@ -135,7 +136,7 @@ def _pretrained_encoder(
         journal.tell(StageStarted(stage="pretrain"))
         return pretrain(trial, folder, train, test, runtime, journal)
     if content is None:
-        raise TrialFailed("the backbone can be read on the first rank and not on this one")
+        raise TrialFailed("the backbone can be read on the first rank and not on this one", Fault.STORE_ERROR)
     if runtime.is_first and journal.status.pretrain is None and (record := folder.pretrained()) is not None:
         journal.tell(PretrainingDone(**dict(record)))  # a crash came between the record and this
     # As the method has it, for fine-tuning keeps the positions fixed that the method fixed, and files hold weights alone.
@@ -183,5 +184,6 @@ def _declared(evaluation: Evaluation[Any], score: Score) -> dict[str, float]:
         raise ValueError(f"evaluation '{evaluation.name}' declares {names}, but returned {list(score.metrics)}")
     for metric in evaluation.metrics:
         if not math.isfinite(score.metrics[metric.name]):
-            raise TrialFailed(f"{evaluation.name}: {metric.title} is not finite ({score.metrics[metric.name]})")
+            text = f"{evaluation.name}: {metric.title} is not finite ({score.metrics[metric.name]})"
+            raise TrialFailed(text, Fault.DIVERGED)
     return {name: score.metrics[name] for name in names}

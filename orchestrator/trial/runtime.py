@@ -24,6 +24,20 @@ log = logging.getLogger(__name__)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
+class Pulse:
+    """When a worker last came to where the ranks of its trial meet: after each step, and between stages."""
+
+    def __init__(self) -> None:
+        self._met = time.monotonic()
+
+    def beat(self) -> None:
+        self._met = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        return time.monotonic() - self._met
+
+
 @dataclass(frozen=True)
 class Runtime:
     """One worker of a trial."""
@@ -35,6 +49,7 @@ class Runtime:
     compile: bool = False
     decoders: int = 0
     """Processes of this worker that decode images; without any it decodes them itself."""
+    pulse: Pulse = field(default_factory=Pulse, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -48,6 +63,7 @@ class Runtime:
 
     def agree(self, code: int) -> int:
         """Rank 0's `code`, on every rank."""
+        self.pulse.beat()
         if self.world_size == 1:
             return code
         message = torch.tensor([code])

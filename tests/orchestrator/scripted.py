@@ -16,6 +16,7 @@ from ssl_sweep.orchestrator.spec.identity import evaluation_id
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.spec.models import SweepSpec, TrialSpec, data_root
 from ssl_sweep.orchestrator.store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StatusChanged
+from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
@@ -81,8 +82,9 @@ class _Trial:
         attempt = self.status.attempts + 1
         self.tell(StatusChanged(state=TrialState.RUNNING, attempt=attempt, environment={}, dataset_fingerprint="f"))
         if said in ("fails", "nan"):
-            reason = "the loss is not finite at step 3" if said == "nan" else "ValueError: no"
-            self.tell(StatusChanged(state=TrialState.FAILED, reason=reason))
+            reason = "the loss is not finite at step 3" if said == "nan" else f"ValueError: no {self.folder.trial_id}"
+            fault = Fault.DIVERGED if said == "nan" else Fault.CODE_ERROR
+            self.tell(StatusChanged(state=TrialState.FAILED, reason=reason, fault=fault))
             return
         if said == "killed":
             self.tell(self.epoch(1, 1.0), StatusChanged(state=TrialState.RUNNING, attempt=attempt + 1))
@@ -141,10 +143,10 @@ def run(folder: Path, content: dict[str, Any], script: Script, crash_after: int 
     made: list[InProcessEngine] = []
 
     def make_engine() -> InProcessEngine:
-        made.append(engine_class(spec.resources, store, data_root()))
+        made.append(engine_class(spec, store, data_root()))
         return made[0]
 
-    driver = Driver(store, datasets, make_engine, (), Interrupts())
+    driver = Driver(store, datasets, make_engine, (), Interrupts(), max_failures=2)
     try:
         run_missing(spec, plan_trials(trials, datasets), store, driver)
         driver.close()

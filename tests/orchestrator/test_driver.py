@@ -33,7 +33,7 @@ class OtherSweep:
     def start(self) -> None:
         pass
 
-    def submit(self, jobs: list[Job]) -> None:
+    def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         for job in jobs:
             self.given.append(job.trial.seed)
             carry(self.trials[job.trial.seed], self.storage)
@@ -73,6 +73,7 @@ class OneAfterAnother:
         return [] if self.running or not self.left else [Create(self.left.pop(0))]
 
     stops_early = False
+    method = "random"
 
     def keep(self, *, now: bool) -> None:
         pass
@@ -95,7 +96,7 @@ def test_what_another_sweep_computes_counts(
     dataset = trials[0].dataset
     engine, search = OtherSweep(tmp_path / "runs", trials, ends), OneAfterAnother(trials)
     driver = Driver(
-        Store(str(tmp_path / "runs")), {dataset: prepare(dataset, data_root())}, lambda: engine, (), Interrupts()
+        Store(str(tmp_path / "runs")), {dataset: prepare(dataset, data_root())}, lambda: engine, (), Interrupts(), 2
     )
     driver.search([search])
     assert engine.given == [0, 1]

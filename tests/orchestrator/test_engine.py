@@ -1,12 +1,13 @@
-"""What the engine asks of Ray, and what it makes of a cluster's nodes."""
+"""What the engine asks of Ray, and what it makes of its answers."""
 
 import pytest
 import ray.train
 import ray.train.torch
-from ssl_sweep.orchestrator.engine.cluster import Node, refuse_what_cannot_fit, room_for
-from ssl_sweep.orchestrator.engine.protocol import Shape
+from ray.exceptions import ActorDiedError, RayActorError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+from ssl_sweep.orchestrator.engine.group_faults import loss_of
 from ssl_sweep.orchestrator.engine.worker_group import UNUSED, _GroupTrainer
-from ssl_sweep.orchestrator.spec.errors import UserError
+from ssl_sweep.orchestrator.store.fault import Fault
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Data warns of its own settings
@@ -21,22 +22,15 @@ def test_groups_do_without_some_callbacks_of_ray_train() -> None:
     assert names(ray.train.torch.TorchTrainer) - names(_GroupTrainer) == set(UNUSED)
 
 
-def test_groups_fit_node_by_node() -> None:
-    one = Shape(workers=1, cpus=4, gpus=0)
-    assert room_for(one, [Node("a", 17, 0)]) == 4
-    assert room_for(one, [Node("a", 3, 0), Node("b", 3, 0)]) == 0  # six CPUs, and no node with four
-    assert room_for(Shape(2, 4, 0), [Node("a", 4, 0), Node("b", 7, 0)]) == 1  # a group may span nodes, a worker not
-    assert room_for(Shape(2, 1, 1), [Node("a", 64, 3)]) == 1
-    assert room_for(Shape(1, 1, 0.5), [Node("a", 64, 2)]) == 4
-    assert room_for(Shape(1, 1, 0.3), [Node("a", 64, 2)]) == 6  # three to a GPU
-    assert room_for(Shape(4, 1, 1), [Node("a", 64, 3)]) == 0
-
-
-def test_what_cannot_fit_is_refused_node_by_node() -> None:
-    with pytest.raises(UserError) as error:
-        refuse_what_cannot_fit(Shape(2, 8, 1), [Node("one", 4, 2), Node("two", 16, 1)])
-    assert str(error.value).splitlines() == [
-        "resources: a trial takes 2 workers × (8 CPUs, 1 GPU), and the nodes of the cluster have less:",
-        "  one: 4 CPUs, 2 GPUs: room for 0 of these workers",
-        "  two: 16 CPUs, 1 GPUs: room for 1 of these workers",
-    ]
+def test_a_loss_is_told_by_the_rank_that_knows_most() -> None:
+    lost_peer = RuntimeError("[gloo] Connection closed by peer")
+    died = WorkerHealthCheckFailedError("", ActorDiedError())
+    node = ActorDiedError()
+    node.error_msg = "The actor died because its node has died. Node Id: 1"
+    low = ActorDiedError()
+    low.error_msg = "1 worker(s) were killed due to the node running low on memory."
+    assert loss_of([lost_peer, died]).fault is Fault.WORKER_DIED
+    assert loss_of([died, WorkerHealthCheckFailedError("", node)]).fault is Fault.NODE_LOST
+    assert loss_of([WorkerHealthCheckFailedError("", low), lost_peer]).fault is Fault.OUT_OF_MEMORY
+    assert loss_of([lost_peer, WorkerHealthCheckTimeoutError("")]).fault is Fault.HUNG
+    assert loss_of([ActorDiedError(), RayActorError(preempted=True)]).fault is Fault.PREEMPTED
