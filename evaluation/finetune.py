@@ -117,7 +117,7 @@ def _score(model: "Classifier", task: "Task") -> "Score":
     from .task import count, total
 
     model.eval()
-    hits = torch.zeros(3, dtype=torch.long, device=str(task.device))
+    hits = torch.zeros(4, dtype=torch.long, device=str(task.device))
     batches = evaluation_batches(
         task.test, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size
     )

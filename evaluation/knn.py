@@ -41,7 +41,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
         raise ValueError(f"knn: k is {config.k}, and the training set has {len(bank)} images; set a smaller k")
     queries, labels = own_features(task, task.test)
     bank = F.normalize(bank, dim=1).T.contiguous()  # (D, N)
-    hits = torch.zeros(3, dtype=torch.long, device=task.device)
+    hits = torch.zeros(4, dtype=torch.long, device=task.device)
     for chunk, truth in zip(queries.split(QUERIES), labels.split(QUERIES), strict=True):
         hits += count(vote(F.normalize(chunk, dim=1) @ bank, bank_labels, task.train.num_classes, config), truth)
     return total(hits).score()

@@ -26,6 +26,10 @@ class Counts(NamedTuple):
         return Score(metrics, self.images, {"correct1": self.correct1, "correct5": self.correct5})
 
 
+class NotFinite(ArithmeticError):
+    """Scores of classes are not finite, as those of features or weights that are not: they would count as chance."""
+
+
 class Checkpoints(Protocol):
     """Keeps the state of an evaluation that trains, so that its next run resumes there. Every rank calls every method."""
 
@@ -95,14 +99,22 @@ class Score(NamedTuple):
 
 
 def count(scores: Tensor, labels: Tensor) -> Tensor:
-    """Hits (3,) of class scores (B, C) against labels (B,): in the first place, in the first five, and B."""
+    """Of class scores (B, C) against labels (B,): hits in the first place, in the first five, B, and rows not finite."""
     first = scores.topk(min(5, scores.shape[1]), dim=1).indices
     hits = first == labels[:, None]
-    return torch.stack([hits[:, 0].sum(), hits.sum(), hits.new_full((), len(labels), dtype=torch.long)])
+    bad = (~scores.isfinite()).any(dim=1).sum()
+    return torch.stack([hits[:, 0].sum(), hits.sum(), hits.new_full((), len(labels), dtype=torch.long), bad])
 
 
 def total(hits: Tensor) -> Counts:
-    """The sum of `count` over all ranks."""
+    """The sum of `count` over all ranks.
+
+    Raises:
+        NotFinite: scores of any image are not; on every rank.
+    """
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(hits)
-    return Counts(*(int(value) for value in hits.tolist()))
+    *counts, bad = (int(value) for value in hits.tolist())
+    if bad:
+        raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} images are not finite")
+    return Counts(*counts)

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
-from ..engine.faults import ALIKE, Action, FaultPolicy
+from ..engine.faults import ALIKE, RULES, Action, FaultPolicy
 from ..engine.protocol import Engine, EngineLost, Job, TrialEvent
 from ..spec.errors import UserError
 from ..store.events import AttemptLost, Event, StatusChanged
@@ -124,7 +124,7 @@ class Attempts:
         self._forget(trial_id)
         times = self.policy.times(trial_id, fault)
         more = f" ({times} times)" if times > 1 else ""
-        if action is Action.ENLARGE:
+        if RULES[fault].action is Action.ENLARGE:
             more = "; no more is to be had: lower `pretrain.batch_size`, or raise `pretrain.accumulate` or `resources.workers`"
         event = event.model_copy(update={"reason": f"{event.reason}{more}"})
         return [TrialEvent(trial_id, event), *self._of_broken_method(trial_id, event, fault)]

@@ -3,7 +3,7 @@
 from ...datasets.image_set import ImageSet
 from ...evaluation.diagnostics import diagnose
 from ...evaluation.registry import EVALUATIONS, MONITOR
-from ...evaluation.task import Task
+from ...evaluation.task import NotFinite, Task
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
 from ..store.fault import Fault
@@ -21,11 +21,21 @@ class Monitor:
             self.evaluations.append(EVALUATIONS[MONITOR].protocols[0])
 
     def look(self, encoder: Encoder, epoch: int) -> dict[str, float]:
-        """Evaluations as ``knn/top1``, ``features/rank`` and ``features/std``; what is not due in this `epoch` is left out."""
+        """Evaluations as ``knn/top1``, ``features/rank`` and ``features/std``; what is not due in this `epoch` is left out.
+
+        Raises:
+            TrialFailed: the features are not finite.
+        """
         config = self.trial.pretrain
         evaluate, diagnosis = (self._due(every, epoch) for every in (config.knn_every, config.diagnose_every))
         if not evaluate and not diagnosis:
             return {}
+        try:
+            return self._look(encoder, evaluate=evaluate, diagnosis=diagnosis)
+        except NotFinite as error:
+            raise TrialFailed(f"after epoch {epoch}: {error}", Fault.DIVERGED) from error
+
+    def _look(self, encoder: Encoder, *, evaluate: bool, diagnosis: bool) -> dict[str, float]:
         training = encoder.training
         task = self._task(encoder)
         logs: dict[str, float] = {}

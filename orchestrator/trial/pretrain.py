@@ -19,6 +19,7 @@ from ...datasets.picture import views_picture
 from ...methods import build_method
 from ...methods.base import Batch, Method, Progress, StepOutput, View
 from ...methods.encoder import Encoder, build_encoder, export
+from ...methods.finite import not_finite
 from ...methods.optimizer import build_optimizer, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
 from ..spec.models import TrialSpec
@@ -53,12 +54,14 @@ def pretrain(
     """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
 
     Raises:
-        TrialFailed: the loss is not finite, the features have collapsed and the trial shall stop then, or writing failed.
+        TrialFailed: a loss or a weight is not finite, the features have collapsed and the trial shall stop then, or writing
+            failed.
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
         run = _Run(trial, folder, train, test, runtime, journal)
         state = run.train()
+        run.refuse_not_finite()
     seconds = state.seconds
     record = PretrainRecord(
         cost=meter.cost.model_copy(update={"seconds": seconds}),
@@ -161,6 +164,12 @@ class _Run:
                     raise self.journal.stopped(f"after step {self.state.step} of {self.total_steps}")
             last = time.perf_counter()
         return self.state
+
+    def refuse_not_finite(self) -> None:
+        """Raise TrialFailed if the last step, whose weights no loss has told of, spoiled the backbone."""
+        name = not_finite(self.method.backbone)
+        if self.runtime.largest([float(name is not None)])[0]:
+            raise TrialFailed(f"the weights of {name or 'another rank'} are not finite after the last step", Fault.DIVERGED)
 
     def _forward(self) -> Forward:
         if self.runtime.compile:

@@ -16,7 +16,7 @@ from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
 from ...evaluation.base import Evaluation, EvaluationConfig
 from ...evaluation.registry import EVALUATIONS, changed_settings
-from ...evaluation.task import Score, Task
+from ...evaluation.task import NotFinite, Score, Task
 from ...methods import build_method
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
@@ -156,7 +156,10 @@ def _evaluate(
 
     evaluation = EVALUATIONS[config.name]
     with measured(journal.runtime) as meter:
-        score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
+        try:
+            score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
+        except NotFinite as error:
+            raise TrialFailed(f"{evaluation.name}: {error}", Fault.DIVERGED) from error
     metrics = _declared(evaluation, score)
     settings = config.model_dump(mode="json", exclude={"name", "protocol"})
     return EvaluationRecord(

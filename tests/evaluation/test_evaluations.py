@@ -14,7 +14,7 @@ from ssl_sweep.evaluation.knn import KnnConfig, evaluate_knn
 from ssl_sweep.evaluation.linear import LINEAR, LinearConfig, evaluate_linear
 from ssl_sweep.evaluation.registry import EVALUATIONS, changed_settings, resolve
 from ssl_sweep.evaluation.supervised import plan
-from ssl_sweep.evaluation.task import Counts, Score, Task, count
+from ssl_sweep.evaluation.task import Counts, NotFinite, Score, Task, count
 from ssl_sweep.methods.config import BackboneConfig
 
 MakeTask = Callable[..., Task]
@@ -111,7 +111,8 @@ def test_finetune_without_augmentation_sees_the_images_themselves(task: MakeTask
 def test_count() -> None:
     scores = torch.tensor([[0.9, 0.1, 0, 0, 0, 0], [0.5, 0.1, 0.2, 0.05, 0.04, 0.0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]])
     hits = count(scores, torch.tensor([0, 5, 1]))
-    assert hits.tolist() == [1, 2, 3]
+    assert hits.tolist() == [1, 2, 3, 0]
+    assert count(scores.log(), torch.tensor([0, 5, 1]))[-1] == 2  # logarithms of zeros
     assert Counts(1, 2, 4).score() == Score({"top1": 25, "top5": 50}, 4, {"correct1": 1, "correct5": 2})
 
 
@@ -126,3 +127,15 @@ def test_protocols_resolve() -> None:
             assert config.name == evaluation.name
             assert changed_settings(config) == {}
             assert evaluation.protocol(config.protocol) == config
+
+
+@pytest.mark.parametrize("name", ["knn", "linear"])
+def test_features_that_are_not_finite_do_not_score(name: str, task: MakeTask) -> None:
+    """They would score as well as chance."""
+    made = task()
+    with torch.no_grad():
+        next(made.encoder.parameters()).fill_(math.nan)
+    evaluation = EVALUATIONS[name]
+    config = resolve(evaluation.config.model_validate({"k": 20} if name == "knn" else {"epochs": 1}), False)
+    with pytest.raises(NotFinite, match="the scores of 100 of 100 images are not finite"):
+        evaluation.run(made, config)

@@ -12,6 +12,7 @@ from in_process import CPU, TINY_VIT, Ear, carry, trials_of
 from safetensors.torch import load_file
 from ssl_sweep.orchestrator.store.events import EpochDone, Event, StepDone, Warned
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import TrialFailed, TrialStopped
 from ssl_sweep.orchestrator.trial.run import new_encoder
@@ -113,6 +114,25 @@ def test_a_loss_that_is_not_finite_ends_the_trial(sweep_file: SweepFile, tmp_pat
     pretrain = {"epochs": 2, "batch_size": 32, "optimizer": optimizer, "schedule": schedule}
     (trial,) = trials_of(sweep_file(pretrain=pretrain))
     with pytest.raises(TrialFailed, match="not finite at step"):
+        carry(trial, tmp_path / "runs")
+
+
+def test_weights_that_the_last_step_spoiled_end_the_trial(sweep_file: SweepFile, tmp_path: Path) -> None:
+    """No loss tells of them."""
+    optimizer = {"name": "sgd", "lr": 1e38, "lr_scaling": "none"}
+    pretrain = {"epochs": 1, "batch_size": 320, "optimizer": optimizer, "schedule": {"warmup_epochs": 0}}
+    (trial,) = trials_of(sweep_file(pretrain=pretrain | {"knn_every": 0, "diagnose_every": 0}))
+    with pytest.raises(TrialFailed, match=r"the weights of model\.\S+ are not finite after the last step") as error:
+        carry(trial, tmp_path / "runs")
+    assert error.value.fault is Fault.DIVERGED
+
+
+@pytest.mark.parametrize("evaluation", ["finetune", "linear"])
+def test_an_evaluation_that_diverges_ends_the_trial(evaluation: str, sweep_file: SweepFile, tmp_path: Path) -> None:
+    """It would score as well as chance."""
+    evaluate = [{"name": evaluation, "epochs": 3, "lr": 1e38}]
+    (trial,) = trials_of(sweep_file(methods=["random"], evaluate=evaluate))
+    with pytest.raises(TrialFailed, match=rf"{evaluation}: the scores of \d+ of 100 images are not finite"):
         carry(trial, tmp_path / "runs")
 
 
