@@ -169,7 +169,9 @@ class _Run:
         """Raise TrialFailed if the last step, whose weights no loss has told of, spoiled the backbone."""
         name = not_finite(self.method.backbone)
         if self.runtime.largest([float(name is not None)])[0]:
-            raise TrialFailed(f"the weights of {name or 'another rank'} are not finite after the last step", Fault.DIVERGED)
+            raise TrialFailed(
+                f"the weights of {name or 'another rank'} are not finite after the last step", Fault.DIVERGED
+            )
 
     def _forward(self) -> Forward:
         if self.runtime.compile:

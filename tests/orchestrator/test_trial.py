@@ -127,12 +127,11 @@ def test_weights_that_the_last_step_spoiled_end_the_trial(sweep_file: SweepFile,
     assert error.value.fault is Fault.DIVERGED
 
 
-@pytest.mark.parametrize("evaluation", ["finetune", "linear"])
-def test_an_evaluation_that_diverges_ends_the_trial(evaluation: str, sweep_file: SweepFile, tmp_path: Path) -> None:
+def test_an_evaluation_that_diverges_ends_the_trial(sweep_file: SweepFile, tmp_path: Path) -> None:
     """It would score as well as chance."""
-    evaluate = [{"name": evaluation, "epochs": 3, "lr": 1e38}]
+    evaluate = [{"name": "finetune", "epochs": 1, "lr": 1e38}]
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=evaluate))
-    with pytest.raises(TrialFailed, match=rf"{evaluation}: the scores of \d+ of 100 images are not finite"):
+    with pytest.raises(TrialFailed, match=r"finetune: the scores of \d+ of 100 images are not finite"):
         carry(trial, tmp_path / "runs")
 
 
