@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...datasets.prepared import Prepared
 from ...evaluation.registry import EVALUATIONS, MONITOR
 from ..spec.models import TrialSpec
-from ..store.events import EpochDone, EvaluationDone, Event, StatusChanged, Warned
+from ..store.events import AttemptLost, EpochDone, EvaluationDone, Event, StatusChanged, Warned
 from ..store.planned import PlannedTrial
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -139,7 +139,7 @@ def cells(label: str, status: TrialStatus) -> tuple[str, ...]:
     left = progress.seconds_left
     return (
         label,
-        progress.stage if running and progress.stage else status.state.words,
+        (progress.stage if running and progress.stage else status.state.words) + _restarts(status),
         f"{progress.epoch}/{progress.epochs}" if progress.epoch and status.state is not TrialState.FINISHED else "",
         "" if progress.loss is None else f"{progress.loss:.4f}",
         "" if progress.monitored is None else EVALUATIONS[MONITOR].main.quantity(progress.monitored),
@@ -149,11 +149,18 @@ def cells(label: str, status: TrialStatus) -> tuple[str, ...]:
     )
 
 
+def _restarts(status: TrialStatus) -> str:
+    count = len(status.restarts)
+    return f" (restart {count}: {status.restarts[-1].fault})" if count and not status.state.is_over else ""
+
+
 def _line(event: Event, status: TrialStatus) -> str | None:
     """What a log shows of an event."""
     match event:
         case StatusChanged() if event.state is not TrialState.WAITING:
             return event.state.words + (f": {event.reason}" if event.reason else "")
+        case AttemptLost():
+            return f"{event.reason}: it is tried again"
         case EpochDone():
             monitor = EVALUATIONS[MONITOR]
             score = event.logs.get(monitor.main_key)

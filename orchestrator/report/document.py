@@ -17,6 +17,7 @@ from .sections import (
     environment_table,
     matched_notes,
     other_settings,
+    restarts_table,
     unfinished_table,
 )
 from .settings import BASELINES, commonest, labels
@@ -69,6 +70,7 @@ class Document:
     """One sentence, or nothing where every trial has finished."""
     data: tuple[DataSection, ...]
     unfinished: Table
+    restarts: Table
     search: Table
     fronts: Table
     cost: Table
@@ -101,6 +103,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         _failures(result),
         sections,
         unfinished_table(result, log_link),
+        restarts_table(result),
         search_table(result),
         front_table(result),
         cost_table(result),

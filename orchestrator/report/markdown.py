@@ -44,6 +44,9 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     if document.unfinished.rows:
         yield "## Trials without a result"
         yield _table(document.unfinished)
+    if document.restarts.rows:
+        yield "## Restarts"
+        yield _table(document.restarts)
     if document.search.rows:
         yield "## Search"
         yield escape(document.search_remark)

@@ -1,6 +1,8 @@
 """The tables beside the main one: published runs in other settings, search, unfinished trials, cost, environment."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from ...evaluation.registry import EVALUATIONS, title_of
 from ..store.records import Cost, SweepResult, TrialResult
@@ -101,6 +103,19 @@ def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
         log = Cell(trial.log or href or NONE, href=href, code=True)
         rows.append([status, trial.title, str(trial.seed), reason, Cell(trial.trial_id, code=True), log])
     return plain_table("Trials without a result", ["status", "method", "seed", "reason", "trial", "log"], rows, "seed")
+
+
+def restarts_table(result: SweepResult) -> Table:
+    """Attempts that a fault ended and that were followed by others, by kind of fault for each trial."""
+    rows: list[list[str | Cell]] = []
+    for trial in result.trials:
+        for fault, count in Counter(restart.fault for restart in trial.restarts).items():
+            last = next(restart for restart in reversed(trial.restarts) if restart.fault is fault)
+            told = datetime.fromtimestamp(last.time, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
+            seed, reason = str(trial.seed), one_line(last.reason)
+            rows.append([trial.title, seed, fault.value, integer(count), reason, told, Cell(trial.trial_id, code=True)])
+    labels = ["method", "seed", "fault", "times", "the last one's reason", "at (UTC)", "trial"]
+    return plain_table("Restarts", labels, rows, "seed|times")
 
 
 def cost_table(result: SweepResult) -> Table:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .fault import Fault
 from .trial_state import TrialState
 
 Scalar = bool | int | float | str | None
@@ -95,6 +96,15 @@ class EvaluationRecord(Record):
         }
 
 
+class Restart(Record):
+    """An attempt that ended by a fault, and was followed by another."""
+
+    fault: Fault
+    reason: str
+    time: float
+    """Seconds since the epoch."""
+
+
 class TrialResult(Record):
     """Everything a report says about one trial."""
 
@@ -127,6 +137,7 @@ class TrialResult(Record):
     """Why a failed trial failed, in one line."""
     log: str | None = None
     """Where the trial's log is."""
+    restarts: tuple[Restart, ...] = ()
     parameters: int | None = None
     """Parameters of the backbone."""
     pretrain: PretrainRecord | None = None

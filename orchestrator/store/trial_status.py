@@ -17,8 +17,7 @@ from .events import (
     StatusChanged,
     StepDone,
 )
-from .fault import Fault
-from .records import EvaluationRecord, PretrainRecord, Record
+from .records import EvaluationRecord, PretrainRecord, Record, Restart
 from .trial_state import TrialState
 
 
@@ -71,15 +70,6 @@ class Progress(Record):
                 return self.model_copy(update={"epoch": event.epoch, "epochs": event.epochs, "seconds": event.seconds})
             case _:
                 return self
-
-
-class Restart(Record):
-    """An attempt that ended by a fault, and was followed by another."""
-
-    fault: Fault
-    reason: str
-    time: float
-    """Seconds since the epoch."""
 
 
 class TrialStatus(Record):

@@ -63,6 +63,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         status=status.state,
         reason=status.reason if failed else None,
         log=TrialStore(store, item.trial_id).log if status.attempts else None,
+        restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
         evaluations=tuple(record for record in records if record is not None),

@@ -11,8 +11,8 @@ import torch
 from in_process import CPU, TINY_VIT, Ear, carry, trials_of
 from safetensors.torch import load_file
 from ssl_sweep.orchestrator.store.events import EpochDone, Event, StepDone, Warned
-from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.fault import Fault
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import TrialFailed, TrialStopped
 from ssl_sweep.orchestrator.trial.run import new_encoder

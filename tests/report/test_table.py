@@ -16,12 +16,14 @@ from ssl_sweep.orchestrator.report.sections import (
     cost_table,
     environment_table,
     other_settings,
+    restarts_table,
     unfinished_table,
 )
 from ssl_sweep.orchestrator.report.settings import Spread, group_settings, labels, spread
 from ssl_sweep.orchestrator.report.table import NONE, Table
 from ssl_sweep.orchestrator.report.terminal import MOST_ROWS
-from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
+from ssl_sweep.orchestrator.store.fault import Fault
+from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord, Restart
 
 
 def column(table: Table, label: str, group: str = "") -> list[str]:
@@ -205,6 +207,19 @@ def test_a_search_that_found_nothing_is_no_trial_without_a_result() -> None:
     search = searched(None).model_copy(update={"reason": "none of the 1 points of its search has a score"})
     (row,) = unfinished_table(sweep(searches=(search,)), None).rows
     assert [cell.text for cell in row.cells][:4] == ["failed", "SimCLR", NONE, search.reason]
+
+
+def test_restarts_by_kind_of_fault() -> None:
+    lost = [
+        Restart(fault=Fault.WORKER_DIED, reason="its worker died", time=1_700_000_000.0),
+        Restart(fault=Fault.HUNG, reason="rank 1 gave no sign of life for 130 s", time=1_700_000_060.0),
+        Restart(fault=Fault.WORKER_DIED, reason="its worker died\nagain", time=1_700_000_120.0),
+    ]
+    table = restarts_table(sweep(trial("simclr", 0), trial("byol", 1, restarts=lost)))
+    assert [[cell.text for cell in row.cells][:6] for row in table.rows] == [
+        ["BYOL", "1", "worker died", "2", "its worker died again", "2023-11-14 22:15"],
+        ["BYOL", "1", "hung", "1", "rank 1 gave no sign of life for 130 s", "2023-11-14 22:14"],
+    ]
 
 
 def test_unfinished_trials_with_reason_and_log() -> None:
