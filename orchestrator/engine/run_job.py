@@ -43,9 +43,10 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
     """
     folder = TrialStore(store, job.trial_id)
     with contextlib.ExitStack() as stack:
-        lease = stack.enter_context(held(store, folder.folder)) if runtime.is_first else None
+        lease, otherwise = _leased(stack, folder) if runtime.is_first else (None, None)
         if not runtime.agree(int(lease is not None)):
-            listener.on_event(StatusChanged(state=TrialState.WAITING, reason=BUSY)) if runtime.is_first else None
+            if otherwise is not None:
+                listener.on_event(otherwise)
             return
         background = stack.enter_context(contextlib.closing(Background()))
         stack.enter_context(_logging_to(folder, runtime, background))
@@ -67,6 +68,15 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
             tell_failure(folder, listener, reason, fault_of(error), background)
             if runtime.world_size > 1 or (runtime.device.type == "cuda" and not in_words):
                 raise WorkerSpoiled(reason) from error
+
+
+def _leased(stack: contextlib.ExitStack, folder: TrialStore) -> tuple[Lease | None, StatusChanged | None]:
+    """The trial's lease until `stack` unwinds; otherwise what ends the job."""
+    try:
+        lease = stack.enter_context(held(folder.store, folder.folder))
+    except StoreError as error:
+        return None, StatusChanged(state=TrialState.FAILED, reason=str(error), fault=error.fault)
+    return lease, None if lease is not None else StatusChanged(state=TrialState.WAITING, reason=BUSY)
 
 
 class _WhileHeld:

@@ -98,7 +98,10 @@ class Lease:
         """Let the next one have it at once. Should the store be out of reach, the lease expires by itself."""
         _HEART.remove(self)
         try:
-            self._rewrite(released=True)
+            try:
+                self._rewrite(released=True)
+            except StoreError:
+                self.store.delete(_name(self.folder, self.generation))  # a full disk has room for that
         except StoreError as error:
             log.warning("a lease could not be released and will expire: %s", error)
 
