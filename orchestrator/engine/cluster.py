@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import ray
+from ray._private import worker
 from ray._private.state import state  # what Ray Train's own watcher asks
 
 from ..spec.errors import UserError
@@ -39,6 +40,13 @@ def nodes() -> list[Node]:
         Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
         for node in alive
     ]
+
+
+def lost_part() -> str | None:
+    """A process of the embedded Ray that has ended, and without which Ray would end this process as well, within a minute."""
+    head = worker._global_node  # pyright: ignore[reportPrivateUsage]  # Ray has no public word for it
+    ended = [] if head is None else head.dead_processes()
+    return next((kind for kind, _ in ended if kind in ("raylet", "gcs_server")), None)
 
 
 def draining() -> set[str]:

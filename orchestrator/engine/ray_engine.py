@@ -19,7 +19,7 @@ from ..store.fault import Fault
 from ..store.files import Store
 from ..store.trial_state import TrialState
 from .board import Board, News
-from .cluster import NAMESPACE, nodes, start_ray
+from .cluster import NAMESPACE, lost_part, nodes, start_ray
 from .group_config import GroupConfig
 from .group_pool import GroupPool
 from .protocol import EngineLost, Job, Shape, TrialEvent
@@ -113,6 +113,8 @@ class RayEngine:
             self._wait_for_submissions()
             news: News = ray.get(self.board.news.remote(timeout))
             self.pool.adjust(news)
+        if self.address is None and (part := lost_part()) is not None:
+            raise EngineLost(f"its {part} ended")
         return [event for batch in news.batches for event in batch.events()]
 
     def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
@@ -124,9 +126,10 @@ class RayEngine:
     def close(self) -> None:
         """Shut down the worker groups, then Ray."""
         if ray.is_initialized():
-            with contextlib.suppress(RayError, AttributeError):  # it may never have had a board
-                ray.get(self.board.close.remote(), timeout=CLOSE_SECONDS)
-                self.pool.join(CLOSE_SECONDS)
+            if self._pool is not None and (self.address is not None or lost_part() is None):
+                with contextlib.suppress(RayError):
+                    ray.get(self.board.close.remote(), timeout=CLOSE_SECONDS)
+                    self._pool.join(CLOSE_SECONDS)
             ray.shutdown()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
