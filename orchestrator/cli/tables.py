@@ -1,25 +1,34 @@
 """Plan, status and sweeps as tables in the terminal."""
 
+import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..store.trial_state import TrialState
 from ..sweep.status import PlanRow, StatusRow, SweepRow
 from .live_table import ORDER
 
-R = TypeVar("R", PlanRow, StatusRow)
+if TYPE_CHECKING:
+    from rich.console import Console
 
+R = TypeVar("R", PlanRow, StatusRow)
 
 MOST_ROWS = 100
 """Rows that are printed; `--json` prints them all."""
+UNFOLDED = 10_000
+"""Columns of what is no terminal."""
 
 
 def print_plan(rows: Sequence[PlanRow]) -> None:
     """What would run."""
     done = sum(not row.missing for row in rows)
     _print_table(
-        ("trial", "to do", "takes"),
-        [(row.trial, ", ".join(row.missing) or "done", row.needs) for row in _first(rows, lambda row: not row.missing)],
+        ("trial", "id", "to do", "takes"),
+        [
+            (*_called(row), ", ".join(row.missing) or "done", row.needs)
+            for row in _first(rows, lambda row: not row.missing)
+        ],
         f"{_count(len(rows), 'trial')}, {done} done" + _hidden(len(rows)),
     )
 
@@ -27,10 +36,10 @@ def print_plan(rows: Sequence[PlanRow]) -> None:
 def print_status(rows: Sequence[StatusRow]) -> None:
     """The state of each trial."""
     _print_table(
-        ("trial", "status", "stage", "epoch", "to do"),
+        ("trial", "id", "status", "stage", "epoch", "to do"),
         [
             (
-                row.trial,
+                *_called(row),
                 row.status.words + (f": {row.reason}" if row.reason else ""),
                 row.stage if row.missing else "",
                 f"{row.epoch}/{row.epochs}" if row.missing else "",
@@ -52,6 +61,11 @@ def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
     )
 
 
+def _called(row: PlanRow | StatusRow) -> tuple[str, str]:
+    """Label and id."""
+    return (row.label, row.trial) if row.label else (row.trial, "")
+
+
 def _first(rows: Sequence[R], order: Callable[[R], int]) -> Sequence[R]:
     """All rows; of more than are printed, those that are first by `order`: what needs attention is not hidden by what does not."""
     return rows if len(rows) <= MOST_ROWS else sorted(rows, key=order)[:MOST_ROWS]
@@ -67,7 +81,6 @@ def _count(number: int, noun: str) -> str:
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -76,4 +89,11 @@ def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], caption:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    unfolded_console().print(table)
+
+
+def unfolded_console() -> "Console":
+    """Where to print a table: what is no terminal gets each row on one line, whole, so that it can be searched."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED)

@@ -31,10 +31,15 @@ class Driver:
         make_engine: Callable[[], Engine],
         observers: Sequence[Observer],
         interrupts: Interrupts,
+        *,
+        retries_failed: bool = True,
     ):
-        """`make_engine` is called once something is to run: a sweep of which nothing is missing needs no engine."""
+        """`make_engine` is called once something is to run: a sweep of which nothing is missing needs no engine.
+
+        Unless it `retries_failed`, a trial of a search that failed is taken as it is.
+        """
         self.store, self.datasets, self.make_engine = store, datasets, make_engine
-        self.observers, self.interrupts = observers, interrupts
+        self.observers, self.interrupts, self.retries_failed = observers, interrupts, retries_failed
         self.engine: Engine | None = None
         self.planned: dict[str, PlannedTrial] = {}
         self.state = SweepState()
@@ -185,6 +190,8 @@ class Driver:
     def _is_complete(self, item: PlannedTrial) -> bool:
         """Whether nothing of a trial is left to run: a search that stops trials early takes those that were as they are."""
         status = self.state.trials[item.trial_id]
+        if status.state is TrialState.FAILED and not self.retries_failed:
+            return True
         stops_early = any(search.stops_early for search in self.searches)
         return not item.missing(status) or (stops_early and status.state is TrialState.STOPPED_EARLY)
 

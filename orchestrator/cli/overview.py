@@ -1,0 +1,74 @@
+"""The commands that look at a sweep as a whole: its plan, status and report."""
+
+from pathlib import Path
+
+import click
+
+from .common import JSON, STORAGE, SWEEP, guarded, rows_as_json
+
+
+@click.command()
+@SWEEP
+@JSON
+@guarded
+def plan(sweep: Path, as_json: bool) -> None:
+    """Show a sweep's trials: what is done, what is missing, what each takes.
+
+    \b
+    Example:
+      ssl-sweep plan sweep.yaml
+    """
+    from ..sweep.status import plan_rows
+    from .tables import print_plan
+
+    rows = plan_rows(sweep)
+    click.echo(rows_as_json(rows)) if as_json else print_plan(rows)
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@STORAGE
+@JSON
+@guarded
+def status(sweep: str | None, storage: str, as_json: bool) -> None:
+    """Show the state of a sweep's trials, or list the sweeps of a store.
+
+    SWEEP is a sweep file, or the name of a sweep in the store.
+
+    \b
+    Examples:
+      ssl-sweep status
+      ssl-sweep status sweep.yaml
+      ssl-sweep status cifar10-200ep --storage s3://bucket/runs
+    """
+    from ..sweep.status import sweep_rows
+    from ..sweep.view import status_rows
+    from .tables import print_status, print_sweeps
+
+    if sweep is None:
+        sweeps = sweep_rows(storage)
+        click.echo(rows_as_json(sweeps)) if as_json else print_sweeps(sweeps, storage)
+        return
+    rows = status_rows(sweep, storage)
+    click.echo(rows_as_json(rows)) if as_json else print_status(rows)
+
+
+@click.command()
+@SWEEP
+@guarded
+def report(sweep: Path) -> None:
+    """Write a sweep's report again from what the store has.
+
+    \b
+    Example:
+      ssl-sweep report sweep.yaml
+    """
+    from ..report import terminal_console, terminal_table
+    from ..sweep.results import write_report
+    from ..sweep.status import stored_sweep
+
+    stored = stored_sweep(sweep)
+    result = stored.result(f"ssl-sweep report {sweep}")
+    folder = write_report(stored.store, result)
+    terminal_console().print(terminal_table(result))
+    click.echo(f"report     {folder}/report.html")
