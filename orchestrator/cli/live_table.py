@@ -67,6 +67,21 @@ class LiveTable:
         elif not self.console.is_terminal and (line := _line(event, status)):
             self.on_message(f"{row.name}: {line}")
 
+    def on_statuses(self, trials: Sequence[StoredTrial], statuses: Sequence[TrialStatus]) -> None:
+        """What a store has of the sweep now; without a table, a line for each trial that has changed."""
+        before = dict(self.rows)
+        self.on_trials(trials, statuses)
+        for item, status in zip(trials, statuses, strict=True):
+            known = before.get(item.trial_id)
+            line = _difference(TrialStatus() if known is None else known.status, status)
+            if line and not self.console.is_terminal:
+                self.on_message(f"{self.rows[item.trial_id].name}: {line}")
+
+    def summary(self) -> str:
+        """``6 trials: 2 running, 4 waiting``."""
+        count = len(self.rows)
+        return f"{count:,} trial{'' if count == 1 else 's'}: {self._counts()}"
+
     def on_message(self, text: str) -> None:
         """A line of its own."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -116,9 +131,7 @@ class LiveTable:
         from rich.table import Table
 
         rows = sorted(self.rows.values(), key=lambda row: ORDER.index(row.status.state))
-        counts = Counter(row.status.state for row in rows)
-        caption = ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
-        drawn = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+        drawn = Table(box=box.SIMPLE_HEAD, caption=self._counts(), caption_justify="left", pad_edge=False)
         for name in ("trial", "id", "stage"):
             drawn.add_column(name, no_wrap=True)
         for name in ("epoch", "loss", EVALUATIONS[MONITOR].title, "images/s", "memory", "left"):
@@ -127,6 +140,10 @@ class LiveTable:
             dim = row.status.state is not TrialState.RUNNING
             drawn.add_row(row.label, row.id, *cells(row.status), style="dim" if dim else None)
         return drawn
+
+    def _counts(self) -> str:
+        counts = Counter(row.status.state for row in self.rows.values())
+        return ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
 
 
 def cells(status: TrialStatus) -> tuple[str, ...]:
@@ -143,6 +160,22 @@ def cells(status: TrialStatus) -> tuple[str, ...]:
         "" if progress.memory is None else f"{progress.memory / 1e9:.1f} GB",
         duration(left) if left and running else "",
     )
+
+
+def _difference(before: TrialStatus, after: TrialStatus) -> str | None:
+    """What a log shows of a trial that was looked at twice."""
+    words: list[str] = []
+    if after.state is not before.state:
+        words.append(after.state.words + (f": {after.reason}" if after.reason else ""))
+    done, progress = before.progress, after.progress
+    if (progress.stage, progress.epoch) != (done.stage, done.epoch) and after.state is TrialState.RUNNING:
+        of = f" epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
+        loss = "" if not of or progress.loss is None else f", loss {progress.loss:.4f}"
+        words.append(f"{progress.stage}{of}{loss}")
+    for name, record in after.evaluations.items():
+        if name not in before.evaluations and record.name in EVALUATIONS:
+            words.append(f"{record.name} {EVALUATIONS[record.name].text(record.metrics)}")
+    return ", ".join(words) or None
 
 
 def _line(event: Event, status: TrialStatus) -> str | None:

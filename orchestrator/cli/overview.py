@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..spec.errors import UserError
 from .common import JSON, STORAGE, SWEEP, guarded, rows_as_json
 
 
@@ -28,10 +29,11 @@ def plan(sweep: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("sweep", required=False)
 @STORAGE
+@click.option("--watch", is_flag=True, help="Show the live table until the sweep has ended.")
 @JSON
 @guarded
-def status(sweep: str | None, storage: str, as_json: bool) -> None:
-    """Show the state of a sweep's trials, or list the sweeps of a store.
+def status(sweep: str | None, storage: str, watch: bool, as_json: bool) -> None:
+    """Show the state of a sweep's trials, or list the sweeps of a store. Writes nothing.
 
     SWEEP is a sweep file, or the name of a sweep in the store.
 
@@ -39,12 +41,20 @@ def status(sweep: str | None, storage: str, as_json: bool) -> None:
     Examples:
       ssl-sweep status
       ssl-sweep status sweep.yaml
+      ssl-sweep status sweep.yaml --watch
       ssl-sweep status cifar10-200ep --storage s3://bucket/runs
     """
     from ..sweep.status import sweep_rows
     from ..sweep.view import status_rows
     from .tables import print_status, print_sweeps
 
+    if watch:
+        if sweep is None or as_json:
+            raise UserError("--watch: takes a sweep, and no --json")
+        from .watching import watch_sweep
+
+        watch_sweep(sweep, storage)
+        return
     if sweep is None:
         sweeps = sweep_rows(storage)
         click.echo(rows_as_json(sweeps)) if as_json else print_sweeps(sweeps, storage)

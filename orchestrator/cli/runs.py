@@ -176,4 +176,5 @@ def stop(sweep: str, storage: str, no_wait: bool) -> None:
         return
     click.echo("waiting    until it has ended; the same command again ends it at once")
     wait_for_end(place, asked.driver)
-    click.echo(f"stopped    everything is kept; resume with: ssl-sweep resume {shlex.quote(sweep)}")
+    file = shlex.quote(sweep) if Path(sweep).exists() else "SWEEP.yaml"
+    click.echo(f"stopped    everything is kept; resume with: ssl-sweep resume {file}")
