@@ -39,13 +39,19 @@ def submit_detached(sweep: Path, address: str | None, *, replace: bool) -> int:
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
         )
     while process.poll() is None:
-        driver = holder(place.store, place.folder)
-        if driver is not None and driver.is_here and driver.pid == process.pid:
+        if _drives(process.pid, place, sweep):
             _say_how_to_follow(sweep, process.pid, log)
             return 0
         time.sleep(WAIT_SECONDS)
     click.echo(log.read_bytes()[begins:], nl=False)
     return process.returncode
+
+
+def _drives(pid: int, place: Place, sweep: Path) -> bool:
+    """Whether the process has the sweep's lease and has taken the file: only then it does not refuse it any more."""
+    driver = holder(place.store, place.folder)
+    ours = driver is not None and driver.is_here and driver.pid == pid
+    return ours and place.store.read(f"{place.folder}/sweep.yaml") == sweep.read_bytes()
 
 
 def _log_file(place: Place) -> Path:

@@ -73,7 +73,7 @@ class LiveTable:
         self.on_trials(trials, statuses)
         for item, status in zip(trials, statuses, strict=True):
             known = before.get(item.trial_id)
-            line = _difference(TrialStatus() if known is None else known.status, status)
+            line = _difference(item, TrialStatus() if known is None else known.status, status)
             if line and not self.console.is_terminal:
                 self.on_message(f"{self.rows[item.trial_id].name}: {line}")
 
@@ -162,7 +162,7 @@ def cells(status: TrialStatus) -> tuple[str, ...]:
     )
 
 
-def _difference(before: TrialStatus, after: TrialStatus) -> str | None:
+def _difference(item: StoredTrial, before: TrialStatus, after: TrialStatus) -> str | None:
     """What a log shows of a trial that was looked at twice."""
     words: list[str] = []
     if after.state is not before.state:
@@ -172,8 +172,9 @@ def _difference(before: TrialStatus, after: TrialStatus) -> str | None:
         of = f" epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
         loss = "" if not of or progress.loss is None else f", loss {progress.loss:.4f}"
         words.append(f"{progress.stage}{of}{loss}")
-    for name, record in after.evaluations.items():
-        if name not in before.evaluations and record.name in EVALUATIONS:
+    for name in item.evaluation_ids:
+        record = None if name in before.evaluations else after.evaluations.get(name)
+        if record is not None:
             words.append(f"{record.name} {EVALUATIONS[record.name].text(record.metrics)}")
     return ", ".join(words) or None
 
