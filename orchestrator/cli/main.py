@@ -1,6 +1,6 @@
 """The command line: ``ssl-sweep``. Heavy imports (torch, Ray, MLflow) happen inside the commands that need them."""
 
-import gc
+import gc as collector
 
 import click
 
@@ -9,6 +9,7 @@ from .data import datasets, prepare
 from .files import methods, schema, validate
 from .overview import plan, report, status
 from .runs import resume, retry, stop, submit
+from .storage import du, gc, rm
 from .trials import logs, path
 
 COLLECT = (50_000, 20, 20)
@@ -29,13 +30,13 @@ def main() -> None:
 
     Shell completion: eval "$(_SSL_SWEEP_COMPLETE=bash_source ssl-sweep)"
     """
-    gc.set_threshold(*COLLECT)
+    collector.set_threshold(*COLLECT)
     show_warnings()
 
 
 for command in (validate, plan, submit, stop, resume, retry, status, logs, path, report):
     main.add_command(command)
-for command in (schema, methods, datasets, prepare):
+for command in (du, rm, gc, schema, methods, datasets, prepare):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ UNFOLDED = 10_000
 def print_plan(rows: Sequence[PlanRow]) -> None:
     """What would run."""
     done = sum(not row.missing for row in rows)
-    _print_table(
+    print_table(
         ("trial", "id", "to do", "takes"),
         [
             (*_called(row), ", ".join(row.missing) or "done", row.needs)
@@ -35,7 +35,7 @@ def print_plan(rows: Sequence[PlanRow]) -> None:
 
 def print_status(rows: Sequence[StatusRow]) -> None:
     """The state of each trial."""
-    _print_table(
+    print_table(
         ("trial", "id", "status", "stage", "epoch", "to do"),
         [
             (
@@ -54,7 +54,7 @@ def print_status(rows: Sequence[StatusRow]) -> None:
 
 def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
     """The sweeps of a store."""
-    _print_table(
+    print_table(
         ("sweep", "trials", "status"),
         [(row.sweep, str(row.trials), row.status) for row in rows],
         f"{_count(len(rows), 'sweep')} in {storage}",
@@ -79,7 +79,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> None:
+def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> None:
+    """A table of texts, as they are, with a line below it."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
