@@ -7,7 +7,8 @@ import click
 from .common import show_warnings
 from .data import datasets, prepare
 from .files import methods, schema, validate
-from .overview import plan, report, status
+from .overview import plan, status
+from .results import diff, export, report
 from .runs import resume, retry, stop, submit
 from .storage import du, gc, rm
 from .trials import logs, path
@@ -34,9 +35,11 @@ def main() -> None:
     show_warnings()
 
 
-for command in (validate, plan, submit, stop, resume, retry, status, logs, path, report):
+for command in (validate, plan, submit, stop, resume, retry, status, logs, path):
     main.add_command(command)
-for command in (du, rm, gc, schema, methods, datasets, prepare):
+for command in (report, export, diff, du, rm, gc):
+    main.add_command(command)
+for command in (schema, methods, datasets, prepare):
     main.add_command(command)
 
 if __name__ == "__main__":

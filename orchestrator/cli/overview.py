@@ -1,4 +1,4 @@
-"""The commands that look at a sweep as a whole: its plan, status and report."""
+"""The commands that look at a sweep as a whole: its plan and its status."""
 
 from pathlib import Path
 
@@ -61,24 +61,3 @@ def status(sweep: str | None, storage: str, watch: bool, as_json: bool) -> None:
         return
     rows = status_rows(sweep, storage)
     click.echo(rows_as_json(rows)) if as_json else print_status(rows)
-
-
-@click.command()
-@SWEEP
-@guarded
-def report(sweep: Path) -> None:
-    """Write a sweep's report again from what the store has.
-
-    \b
-    Example:
-      ssl-sweep report sweep.yaml
-    """
-    from ..report import terminal_console, terminal_table
-    from ..sweep.results import write_report
-    from ..sweep.status import stored_sweep
-
-    stored = stored_sweep(sweep)
-    result = stored.result(f"ssl-sweep report {sweep}")
-    folder = write_report(stored.store, result)
-    terminal_console().print(terminal_table(result))
-    click.echo(f"report     {folder}/report.html")

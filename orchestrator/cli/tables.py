@@ -85,12 +85,14 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], capti
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    unfolded_console().print(table)
+    console = unfolded_console()
+    console.print(table)
+    console.print(Text(caption, style="dim"), soft_wrap=True)
 
 
 def unfolded_console() -> "Console":

@@ -69,7 +69,7 @@ def test_du_says_what_each_sweep_takes(shelf: Shelf) -> None:
     rows = [line.split() for line in lines]
     assert ["sweep", "trials", "size", "frees"] in rows
     assert ["(no", "sweep)", "1", "1.0", "kB", "1.0", "kB"] in rows
-    assert f"{size(one + two + 5000)} in {shelf.store.location}" in lines[-1]
+    assert lines[-1] == f"{size(one + two + 5000)} in {shelf.store.location}"
 
 
 def test_rm_keeps_what_another_sweep_uses(shelf: Shelf) -> None:
