@@ -22,6 +22,7 @@ STOPPED = 130
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
 TRIAL = click.argument("trial")
+JOB_ADDRESS = click.option("--address", help="http://HOST:8265 of a Ray cluster: run the command there, as a job.")
 STORAGE = click.option(
     "--storage", default="runs", show_default=True, help="The store: a folder, or s3://, gs://, az://."
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..spec.errors import UserError
-from .common import JSON, STORAGE, SWEEP, guarded, rows_as_json
+from .common import JOB_ADDRESS, JSON, STORAGE, SWEEP, guarded, rows_as_json
 
 
 @click.command()
@@ -30,9 +30,10 @@ def plan(sweep: Path, as_json: bool) -> None:
 @click.argument("sweep", required=False)
 @STORAGE
 @click.option("--watch", is_flag=True, help="Show the live table until the sweep has ended.")
+@JOB_ADDRESS
 @JSON
 @guarded
-def status(sweep: str | None, storage: str, watch: bool, as_json: bool) -> None:
+def status(sweep: str | None, storage: str, watch: bool, address: str | None, as_json: bool) -> None:
     """Show the state of a sweep's trials, or list the sweeps of a store. Writes nothing.
 
     SWEEP is a sweep file, or the name of a sweep in the store.
@@ -48,16 +49,21 @@ def status(sweep: str | None, storage: str, watch: bool, as_json: bool) -> None:
     from ..sweep.view import status_rows
     from .tables import print_status, print_sweeps
 
-    if watch:
-        if sweep is None or as_json:
-            raise UserError("--watch: takes a sweep, and no --json")
-        from .watching import watch_sweep
+    if watch and (sweep is None or as_json):
+        raise UserError("--watch: takes a sweep, and no --json")
+    if address is not None:
+        from .remote import run_remotely, shared
 
-        watch_sweep(sweep, storage)
-        return
+        place = [] if sweep is not None and Path(sweep).exists() else shared(storage)
+        run_remotely(address, "status", sweep, place + ["--watch"] * watch + ["--json"] * as_json)
     if sweep is None:
         sweeps = sweep_rows(storage)
         click.echo(rows_as_json(sweeps)) if as_json else print_sweeps(sweeps, storage)
+        return
+    if watch:
+        from .watching import watch_sweep
+
+        watch_sweep(sweep, storage)
         return
     rows = status_rows(sweep, storage)
     click.echo(rows_as_json(rows)) if as_json else print_status(rows)

@@ -10,9 +10,11 @@ import click
 
 from ..spec.errors import UserError
 from ..store.trial_state import TrialState
-from .common import STOPPED, STORAGE, SWEEP, guarded
+from .common import JOB_ADDRESS, STOPPED, STORAGE, SWEEP, guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..engine.protocol import Engine
     from ..spec.models import ResourcesConfig
     from ..store.files import Store
@@ -67,6 +69,7 @@ def resume(sweep: Path, address: str | None) -> None:
     Example:
       ssl-sweep resume sweep.yaml
     """
+    _run_remotely_if_asked(address, "resume", sweep)
     from ..sweep.choice import UNFINISHED
 
     _run(sweep, address, UNFINISHED)
@@ -90,9 +93,18 @@ def retry(sweep: Path, trials: tuple[str, ...], failed: bool, address: str | Non
     """
     if failed == bool(trials):
         raise UserError("retry: give --failed, or the trials to run" + (", not both" if failed else ""))
+    _run_remotely_if_asked(address, "retry", sweep, ["--failed"] if failed else trials)
     from ..sweep.choice import FAILED, Choice
 
     _run(sweep, address, FAILED if failed else Choice(named=trials))
+
+
+def _run_remotely_if_asked(address: str | None, command: str, sweep: Path, options: "Sequence[str]" = ()) -> None:
+    """As a job, whose output is shown here, if the address is that of a Ray Jobs server; there it joins the cluster."""
+    if address is not None and address.startswith("http"):
+        from .remote import run_remotely
+
+        run_remotely(address, command, str(sweep), [*options, "--address", "auto"])
 
 
 def _run(sweep: Path, address: str | None, choice: "Choice", *, replace: bool = False) -> None:
@@ -148,8 +160,9 @@ def _print_outcome(sweep: Path, outcome: "Outcome") -> None:
 @click.argument("sweep")
 @STORAGE
 @click.option("--no-wait", is_flag=True, help="Do not wait until the sweep has ended.")
+@JOB_ADDRESS
 @guarded
-def stop(sweep: str, storage: str, no_wait: bool) -> None:
+def stop(sweep: str, storage: str, no_wait: bool, address: str | None) -> None:
     """Stop a sweep that runs, here or elsewhere: its trials keep a checkpoint. A second time, it ends at once.
 
     SWEEP is a sweep file, or the name of a sweep in the store.
@@ -159,6 +172,11 @@ def stop(sweep: str, storage: str, no_wait: bool) -> None:
       ssl-sweep stop sweep.yaml
       ssl-sweep stop cifar10-200ep --storage s3://bucket/runs
     """
+    if address is not None:
+        from .remote import run_remotely, shared
+
+        place = [] if Path(sweep).exists() else shared(storage)
+        run_remotely(address, "stop", sweep, place + ["--no-wait"] * no_wait)
     from ..sweep.place import locate
     from ..sweep.stopping import ask_to_stop, wait_for_end
 

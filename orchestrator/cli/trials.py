@@ -2,15 +2,16 @@
 
 import click
 
-from .common import STORAGE, TRIAL, guarded
+from .common import JOB_ADDRESS, STORAGE, TRIAL, guarded
 
 
 @click.command()
 @TRIAL
 @click.option("-f", "--follow", is_flag=True, help="Go on until nobody runs the trial any more.")
 @STORAGE
+@JOB_ADDRESS
 @guarded
-def logs(trial: str, follow: bool, storage: str) -> None:
+def logs(trial: str, follow: bool, storage: str, address: str | None) -> None:
     """Print the log of a trial.
 
     TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has.
@@ -21,6 +22,10 @@ def logs(trial: str, follow: bool, storage: str) -> None:
       ssl-sweep logs "simclr seed 0" -f
       ssl-sweep logs simclr-resnet18 --storage s3://bucket/runs
     """
+    if address is not None:
+        from .remote import run_remotely, shared
+
+        run_remotely(address, "logs", None, [trial, *shared(storage), *["-f"] * follow])
     from ..spec.errors import UserError
     from ..store.log_reader import LogReader
     from ..sweep.trials import open_trial

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from ..report.formats import scalar
+from ..report.formats import Value, scalar
 from ..spec.expand import expand
 from ..spec.label import label
 from ..spec.load import load_spec
@@ -107,12 +107,12 @@ def flat(values: Mapping[str, Any]) -> dict[str, str]:
     """Every value by its dotted key; entries of a list by their names, if they have any."""
     found: dict[str, str] = {}
     for key, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             found |= {f"{key}.{inner}": text for inner, text in flat(value).items()}
         elif isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
             found |= {f"{key}.{inner}": text for inner, text in flat(_named(value)).items()}
         else:
-            found[key] = scalar(value)
+            found[key] = scalar(cast(Value, value))
     return found
 
 
