@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import shlex
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ COMMAND = "python -m ssl_sweep.orchestrator.cli.main"
 SWEEP = "sweep.yaml"
 """What the sweep file is called in the job's folder."""
 MARK = "-- ssl-sweep begins --"
-"""A line of the job's output, before which are only Ray's."""
+"""A line of the job's output, before which all are Ray's."""
 POLL_SECONDS = 0.5
 
 
@@ -66,18 +67,16 @@ def run_job(arguments: Sequence[str], sweep: Path | None, address: str, show: Ca
 
 
 async def _tail(client: "JobSubmissionClient", job: str, show: Callable[[str], None]) -> None:
-    """Pass on what the command prints, without what Ray prints before it."""
-    before = ""
-    begun = False
+    """Pass on the lines that the command prints, without those that Ray adds: before it, and one as it starts."""
+    begun, rest = False, ""
     async for text in client.tail_job_logs(job):
-        if begun:
-            show(text)
-            continue
-        before += text
-        _, mark, text = before.partition(f"{MARK}\n")
-        begun = bool(mark)
-        if text:
-            show(text)
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            if begun and not line.startswith(f"Running entrypoint for job {job}:"):
+                show(f"{line}\n")
+            begun |= line == MARK
+    if begun and rest:
+        show(rest)
 
 
 def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -> str:
@@ -114,6 +113,8 @@ def _connected(address: str) -> "Generator[JobSubmissionClient]":
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise UserError(f"jobs need Ray's job client: pip install 'ray[default]' ({error})") from None
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)  # Ray's client tells of each upload
     try:
         yield JobSubmissionClient(address)
     except AuthenticationError:
@@ -123,3 +124,5 @@ def _connected(address: str) -> "Generator[JobSubmissionClient]":
         ) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}") from None
+    finally:
+        logging.disable(level)

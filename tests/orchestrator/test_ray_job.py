@@ -53,8 +53,10 @@ class Server:
             command, shell=True, cwd=Server.node / "job", env=environment, stdout=-1, stderr=-2, text=True, check=False
         )
         Server.status = done.returncode
-        half = len(done.stdout) // 2
-        for part in (done.stdout[:10], done.stdout[10:half], done.stdout[half:]):
+        mark, _, text = done.stdout.partition("\n")
+        output = f"{mark}\nRunning entrypoint for job {job}: {command}\n{text}"
+        half = len(output) // 2
+        for part in (output[:10], output[10:half], output[half:]):
             yield part
 
     def get_job_info(self, job: str) -> SimpleNamespace:
