@@ -4,21 +4,32 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..spec.errors import SpecError, UserError
 
+if TYPE_CHECKING:
+    from ..sweep.status import PlanRow, StatusRow, SweepRow
+
 F = TypeVar("F", bound=Callable[..., Any])
 BAD_INPUT = 2
+STOPPED = 130
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
+TRIAL = click.argument("trial")
+JOB_ADDRESS = click.option("--address", help="http://HOST:8265 of a Ray cluster: run the command there, as a job.")
+STORAGE = click.option(
+    "--storage", default="runs", show_default=True, help="The store: a folder, or s3://, gs://, az://."
+)
 
 
 def guarded(command: F) -> F:
-    """Report user-fixable errors without a traceback; exit status 2."""
+    """Report user-fixable errors without a traceback; exit status 2, and 130 for Ctrl-C."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -37,6 +48,8 @@ def guarded(command: F) -> F:
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
+        except KeyboardInterrupt:  # of a command that waits or watches
+            sys.exit(STOPPED)
 
     return run  # type: ignore[return-value]  # the same signature
 
@@ -64,3 +77,8 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     widths = {key: max(len(str(row[key])) for row in [*rows, {key: key}]) for key in rows[0]}
     for row in rows:
         click.echo("  ".join(str(value).ljust(widths[key]) for key, value in row.items()).rstrip())
+
+
+def rows_as_json(rows: "Sequence[PlanRow | StatusRow | SweepRow]") -> str:
+    """Rows as a JSON array of objects."""
+    return json.dumps([row._asdict() for row in rows], indent=2)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets.prepared import Prepared
 from ...evaluation.registry import EVALUATIONS, MONITOR
-from ..spec.models import TrialSpec
+from ..spec.label import label_of, short_id
 from ..store.events import AttemptLost, EpochDone, EvaluationDone, Event, StatusChanged, Warned
-from ..store.planned import PlannedTrial
+from ..store.planned import StoredTrial
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 
@@ -31,18 +31,15 @@ ORDER = (
 
 
 class _Row(NamedTuple):
+    id: str
+    """The end of the trial's id."""
     label: str
     status: TrialStatus
 
-
-def label_of(trial: TrialSpec) -> str:
-    """A trial as a user tells it from its neighbours: method, axes, seed."""
-    axes = " ".join(f"{key.split('.')[-1]}={_short(value)}" for key, value in trial.axes.items())
-    return " ".join(part for part in (trial.method.name, axes, f"seed {trial.seed}") if part)
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    @property
+    def name(self) -> str:
+        """What lines about the trial begin with."""
+        return f"{self.label} [{self.id}]"
 
 
 class LiveTable:
@@ -56,19 +53,34 @@ class LiveTable:
 
     # -- what a sweep tells --
 
-    def on_trials(self, trials: Sequence[PlannedTrial], statuses: Sequence[TrialStatus]) -> None:
+    def on_trials(self, trials: Sequence[StoredTrial], statuses: Sequence[TrialStatus]) -> None:
         """These trials belong to the sweep."""
         for item, status in zip(trials, statuses, strict=True):
-            self.rows[item.trial_id] = _Row(label_of(item.trial), status)
+            self.rows[item.trial_id] = _Row(short_id(item.trial_id), label_of(item.trial), status)
 
-    def on_event(self, item: PlannedTrial, event: Event, status: TrialStatus) -> None:
+    def on_event(self, item: StoredTrial, event: Event, status: TrialStatus) -> None:
         """A line for what a user waits for, if there is no table."""
-        row = _Row(self.rows[item.trial_id].label, status)
+        row = self.rows[item.trial_id]._replace(status=status)
         self.rows[item.trial_id] = row
         if isinstance(event, Warned):
-            self.on_message(f"{row.label}: {event.message}")
+            self.on_message(f"{row.name}: {event.message}")
         elif not self.console.is_terminal and (line := _line(event, status)):
-            self.on_message(f"{row.label}: {line}")
+            self.on_message(f"{row.name}: {line}")
+
+    def on_statuses(self, trials: Sequence[StoredTrial], statuses: Sequence[TrialStatus]) -> None:
+        """What a store has of the sweep now; without a table, a line for each trial that has changed."""
+        before = dict(self.rows)
+        self.on_trials(trials, statuses)
+        for item, status in zip(trials, statuses, strict=True):
+            known = before.get(item.trial_id)
+            line = _difference(item, TrialStatus() if known is None else known.status, status)
+            if line and not self.console.is_terminal:
+                self.on_message(f"{self.rows[item.trial_id].name}: {line}")
+
+    def summary(self) -> str:
+        """``6 trials: 2 running, 4 waiting``."""
+        count = len(self.rows)
+        return f"{count:,} trial{'' if count == 1 else 's'}: {self._counts()}"
 
     def on_message(self, text: str) -> None:
         """A line of its own."""
@@ -119,26 +131,27 @@ class LiveTable:
         from rich.table import Table
 
         rows = sorted(self.rows.values(), key=lambda row: ORDER.index(row.status.state))
-        counts = Counter(row.status.state for row in rows)
-        caption = ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
-        drawn = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
-        for name in ("trial", "stage"):
+        drawn = Table(box=box.SIMPLE_HEAD, caption=self._counts(), caption_justify="left", pad_edge=False)
+        for name in ("trial", "id", "stage"):
             drawn.add_column(name, no_wrap=True)
         for name in ("epoch", "loss", EVALUATIONS[MONITOR].title, "images/s", "memory", "left"):
             drawn.add_column(name, justify="right", no_wrap=True)
         for row in rows[:ROWS]:
             dim = row.status.state is not TrialState.RUNNING
-            drawn.add_row(*cells(row.label, row.status), style="dim" if dim else None)
+            drawn.add_row(row.label, row.id, *cells(row.status), style="dim" if dim else None)
         return drawn
 
+    def _counts(self) -> str:
+        counts = Counter(row.status.state for row in self.rows.values())
+        return ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
 
-def cells(label: str, status: TrialStatus) -> tuple[str, ...]:
-    """A row of the table."""
+
+def cells(status: TrialStatus) -> tuple[str, ...]:
+    """A row of the table, without what the trial is called."""
     running = status.state is TrialState.RUNNING
     progress = status.progress
     left = progress.seconds_left
     return (
-        label,
         (progress.stage if running and progress.stage else status.state.words) + _restarts(status),
         f"{progress.epoch}/{progress.epochs}" if progress.epoch and status.state is not TrialState.FINISHED else "",
         "" if progress.loss is None else f"{progress.loss:.4f}",
@@ -147,6 +160,23 @@ def cells(label: str, status: TrialStatus) -> tuple[str, ...]:
         "" if progress.memory is None else f"{progress.memory / 1e9:.1f} GB",
         duration(left) if left and running else "",
     )
+
+
+def _difference(item: StoredTrial, before: TrialStatus, after: TrialStatus) -> str | None:
+    """What a log shows of a trial that was looked at twice."""
+    words: list[str] = []
+    if after.state is not before.state:
+        words.append(after.state.words + (f": {after.reason}" if after.reason else ""))
+    done, progress = before.progress, after.progress
+    if (progress.stage, progress.epoch) != (done.stage, done.epoch) and after.state is TrialState.RUNNING:
+        of = f" epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
+        loss = "" if not of or progress.loss is None else f", loss {progress.loss:.4f}"
+        words.append(f"{progress.stage}{of}{loss}")
+    for name in item.evaluation_ids:
+        record = None if name in before.evaluations else after.evaluations.get(name)
+        if record is not None:
+            words.append(f"{record.name} {EVALUATIONS[record.name].text(record.metrics)}")
+    return ", ".join(words) or None
 
 
 def _restarts(status: TrialStatus) -> str:

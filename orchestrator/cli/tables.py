@@ -1,36 +1,45 @@
 """Plan, status and sweeps as tables in the terminal."""
 
+import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..store.trial_state import TrialState
 from ..sweep.status import PlanRow, StatusRow, SweepRow
 from .live_table import ORDER
 
-R = TypeVar("R", PlanRow, StatusRow)
+if TYPE_CHECKING:
+    from rich.console import Console
 
+R = TypeVar("R", PlanRow, StatusRow)
 
 MOST_ROWS = 100
 """Rows that are printed; `--json` prints them all."""
+UNFOLDED = 10_000
+"""Columns of what is no terminal."""
 
 
 def print_plan(rows: Sequence[PlanRow]) -> None:
     """What would run."""
     done = sum(not row.missing for row in rows)
-    _print_table(
-        ("trial", "to do", "takes"),
-        [(row.trial, ", ".join(row.missing) or "done", row.needs) for row in _first(rows, lambda row: not row.missing)],
+    print_table(
+        ("trial", "id", "to do", "takes"),
+        [
+            (*_called(row), ", ".join(row.missing) or "done", row.needs)
+            for row in _first(rows, lambda row: not row.missing)
+        ],
         f"{_count(len(rows), 'trial')}, {done} done" + _hidden(len(rows)),
     )
 
 
 def print_status(rows: Sequence[StatusRow]) -> None:
     """The state of each trial."""
-    _print_table(
-        ("trial", "status", "stage", "epoch", "to do"),
+    print_table(
+        ("trial", "id", "status", "stage", "epoch", "to do"),
         [
             (
-                row.trial,
+                *_called(row),
                 row.status.words + (f": {row.reason}" if row.reason else ""),
                 row.stage if row.missing else "",
                 f"{row.epoch}/{row.epochs}" if row.missing else "",
@@ -45,11 +54,16 @@ def print_status(rows: Sequence[StatusRow]) -> None:
 
 def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
     """The sweeps of a store."""
-    _print_table(
+    print_table(
         ("sweep", "trials", "status"),
         [(row.sweep, str(row.trials), row.status) for row in rows],
         f"{_count(len(rows), 'sweep')} in {storage}",
     )
+
+
+def _called(row: PlanRow | StatusRow) -> tuple[str, str]:
+    """Label and id."""
+    return (row.label, row.trial) if row.label else (row.trial, "")
 
 
 def _first(rows: Sequence[R], order: Callable[[R], int]) -> Sequence[R]:
@@ -65,15 +79,24 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> None:
+def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> None:
+    """A table of texts, as they are, with a line below it."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console = unfolded_console()
+    console.print(table)
+    console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+def unfolded_console() -> "Console":
+    """Where to print a table: what is no terminal gets each row on one line, whole, so that it can be searched."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED)

@@ -1,8 +1,12 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first asks a sweep to keep what it has and end; another Ctrl-C ends it at once."""
+"""What ends a sweep: Ctrl-C, SIGTERM, a closed terminal, `ssl-sweep stop`.
+
+The first request asks a sweep to keep what it has and end; another Ctrl-C, or another `stop`, ends it at once.
+"""
 
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Generator
 from types import FrameType
@@ -19,6 +23,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._requested_at: float | None = None
         self._watched = False
+        self._at_once = False
+        """Of the request that is on its way from another thread."""
         self._terminals = [number for number in range(3) if os.isatty(number)]
         """Of the standard streams; once a terminal has gone it cannot be told."""
 
@@ -41,16 +47,28 @@ class Interrupts:
         finally:
             self._watched = False
 
+    def request(self, *, at_once: bool) -> None:
+        """From any thread: the same as SIGTERM, or with `at_once` as another Ctrl-C. Whoever listens has to be this object."""
+        if self.requested and not at_once:
+            return
+        self._at_once = at_once
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(
+            main, signal.SIGINT
+        )  # it wakes the main thread; of all SIGNALS, Ray takes this one from nobody
+
     def on_signal(self, number: int, _frame: FrameType | None = None) -> None:
-        """Note the request. Raises KeyboardInterrupt where nobody looks, and for another Ctrl-C."""
+        """Note the request. Raises KeyboardInterrupt where nobody looks, and for one that is to end the sweep at once."""
         if number == signal.SIGHUP:
             self._leave_terminals()
         now = time.monotonic()
+        at_once, self._at_once = self._at_once, False
         again = self._requested_at is not None
-        if self._requested_at is not None and now - self._requested_at < ONE_PRESS_SECONDS:
+        if self._requested_at is not None and now - self._requested_at < ONE_PRESS_SECONDS and not at_once:
             return
         self._requested_at = now
-        if not self._watched or (again and number == signal.SIGINT):
+        if not self._watched or at_once or (again and number == signal.SIGINT):
             raise KeyboardInterrupt
 
     def _leave_terminals(self) -> None:

@@ -1,8 +1,15 @@
-"""A sweep as a detached job on a Ray cluster: the code and the sweep file travel, the terminal may close."""
+"""Commands as jobs on a Ray cluster: the code and the sweep file travel; a sweep goes on when the terminal closes."""
 
+import asyncio
+import contextlib
+import logging
+import shlex
 import shutil
 import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..spec.errors import UserError
 from ..spec.expand import expand
@@ -13,8 +20,17 @@ from ..spec.yaml_document import read_document
 from ..store.origin import ORIGIN, origin_of
 from ..store.version import travelling
 
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
 PACKAGE = Path(__file__).parents[2]
 SUBPACKAGES = ("orchestrator", "methods", "datasets", "evaluation", "sweeps")
+COMMAND = "python -m ssl_sweep.orchestrator.cli.main"
+SWEEP = "sweep.yaml"
+"""What the sweep file is called in the job's folder."""
+MARK = "-- ssl-sweep begins --"
+"""A line of the job's output, before which all are Ray's."""
+POLL_SECONDS = 0.5
 
 
 def submit_job(sweep: Path, address: str) -> str:
@@ -23,40 +39,90 @@ def submit_job(sweep: Path, address: str) -> str:
     Raises:
         UserError: the sweep's store is a relative folder, or the server cannot be used.
     """
-    spec, document = load_spec(sweep)
-    expand(spec, document)
+    with _connected(address) as client:
+        job = _start(client, f"{COMMAND} submit {SWEEP} --address auto", sweep)
+    return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"
+
+
+def run_job(arguments: Sequence[str], sweep: Path | None, address: str, show: Callable[[str], None]) -> int:
+    """Run ``ssl-sweep ARGUMENTS`` as a job, with `sweep` as its `SWEEP`; `show` gets its output. Returns its exit status.
+
+    Raises:
+        UserError: as `submit_job`; or the job did not begin.
+        KeyboardInterrupt: the user went away. A job that drives a sweep goes on, any other one is stopped.
+    """
+    with _connected(address) as client:
+        job = _start(client, f"echo '{MARK}' && {COMMAND} {shlex.join(arguments)}", sweep)
+        try:
+            asyncio.run(_tail(client, job, show))
+            while not (info := client.get_job_info(job)).status.is_terminal():
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            if arguments[0] not in ("resume", "retry"):
+                client.stop_job(job)
+            raise
+    if info.driver_exit_code is None:
+        raise UserError(f"the job at '{address}' did not begin: {info.message or info.status}")
+    return info.driver_exit_code
+
+
+async def _tail(client: "JobSubmissionClient", job: str, show: Callable[[str], None]) -> None:
+    """Pass on the lines that the command prints, without those that Ray adds: before it, and one as it starts."""
+    begun, rest = False, ""
+    async for text in client.tail_job_logs(job):
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            if begun and not line.startswith(f"Running entrypoint for job {job}:"):
+                show(f"{line}\n")
+            begun |= line == MARK
+    if begun and rest:
+        show(rest)
+
+
+def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -> str:
+    """Submit the code, the sweep file and the entry point; returns the job's id."""
+    with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as scratch:
+        folder, code = Path(scratch) / "job", Path(scratch) / "ssl_sweep"
+        folder.mkdir()
+        variables = travelling()
+        if sweep is not None:
+            _refuse_relative_storage(sweep)
+            shutil.copy(sweep, folder / SWEEP)
+            variables[ORIGIN] = origin_of(sweep)
+        for name in SUBPACKAGES:
+            shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+        runtime = {"working_dir": str(folder), "py_modules": [str(code)], "env_vars": variables}
+        return client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
+
+
+def _refuse_relative_storage(sweep: Path) -> None:
+    expand(*load_spec(sweep))
     storage = str(read_document(sweep).data.get("storage", SweepSpec.model_fields["storage"].default))
     if is_relative(storage):
         raise UserError(
             f"storage: got '{storage}'; a job on a cluster does not have the folder of your sweep file:"
             " name an absolute path that all nodes share, or s3:// or gs://"
         )
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> "Generator[JobSubmissionClient]":
+    """A client of the Ray Jobs server; what goes wrong between the two is the user's to read."""
     try:
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise UserError(f"jobs need Ray's job client: pip install 'ray[default]' ({error})") from None
-    with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as scratch:
-        folder, code = Path(scratch) / "job", Path(scratch) / "ssl_sweep"
-        folder.mkdir()
-        shutil.copy(sweep, folder / "sweep.yaml")
-        for name in SUBPACKAGES:
-            shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
-        try:
-            client = JobSubmissionClient(address)
-            job = client.submit_job(
-                entrypoint="python -m ssl_sweep.orchestrator.cli.main submit sweep.yaml --address auto",
-                runtime_env={
-                    "working_dir": str(folder),
-                    "py_modules": [str(code)],
-                    "env_vars": {**travelling(), ORIGIN: origin_of(sweep)},
-                },
-            )
-        except AuthenticationError:
-            raise UserError(
-                f"the cluster at '{address}' asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
-                " (`ray get-auth-token` on its head node prints it)"
-            ) from None
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}") from None
-    return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)  # Ray's client tells of each upload
+    try:
+        yield JobSubmissionClient(address)
+    except AuthenticationError:
+        raise UserError(
+            f"the cluster at '{address}' asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
+            " (`ray get-auth-token` on its head node prints it)"
+        ) from None
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}") from None
+    finally:
+        logging.disable(level)

@@ -12,6 +12,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import from_url
 
+from .disk import StoredFile
+
 SCHEMES = {"gcs": "gs"}
 """Names of our own for those of obstore."""
 RETRY = timedelta(seconds=60)
@@ -70,6 +72,16 @@ class Bucket:
     def delete(self, name: str) -> None:
         with _as_os_errors(), contextlib.suppress(FileNotFoundError):
             obstore.delete(self.store, self._key(name))
+
+    def walk(self, folder: str) -> list[StoredFile]:
+        """All objects below `folder`."""
+        with _as_os_errors():
+            found = [item for page in obstore.list(self.store, self._key(folder)) for item in page]
+        start = len(self.prefix) + 1 if self.prefix else 0
+        return [StoredFile(item["path"][start:], item["size"], item["last_modified"].timestamp()) for item in found]
+
+    def prune(self, folder: str) -> None:
+        """Nothing: a bucket has no folders."""
 
     def _key(self, name: str) -> str:
         return "/".join(part for part in (self.prefix, name) if part)

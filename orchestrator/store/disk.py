@@ -9,8 +9,24 @@ import os
 import uuid
 from collections.abc import Generator
 from pathlib import Path
+from typing import NamedTuple
 
 TEMPORARY = ".tmp"
+"""Ends the name of a file that is being written."""
+
+
+class StoredFile(NamedTuple):
+    """A file below a folder of a store."""
+
+    name: str
+    bytes: int
+    written: float
+    """Seconds since the epoch, by the store's clock."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is being written, or was when its writer died."""
+        return self.name.endswith(TEMPORARY)
 
 
 class Disk:
@@ -80,6 +96,28 @@ class Disk:
 
     def delete(self, name: str) -> None:
         Path(f"{self.root}/{name}").unlink(missing_ok=True)
+
+    def walk(self, folder: str) -> list[StoredFile]:
+        """All files below `folder`, with what writes that were cut short have left. A link is a file, and is not followed."""
+        found: list[StoredFile] = []
+        for place, folders, names in os.walk(f"{self.root}/{folder}"):
+            links = [name for name in folders if os.path.islink(f"{place}/{name}")]  # noqa: PTH114
+            for name in names + links:
+                path = f"{place}/{name}"
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
+                    found.append(StoredFile(path.removeprefix(f"{self.root}/"), status.st_size, status.st_mtime))
+        return found
+
+    def prune(self, folder: str) -> None:
+        """Remove the empty folders of `folder`, and itself if it is empty then; if it is a link, the link alone."""
+        top = Path(f"{self.root}/{folder}")
+        if top.is_symlink():
+            top.unlink()
+            return
+        for place, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):  # something has been written to it
+                Path(place).rmdir()
 
 
 def _written_beside(path: Path, content: bytes, *, durable: bool) -> Path:

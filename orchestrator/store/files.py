@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 from ..spec.errors import UserError
 from ..spec.locations import without_file_scheme
 from .checked import DamagedError, digest, sealed, sealed_record, unsealed, unsealed_record
-from .disk import Disk
+from .disk import Disk, StoredFile
 from .fault import Fault
 from .records import Record
 
@@ -62,6 +62,8 @@ class Files(Protocol):
     def write(self, name: str, content: bytes, *, durable: bool) -> None: ...
     def create(self, name: str, content: bytes) -> bool: ...
     def delete(self, name: str) -> None: ...
+    def walk(self, folder: str) -> list[StoredFile]: ...
+    def prune(self, folder: str) -> None: ...
 
 
 class Store:
@@ -145,6 +147,16 @@ class Store:
     def delete(self, name: str) -> None:
         with self._errors():
             self._files.delete(name)
+
+    def walk(self, folder: str) -> list[StoredFile]:
+        """All files below `folder`, leftovers of writes that were cut short included."""
+        with self._errors():
+            return self._files.walk(folder)
+
+    def prune(self, folder: str) -> None:
+        """Remove `folder` if no file is left below it, and the empty folders in it."""
+        with self._errors():
+            self._files.prune(folder)
 
     # -- JSON with checksums --
 

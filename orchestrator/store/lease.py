@@ -22,6 +22,7 @@ from typing import ClassVar, NamedTuple
 
 from .checked import DamagedError, sealed_record, unsealed_record
 from .files import Store, StoreError
+from .heartbeat import Heart
 from .processes import has_ended, machine, started
 from .records import Record
 from .segments import segment_names
@@ -104,6 +105,15 @@ class Lease:
                 self.store.delete(_name(self.folder, self.generation))  # a full disk has room for that
         except StoreError as error:
             log.warning("a lease could not be released and will expire: %s", error)
+
+    def delete(self) -> None:
+        """Give it up with its files: what is in its folder is gone. Unlike `release`, this leaves nothing behind."""
+        _HEART.remove(self)
+        with self._guard:
+            self._taken = True  # a renewal that is under way must not write it again
+            for number in _generations(self.store, self.folder):
+                if number <= self.generation:
+                    self.store.delete(_name(self.folder, number))
 
     def _rewrite(self, *, released: bool) -> None:
         with self._guard:
@@ -249,52 +259,5 @@ def _live_holder(
     return found
 
 
-class _Heart:
-    """One thread that renews all leases of this process, each at its own interval."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        self.changed = threading.Condition()
-        self.due: dict[Lease, float] = {}
-        """Time of the next renewal, on the system's own clock."""
-        self.interval: dict[Lease, float] = {}
-        self.thread: threading.Thread | None = None
-
-    def add(self, lease: Lease, interval: float) -> None:
-        if interval == float("inf"):
-            return
-        with self.changed:
-            self.due[lease], self.interval[lease] = time.monotonic() + interval, interval
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._beat, name="leases", daemon=True)
-                self.thread.start()
-            self.changed.notify()
-
-    def remove(self, lease: Lease) -> None:
-        with self.changed:
-            self.due.pop(lease, None)
-            self.interval.pop(lease, None)
-            self.changed.notify()
-
-    def _beat(self) -> None:
-        while True:
-            with self.changed:
-                if not self.due:
-                    self.thread = None
-                    return
-                lease, due = min(self.due.items(), key=lambda item: item[1])
-                wait = due - time.monotonic()
-                if wait > 0:
-                    self.changed.wait(wait)
-                    continue
-                self.due[lease] = time.monotonic() + self.interval[lease]
-            try:
-                lease.renew()
-            except StoreError as error:  # the next beat tries again; `lost` tells when it is too late
-                log.warning("a lease could not be renewed: %s", error)
-
-
-_HEART = _Heart()
+_HEART = Heart()
 os.register_at_fork(after_in_child=_HEART.forget)  # a fork has none of the leases, and none of the threads

@@ -11,12 +11,11 @@ from .trial_status import TrialStatus
 
 
 @dataclass(frozen=True)
-class PlannedTrial:
-    """One trial of a sweep."""
+class StoredTrial:
+    """One trial of a sweep, as its list in the store has it: enough to say how far it has come."""
 
     trial_id: str
     trial: TrialSpec
-    prepared: Prepared
 
     @cached_property
     def evaluation_ids(self) -> list[str]:
@@ -34,3 +33,10 @@ class PlannedTrial:
         if not self.missing(status):
             return TrialState.FINISHED
         return TrialState.WAITING if status.state is TrialState.FINISHED else status.state
+
+
+@dataclass(frozen=True)
+class PlannedTrial(StoredTrial):
+    """A trial whose data are here, so that it can run."""
+
+    prepared: Prepared

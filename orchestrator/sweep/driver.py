@@ -37,6 +37,8 @@ class Driver:
         observers: Sequence[Observer],
         interrupts: Interrupts,
         max_failures: int,
+        *,
+        retries_failed: bool = True,
     ):
         """Args:
         store: of the sweep.
@@ -45,9 +47,10 @@ class Driver:
         observers: are told of everything.
         interrupts: whether the user wants an end.
         max_failures: restarts of a trial, see `engine.faults`.
+        retries_failed: whether a trial of a search that failed is tried again, or taken as it is.
         """
         self.store, self.datasets, self.make_engine = store, datasets, make_engine
-        self.observers, self.interrupts = observers, interrupts
+        self.observers, self.interrupts, self.retries_failed = observers, interrupts, retries_failed
         self.attempts = Attempts(self._started_engine, max_failures, self.say)
         self.planned: dict[str, PlannedTrial] = {}
         self.state = SweepState()
@@ -198,6 +201,8 @@ class Driver:
     def _is_complete(self, item: PlannedTrial) -> bool:
         """Whether nothing of a trial is left to run: a search that stops trials early takes those that were as they are."""
         status = self.state.trials[item.trial_id]
+        if status.state is TrialState.FAILED and not self.retries_failed:
+            return True
         stops_early = any(search.stops_early for search in self.searches)
         return not item.missing(status) or (stops_early and status.state is TrialState.STOPPED_EARLY)
 

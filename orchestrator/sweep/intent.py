@@ -24,16 +24,18 @@ NEW = _Kind("new", "new")
 ORDER = (DONE, ELSEWHERE, RESUMES, FAILED, EVALUATED, NEW)
 
 
-def intent(trials: Iterable[tuple[PlannedTrial, TrialStatus]]) -> str:
-    """``6 trials: 3 done, 1 resumes at epoch 15, 1 failed before and is retried, 1 new``."""
+def intent(trials: Iterable[tuple[PlannedTrial, TrialStatus]], left: int = 0) -> str:
+    """``6 trials: 3 done, 1 resumes at epoch 15, 1 failed before and is retried, 1 new``; `left` are not to run now."""
     found: dict[_Kind, list[TrialStatus]] = {}
     for item, status in trials:
         found.setdefault(_kind(item, status), []).append(status)
-    count = sum(map(len, found.values()))
+    count = left + sum(map(len, found.values()))
     trials_are = f"{count:,} trial{'' if count == 1 else 's'}"
+    rest = f"{left:,} {'is left as it is' if left == 1 else 'are left as they are'}" if left else ""
     if found.keys() <= {DONE}:
-        return f"{trials_are}: nothing is left to run"
-    return f"{trials_are}: " + ", ".join(_words(kind, found[kind]) for kind in ORDER if kind in found)
+        return f"{trials_are}: nothing is left to run" if not left else f"{trials_are}: nothing to run, {rest}"
+    words = [_words(kind, found[kind]) for kind in ORDER if kind in found]
+    return f"{trials_are}: " + ", ".join([*words, rest] if left else words)
 
 
 def search_intent(template: PlannedTrial, extent: str, known: int) -> str:

@@ -7,7 +7,7 @@ from immutables import Map
 
 from ..store.catalog import Catalog
 from ..store.events import Event
-from ..store.planned import PlannedTrial
+from ..store.planned import StoredTrial
 from ..store.trial_status import TrialStatus
 
 
@@ -17,7 +17,7 @@ class SweepState:
 
     trials: Map[str, TrialStatus] = field(default_factory=Map)
 
-    def add(self, trials: Iterable[PlannedTrial], catalog: Catalog) -> "SweepState":
+    def add(self, trials: Iterable[StoredTrial], catalog: Catalog) -> "SweepState":
         """The state with `trials` as the store has them: what a sweep starts from, the first time or after a crash."""
         changed = self.trials.mutate()
         for item in trials:

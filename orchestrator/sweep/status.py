@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ..search.space import domains
 from ..spec.errors import UserError
 from ..spec.expand import Group, expand, groups, resolve
+from ..spec.label import label_of
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.catalog import read_catalog
@@ -14,7 +15,6 @@ from ..store.lease import holder
 from ..store.planned import PlannedTrial
 from ..store.records import SearchRecord, SweepResult, TrialList
 from ..store.trial_state import TrialState
-from ..store.trial_status import TrialStatus
 from .plan import Datasets, plan_trials, prepared_datasets
 from .results import collect
 from .searches import make_searches, search_records
@@ -25,10 +25,13 @@ class PlanRow(NamedTuple):
     """A trial in the plan of a sweep."""
 
     trial: str
+    """Its id, or what it is called as long as it has none."""
     missing: list[str]
     """Stages to run."""
     needs: str
     """What it takes, in words."""
+    label: str = ""
+    """Method, axes, seed, of one that has an id."""
 
 
 class StatusRow(NamedTuple):
@@ -44,6 +47,8 @@ class StatusRow(NamedTuple):
     reason: str | None
     is_trial: bool = True
     """False for a search that found nothing to train."""
+    label: str = ""
+    """Method, axes, seed, of one that has an id."""
 
 
 class SweepRow(NamedTuple):
@@ -64,12 +69,15 @@ def plan_rows(path: Path) -> list[PlanRow]:
         trials = [resolve(spec, group, seed) for group in groups(spec) if group not in searched for seed in spec.seeds]
     known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
     catalog = read_catalog(Store(spec.storage), [item.trial_id for item in known])
-    rows = [PlanRow(item.trial_id, item.missing(catalog.status(item.trial_id)), needs(spec)) for item in known]
+    rows = [
+        PlanRow(item.trial_id, item.missing(catalog.status(item.trial_id)), needs(spec), label_of(item.trial))
+        for item in known
+    ]
     for trial in trials:
         if trial.dataset not in datasets:
             everything = ["pretrain", *(config.name for config in trial.evaluate)]
             stages = [f"prepare {trial.dataset.title}", *everything]
-            rows.append(PlanRow(f"{trial.method.name} seed {trial.seed}", stages, needs(spec)))
+            rows.append(PlanRow(label_of(trial), stages, needs(spec)))
     for group in searched:
         assert spec.search is not None
         row = " ".join([group.entry.name, *(f"{key}={value}" for key, value in group.axes.items())])
@@ -95,24 +103,6 @@ def needs(spec: SweepSpec) -> str:
     return f"{resources.workers} worker{'' if resources.workers == 1 else 's'} × ({cpu}, {gpu})"
 
 
-def status_rows(path: Path) -> list[StatusRow]:
-    """The state of each trial of the sweep in `path`."""
-    stored = stored_sweep(path)
-    rows = [_status_row(item, stored.state.trials[item.trial_id]) for item in stored.planned]
-    return rows + [_failed_search(search) for search in stored.searches() if search.reason is not None]
-
-
-def _failed_search(search: SearchRecord) -> StatusRow:
-    return StatusRow(f"search of {search.label}", TrialState.FAILED, "", 0, 0, [], search.reason, is_trial=False)
-
-
-def _status_row(item: PlannedTrial, status: TrialStatus) -> StatusRow:
-    progress = status.progress
-    epochs = progress.epochs or item.trial.pretrain.epochs
-    reason = status.reason if status.state is TrialState.FAILED else None
-    return StatusRow(item.trial_id, status.state, progress.stage, progress.epoch, epochs, item.missing(status), reason)
-
-
 def sweep_rows(storage: str) -> list[SweepRow]:
     """The sweeps of a store."""
     store = Store(storage)
@@ -122,6 +112,14 @@ def sweep_rows(storage: str) -> list[SweepRow]:
         status = "idle" if holder(store, f"sweeps/{name}") is None else "running"
         rows.append(SweepRow(name, len(listed.trials) if listed else 0, status))
     return rows
+
+
+class NotPreparedError(UserError):
+    """A data set of the sweep is not prepared on this machine, so identities of its trials are not known from the file."""
+
+    def __init__(self, message: str, store: Store, name: str):
+        super().__init__(message)
+        self.store, self.name = store, name
 
 
 class StoredSweep(NamedTuple):
@@ -153,7 +151,7 @@ def stored_sweep(path: Path) -> StoredSweep:
     """The sweep's trials, those of a search included.
 
     Raises:
-        UserError: its data set has never been prepared, so nothing can have run.
+        NotPreparedError: its data set has never been prepared here, so nothing can have run here.
     """
     spec, document = load_spec(path)
     store = Store(spec.storage)
@@ -164,8 +162,10 @@ def stored_sweep(path: Path) -> StoredSweep:
     datasets = prepared_datasets([*trials, *rows], data_root())
     absent = {trial.dataset.title for trial in trials if trial.dataset not in datasets}
     if absent:
-        raise UserError(
-            f"data set '{absent.pop()}' is not prepared here, so nothing has run; start with: ssl-sweep submit {path}"
+        raise NotPreparedError(
+            f"data set '{absent.pop()}' is not prepared here, so nothing has run; start with: ssl-sweep submit {path}",
+            store,
+            spec.name,
         )
     planned = plan_trials(trials, datasets)
     catalog = read_catalog(store, [item.trial_id for item in planned])

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ...datasets.prepared import Prepared
 from ..engine.interrupts import Interrupts
@@ -22,12 +22,19 @@ from ..store.origin import refuse_other_file
 from ..store.planned import PlannedTrial
 from ..store.records import SearchRecord, SweepResult
 from ..store.trial_state import TrialState
+from .choice import EVERYTHING, Choice
 from .driver import Driver
 from .intent import intent, search_intent
+from .listing import TrialLister
 from .observer import Observer
-from .plan import plan_trials, prepare_datasets
+from .place import Place
+from .plan import Datasets, plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
 from .searches import make_searches, search_records
+from .stopping import heeding_requests
+
+if TYPE_CHECKING:
+    from ..tracking.tracker import Tracker
 
 EngineMaker = Callable[[SweepSpec, Store, Path], Engine]
 
@@ -57,19 +64,30 @@ class Outcome(NamedTuple):
     interrupted: bool
     tracked: bool
     """False if MLflow was out of reach."""
+    asked: tuple[str, ...] = ()
+    """Ids of the trials that alone were to run; empty if it was the whole sweep."""
 
     @property
     def exit_status(self) -> int:
         """0, 1 if a trial failed, 130 if the user stopped it."""
         if self.interrupted:
             return 130
+        if self.asked:
+            asked = [trial for trial in self.result.trials if trial.trial_id in self.asked]
+            return int(any(trial.status is not TrialState.FINISHED for trial in asked))
         return int(_state(self.result) is not TrialState.FINISHED)
 
 
 def run_sweep(
-    path: Path, screen: Screen, interrupts: Interrupts, make_engine: EngineMaker, *, replace: bool = False
+    path: Path,
+    screen: Screen,
+    interrupts: Interrupts,
+    make_engine: EngineMaker,
+    *,
+    replace: bool = False,
+    choice: Choice = EVERYTHING,
 ) -> Outcome:
-    """Run what is missing of the sweep in `path`, and write its report.
+    """Run what is missing of the sweep in `path`, as far as it is the user's `choice`, and write its report.
 
     `replace`: take over the name of a sweep that another file defined.
 
@@ -79,52 +97,73 @@ def run_sweep(
     """
     spec, document = load_spec(path)
     trials = expand(spec, document)
-    store = Store(spec.storage)
-    with held(store, f"sweeps/{spec.name}") as lease:
+    choice.refuse_search(spec)
+    place = Place(Store(spec.storage), spec.name)
+    with held(place.store, place.folder) as lease, contextlib.ExitStack() as requests:
         if lease is None:
             raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
-        refuse_other_file(spec, store, path, replace=replace)
-        store.write(f"sweeps/{spec.name}/sweep.yaml", path.read_bytes())
-        return _drive(spec, trials, store, path.absolute().parent, screen, interrupts, make_engine)
+        refuse_other_file(spec, place.store, path, replace=replace)
+        place.store.write(f"{place.folder}/sweep.yaml", path.read_bytes())
+        requests.enter_context(heeding_requests(place, lease.holder.id, interrupts))
+        datasets = prepare_datasets(trials, data_root(), screen.preparing)
+        for prepared in datasets.values():
+            screen.on_dataset(prepared)
+        planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
+        submission = _Submission(spec, place.store, planned, choice.resolved(planned, spec.name), screen, interrupts)
+        return submission.run(path.absolute().parent, datasets, make_engine, requests)
 
 
-def _drive(
-    spec: SweepSpec,
-    trials: list[TrialSpec],
-    store: Store,
-    base: Path,
-    screen: Screen,
-    interrupts: Interrupts,
-    make_engine: EngineMaker,
-) -> Outcome:
-    from ..tracking.database import tracking_uri
-    from ..tracking.tracker import Tracker
+class _Submission(NamedTuple):
+    """A sweep whose lease this process holds."""
 
-    datasets = prepare_datasets(trials, data_root(), screen.preparing)
-    for prepared in datasets.values():
-        screen.on_dataset(prepared)
-    planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
-    uri = tracking_uri(spec, store, base)
-    tracker = Tracker(spec, store, uri)
-    engine = partial(make_engine, spec, store, data_root())
-    driver = Driver(store, datasets, engine, (screen, tracker), interrupts, spec.resources.max_failures)
-    state = TrialState.FAILED
-    searches: tuple[SearchRecord, ...] = ()
-    try:
-        with screen.live():
-            searches = run_missing(spec, planned, store, driver)
-    except KeyboardInterrupt:
-        screen.on_message("ending at once; the report follows")
-    finally:
+    spec: SweepSpec
+    store: Store
+    planned: list[PlannedTrial]
+    choice: Choice
+    screen: Screen
+    interrupts: Interrupts
+
+    def run(self, base: Path, datasets: Datasets, make_engine: EngineMaker, requests: contextlib.ExitStack) -> Outcome:
+        """Run what is chosen; write the report, whatever happens. `requests` to stop are not heeded after the last trial."""
+        from ..tracking.database import tracking_uri
+        from ..tracking.tracker import Tracker
+
+        tracker = Tracker(self.spec, self.store, tracking_uri(self.spec, self.store, base))
+        engine = partial(make_engine, self.spec, self.store, data_root())
+        observers: list[Observer] = [self.screen, tracker]
+        if self.spec.search is not None:
+            observers.append(TrialLister(self.store, self.spec.name))
+        driver = Driver(
+            self.store,
+            datasets,
+            engine,
+            observers,
+            self.interrupts,
+            self.spec.resources.max_failures,
+            retries_failed=self.choice.failed,
+        )
+        searches: tuple[SearchRecord, ...] = ()
+        try:
+            with requests, self.screen.live():
+                searches = run_missing(self.spec, self.planned, self.store, driver, self.choice)
+        except KeyboardInterrupt:
+            self.screen.on_message("ending at once; the report follows")
+        finally:
+            outcome = self._finish(driver, tracker, searches)
+        return outcome
+
+    def _finish(self, driver: Driver, tracker: "Tracker", searches: tuple[SearchRecord, ...]) -> Outcome:
+        state = TrialState.FAILED
         try:
             driver.close()
             command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
-            result = collect(spec, list(driver.planned.values()), driver.state, store, command, searches)
-            report = write_report(store, result)
-            state = TrialState.INTERRUPTED if interrupts.requested else _state(result)
+            planned = list(driver.planned.values())
+            result = collect(self.spec, planned, driver.state, self.store, command, searches)
+            report = write_report(self.store, result)
+            state = TrialState.INTERRUPTED if self.interrupts.requested else _state(result)
         finally:
             tracked = tracker.close(state)  # whatever happened, the sweep's run in MLflow ends
-    return Outcome(result, report, uri, interrupts.requested, tracked)
+        return Outcome(result, report, tracker.uri, self.interrupts.requested, tracked, self.choice.named)
 
 
 def _state(result: SweepResult) -> TrialState:
@@ -133,8 +172,10 @@ def _state(result: SweepResult) -> TrialState:
     return TrialState.FAILED if failed or result.undecided else TrialState.FINISHED
 
 
-def run_missing(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver) -> tuple[SearchRecord, ...]:
-    """Run the searches if there are any, then the trials of the table; returns what the searches have found."""
+def run_missing(
+    spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver, choice: Choice = EVERYTHING
+) -> tuple[SearchRecord, ...]:
+    """Run the searches if there are any, then the chosen trials of the table; returns what the searches have found."""
     finals: list[PlannedTrial] = planned
     records: tuple[SearchRecord, ...] = ()
     if spec.search is not None:
@@ -147,9 +188,12 @@ def run_missing(spec: SweepSpec, planned: list[PlannedTrial], store: Store, driv
         finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
     items = driver.add(finals)
     write_trials(spec, driver.planned.values(), store)
+    missing = [item for item in items if item.missing(driver.state.trials[item.trial_id])]
+    left = {item.trial_id for item in missing if not choice.takes(item, driver.state.trials[item.trial_id])}
+    chosen = [item for item in items if item.trial_id not in left]
     if not driver.stopping:
-        driver.say(intent((item, driver.state.trials[item.trial_id]) for item in items))
-    driver.run(items)
+        driver.say(intent(((item, driver.state.trials[item.trial_id]) for item in chosen), left=len(left)))
+    driver.run(chosen)
     return records
 
 

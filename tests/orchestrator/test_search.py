@@ -23,8 +23,8 @@ from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.sweep.searches import make_searches
-from ssl_sweep.orchestrator.sweep.status import status_rows
 from ssl_sweep.orchestrator.sweep.submit import EngineMaker, Outcome, run_sweep
+from ssl_sweep.orchestrator.sweep.view import status_rows
 
 SweepFile = Callable[..., Path]
 SMALL: dict[str, Any] = {

@@ -11,6 +11,7 @@ from racing import ROUNDS, winners
 from ssl_sweep.orchestrator.store import lease as module
 from ssl_sweep.orchestrator.store.checked import sealed_record
 from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.heartbeat import Heart
 from ssl_sweep.orchestrator.store.lease import SKEW, TTL, Clock, Lease, acquire, held, holder
 
 FOLDER = "trials/a"
@@ -233,7 +234,7 @@ def test_who_meets_a_damaged_lease_watches_it(store: Store, monkeypatch: pytest.
 
 def test_leases_are_renewed_in_the_background(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one thread for all, which ends when nothing is held."""
-    heart = module._Heart()  # pyright: ignore[reportPrivateUsage]
+    heart = Heart()
     monkeypatch.setattr(module, "_HEART", heart)
     renewed = {name: threading.Semaphore(0) for name in ("a", "b")}
     renew = Lease.renew

@@ -1,0 +1,63 @@
+"""The commands about sweep files: check one, its schema, the methods that it may name."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .common import JSON, SWEEP, guarded, print_rows
+
+
+@click.command()
+@SWEEP
+@JSON
+@guarded
+def validate(sweep: Path, as_json: bool) -> None:
+    """Check a sweep file: every error at once, each with its place.
+
+    \b
+    Example:
+      ssl-sweep validate sweep.yaml
+    """
+    from ..spec.expand import expand
+    from ..spec.load import load_spec
+
+    spec, document = load_spec(sweep)
+    trials = expand(spec, document)
+    if as_json:
+        click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials)}))
+    else:
+        click.echo(f"{sweep}: valid, {len(trials)} trials")
+
+
+@click.command()
+@guarded
+def schema() -> None:
+    """Print the JSON Schema of a sweep file, for editors.
+
+    \b
+    Example:
+      ssl-sweep schema > sweep.schema.json
+    """
+    from ..spec.schema import sweep_schema
+
+    click.echo(json.dumps(sweep_schema(), indent=2))
+
+
+@click.command()
+@JSON
+@click.option("--markdown", is_flag=True, help="Print the table of the documentation.")
+@guarded
+def methods(as_json: bool, markdown: bool) -> None:
+    """List the methods: name, family, what each needs, paper.
+
+    \b
+    Example:
+      ssl-sweep methods
+    """
+    from .method_table import markdown_table, method_rows
+
+    if markdown:
+        click.echo(markdown_table())
+        return
+    print_rows(method_rows(details=as_json), as_json)

@@ -1,0 +1,69 @@
+"""The commands that look at a sweep as a whole: its plan and its status."""
+
+from pathlib import Path
+
+import click
+
+from ..spec.errors import UserError
+from .common import JOB_ADDRESS, JSON, STORAGE, SWEEP, guarded, rows_as_json
+
+
+@click.command()
+@SWEEP
+@JSON
+@guarded
+def plan(sweep: Path, as_json: bool) -> None:
+    """Show a sweep's trials: what is done, what is missing, what each takes.
+
+    \b
+    Example:
+      ssl-sweep plan sweep.yaml
+    """
+    from ..sweep.status import plan_rows
+    from .tables import print_plan
+
+    rows = plan_rows(sweep)
+    click.echo(rows_as_json(rows)) if as_json else print_plan(rows)
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@STORAGE
+@click.option("--watch", is_flag=True, help="Show the live table until the sweep has ended.")
+@JOB_ADDRESS
+@JSON
+@guarded
+def status(sweep: str | None, storage: str, watch: bool, address: str | None, as_json: bool) -> None:
+    """Show the state of a sweep's trials, or list the sweeps of a store. Writes nothing.
+
+    SWEEP is a sweep file, or the name of a sweep in the store.
+
+    \b
+    Examples:
+      ssl-sweep status
+      ssl-sweep status sweep.yaml
+      ssl-sweep status sweep.yaml --watch
+      ssl-sweep status cifar10-200ep --storage s3://bucket/runs
+    """
+    from ..sweep.status import sweep_rows
+    from ..sweep.view import status_rows
+    from .tables import print_status, print_sweeps
+
+    if watch and (sweep is None or as_json):
+        raise UserError("--watch: takes a sweep, and no --json")
+    if address is not None:
+        from .remote import run_remotely, shared
+
+        place = [] if sweep is not None and Path(sweep).exists() else shared(storage)
+        run_remotely(address, "status", sweep, place + ["--watch"] * watch + ["--json"] * as_json)
+    if sweep is None:
+        sweeps = sweep_rows(storage)
+        click.echo(rows_as_json(sweeps)) if as_json else print_sweeps(sweeps, storage)
+        return
+    if watch:
+        from .watching import watch_sweep
+
+        watch_sweep(sweep, storage)
+        return
+    rows = status_rows(sweep, storage)
+    click.echo(rows_as_json(rows)) if as_json else print_status(rows)

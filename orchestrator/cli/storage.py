@@ -1,0 +1,135 @@
+"""The commands about the space that a store takes."""
+
+import json
+import shlex
+
+import click
+
+from .common import JSON, STORAGE, guarded
+
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command()
+@STORAGE
+@JSON
+@guarded
+def du(storage: str, as_json: bool) -> None:
+    """Show how much space each sweep takes, and what no sweep uses.
+
+    Trials that two sweeps share count for both; `frees` is what `ssl-sweep rm` would free.
+
+    \b
+    Examples:
+      ssl-sweep du
+      ssl-sweep du --storage s3://bucket/runs --json
+    """
+    from ..sweep.usage import total_bytes, usage_rows
+    from .tables import print_table
+
+    rows = usage_rows(storage)
+    if as_json:
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    shown = [(row.sweep or "(no sweep)", f"{row.trials:,}", size(row.bytes), size(row.frees)) for row in rows]
+    print_table(("sweep", "trials", "size", "frees"), shown, f"{size(total_bytes(storage))} in {storage}")
+
+
+@click.command()
+@click.argument("sweep")
+@STORAGE
+@YES
+@guarded
+def rm(sweep: str, storage: str, yes: bool) -> None:
+    """Delete a sweep: its report, its runs in MLflow, and the trials that no other sweep uses.
+
+    SWEEP is a sweep file, which stays, or the name of a sweep in the store.
+
+    \b
+    Examples:
+      ssl-sweep rm sweep.yaml
+      ssl-sweep rm cifar10-200ep --storage s3://bucket/runs --yes
+    """
+    from .environment import configure
+
+    configure()
+    from ..sweep.cleaning import plan_removal, remove_sweep
+    from ..sweep.place import locate
+    from ..tracking.removal import delete_runs
+
+    place = locate(sweep, storage)
+    plan = plan_removal(place)
+    shared = f"; {plan.shared:,} more are used by other sweeps and stay" if plan.shared else ""
+    click.echo(
+        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {len(plan.trials):,} trials{shared}"
+    )
+    if not yes:
+        click.confirm("Delete it?", abort=True)
+
+    def trash_runs() -> None:
+        trashed = delete_runs(place.store, place.name)
+        if trashed is not None and trashed.error is None:
+            click.echo(f"MLflow     {trashed.runs:,} runs moved to its trash; `mlflow gc` deletes them and their files")
+        elif trashed is not None:
+            click.echo(f"MLflow     runs at {trashed.uri} stay: {trashed.error}")
+
+    running = remove_sweep(place, trash_runs)
+    click.echo(f"deleted    sweep '{place.name}'")
+    for trial_id in running:
+        click.echo(f"kept       trial {trial_id}, which is running")
+
+
+@click.command()
+@STORAGE
+@click.option("--dry-run", is_flag=True, help="List what would be deleted.")
+@YES
+@JSON
+@guarded
+def gc(storage: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Delete what nothing needs any more, and nothing that somebody runs.
+
+    That is: trials that no sweep uses, checkpoints of what is finished, and files that a crash left half-written more than a
+    day ago.
+
+    \b
+    Examples:
+      ssl-sweep gc --dry-run
+      ssl-sweep gc --storage s3://bucket/runs --yes
+    """
+    from ..store.files import Store
+    from ..sweep.cleaning import collect_garbage, find_garbage
+    from .tables import print_table
+
+    store = Store(storage)
+    garbage = find_garbage(store)
+    rows = [
+        {"kind": item.kind, "where": item.folder, "files": len(item.names), "bytes": item.bytes} for item in garbage
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not garbage:
+        click.echo(f"nothing to delete in {storage}")
+    else:
+        shown = [(item.kind, item.folder, f"{len(item.names):,}", size(item.bytes)) for item in garbage]
+        print_table(
+            ("kind", "where", "files", "size"), shown, f"{size(sum(item.bytes for item in garbage))} in {storage}"
+        )
+    if not garbage or dry_run:
+        return
+    if not yes:
+        click.confirm(f"Delete {size(sum(item.bytes for item in garbage))}?", abort=True, err=True)
+    deleted = collect_garbage(store, garbage)
+    click.echo(f"freed      {size(sum(item.bytes for item in deleted))}", err=as_json)
+    for item in garbage:
+        if item not in deleted:
+            click.echo(f"kept       {shlex.quote(item.folder)}, which is in use by now", err=as_json)
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units: ``1.2 GB``."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

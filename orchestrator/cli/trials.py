@@ -1,0 +1,60 @@
+"""The commands about one trial."""
+
+import click
+
+from .common import JOB_ADDRESS, STORAGE, TRIAL, guarded
+
+
+@click.command()
+@TRIAL
+@click.option("-f", "--follow", is_flag=True, help="Go on until nobody runs the trial any more.")
+@STORAGE
+@JOB_ADDRESS
+@guarded
+def logs(trial: str, follow: bool, storage: str, address: str | None) -> None:
+    """Print the log of a trial.
+
+    TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has.
+
+    \b
+    Examples:
+      ssl-sweep logs 1f2e3d4c5b
+      ssl-sweep logs "simclr seed 0" -f
+      ssl-sweep logs simclr-resnet18 --storage s3://bucket/runs
+    """
+    if address is not None:
+        from .remote import run_remotely, shared
+
+        run_remotely(address, "logs", None, [trial, *shared(storage), *["-f"] * follow])
+    from ..spec.errors import UserError
+    from ..store.log_reader import LogReader
+    from ..sweep.trials import open_trial
+    from ..sweep.watch import until_released
+
+    found = open_trial(trial, storage)
+    reader = LogReader(found.folder)
+    written = len(text := reader.new())
+    click.echo(text, nl=False)
+    for _ in until_released(found.folder.store, found.folder.folder) if follow else ():
+        written += len(text := reader.new())
+        click.echo(text, nl=False)
+    if not written:
+        raise UserError(f"{found.name} has no log yet; it is {found.where}")
+
+
+@click.command()
+@TRIAL
+@STORAGE
+@guarded
+def path(trial: str, storage: str) -> None:
+    """Print where the weights of a trial's backbone are.
+
+    TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has.
+
+    \b
+    Example:
+      ssl-sweep path "simclr seed 0"
+    """
+    from ..sweep.trials import open_trial, weights_of
+
+    click.echo(weights_of(open_trial(trial, storage)))

@@ -1,0 +1,74 @@
+"""Taking a sweep's runs out of MLflow: they go to its trash, from which MLflow can restore them."""
+
+import sqlite3
+from typing import NamedTuple
+
+from ..store.files import Store
+from .database import sqlite_path
+from .ledger import Ledger
+
+
+class Trashed(NamedTuple):
+    """What became of a sweep's runs."""
+
+    uri: str
+    runs: int
+    error: str | None = None
+    """Why the rest stay, if MLflow could not be used."""
+
+
+def delete_runs(store: Store, sweep: str) -> Trashed | None:
+    """Move all runs of a sweep to MLflow's trash; None if MLflow has none. Raises nothing of MLflow's."""
+    ledger = store.read_record(Ledger.name(sweep), Ledger)
+    if ledger is None or not ledger.uri:
+        return None
+    path = sqlite_path(ledger.uri)
+    if path is not None and not path.exists():  # MLflow would make an empty one
+        return None
+
+    from mlflow.exceptions import MlflowException
+
+    deleted = 0
+    try:
+        for run_id in _runs(ledger, store, sweep):
+            deleted += _delete(ledger.uri, run_id)
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        return Trashed(ledger.uri, deleted, " ".join(str(error).split())[:200])
+    return Trashed(ledger.uri, deleted)
+
+
+def _runs(ledger: Ledger, store: Store, sweep: str) -> list[str]:
+    """Those that the ledger knows, and those that a driver that was killed had no time to note there."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(ledger.uri)
+    known = [item.run_id for item in ledger.trials.values()] + [ledger.parent]
+    experiment = client.get_experiment_by_name(sweep)
+    if experiment is not None:
+        of_sweep = f"tags.`ssl_sweep.sweep` = '{sweep}'"
+        if ledger.uri.startswith("http"):
+            of_sweep += f" and tags.`ssl_sweep.storage` = '{store.location}'"
+        token: str | None = None
+        while True:
+            page = client.search_runs([experiment.experiment_id], of_sweep, max_results=1000, page_token=token)
+            known += [run.info.run_id for run in page]
+            token = page.token
+            if not token:
+                break
+    return list(dict.fromkeys(filter(None, known)))
+
+
+def _delete(uri: str, run_id: str) -> bool:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(uri)
+    try:
+        if client.get_run(run_id).info.lifecycle_stage != "active":
+            return False
+        client.delete_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
