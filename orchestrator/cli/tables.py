@@ -40,7 +40,7 @@ def print_status(rows: Sequence[StatusRow]) -> None:
         [
             (
                 *_called(row),
-                row.status.words + (f": {row.reason}" if row.reason else ""),
+                row.status.words + (f": {row.reason}" if row.reason else "") + _restarts(row),
                 row.stage if row.missing else "",
                 f"{row.epoch}/{row.epochs}" if row.missing else "",
                 ", ".join(row.missing),
@@ -59,6 +59,10 @@ def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
         [(row.sweep, str(row.trials), row.status) for row in rows],
         f"{_count(len(rows), 'sweep')} in {storage}",
     )
+
+
+def _restarts(row: StatusRow) -> str:
+    return f" (restart {row.restarts}: {row.last_restart})" if row.restarts and row.missing else ""
 
 
 def _called(row: PlanRow | StatusRow) -> tuple[str, str]:

@@ -49,6 +49,10 @@ class StatusRow(NamedTuple):
     """False for a search that found nothing to train."""
     label: str = ""
     """Method, axes, seed, of one that has an id."""
+    restarts: int = 0
+    """Attempts that a fault ended and others followed."""
+    last_restart: str | None = None
+    """Why, of the last one."""
 
 
 class SweepRow(NamedTuple):
@@ -66,37 +70,38 @@ def plan_rows(path: Path) -> list[PlanRow]:
     datasets = prepared_datasets(trials, data_root())
     searched = _searched(spec)
     if searched:
-        trials = [resolve(spec, group, seed) for group in groups(spec) if group not in searched for seed in spec.seeds]
+        fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]
+        trials = [resolve(spec, group, seed) for group in fixed for seed in spec.seeds]
     known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
     catalog = read_catalog(Store(spec.storage), [item.trial_id for item in known])
     rows = [
-        PlanRow(item.trial_id, item.missing(catalog.status(item.trial_id)), needs(spec), label_of(item.trial))
+        PlanRow(item.trial_id, item.missing(catalog.status(item.trial_id)), needs(item.trial), label_of(item.trial))
         for item in known
     ]
     for trial in trials:
         if trial.dataset not in datasets:
             everything = ["pretrain", *(config.name for config in trial.evaluate)]
             stages = [f"prepare {trial.dataset.title}", *everything]
-            rows.append(PlanRow(label_of(trial), stages, needs(spec)))
-    for group in searched:
+            rows.append(PlanRow(label_of(trial), stages, needs(trial)))
+    for group, template in searched:
         assert spec.search is not None
         row = " ".join([group.entry.name, *(f"{key}={value}" for key, value in group.axes.items())])
         seeds = f"the best point with {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}"
-        rows.append(PlanRow(f"search of {row}", [spec.search.extent, seeds], needs(spec)))
+        rows.append(PlanRow(f"search of {row}", [spec.search.extent, seeds], needs(template)))
     return rows
 
 
-def _searched(spec: SweepSpec) -> list[Group]:
-    """The rows of the table whose settings a search chooses."""
+def _searched(spec: SweepSpec) -> list[tuple[Group, TrialSpec]]:
+    """The rows of the table whose settings a search chooses, each with its trial before anything is sampled."""
     if spec.search is None:
         return []
     templates = ((group, resolve(spec, group, spec.seeds[0], holdout=True)) for group in groups(spec))
-    return [group for group, trial in templates if domains(spec.search, group, trial)]
+    return [(group, trial) for group, trial in templates if domains(spec.search, group, trial)]
 
 
-def needs(spec: SweepSpec) -> str:
-    """What one trial takes, in words."""
-    resources = spec.resources
+def needs(trial: TrialSpec) -> str:
+    """What a trial takes, in words."""
+    resources = trial.resources
     gpus = resources.gpus_per_worker
     gpu = "+1 GPU if available" if gpus is None else f"{gpus:g} GPU{'' if gpus == 1 else 's'}"
     cpu = f"{resources.cpus_per_worker} CPU{'' if resources.cpus_per_worker == 1 else 's'}"

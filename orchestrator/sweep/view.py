@@ -97,4 +97,16 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
     reason = status.reason if status.state is TrialState.FAILED else None
     missing = item.missing(status)
     label = label_of(item.trial)
-    return StatusRow(item.trial_id, status.state, progress.stage, progress.epoch, epochs, missing, reason, label=label)
+    last = status.restarts[-1].reason if status.restarts else None
+    return StatusRow(
+        item.trial_id,
+        status.state,
+        progress.stage,
+        progress.epoch,
+        epochs,
+        missing,
+        reason,
+        label=label,
+        restarts=len(status.restarts),
+        last_restart=last,
+    )
