@@ -71,7 +71,7 @@ def submit(sweep: Path, address: str | None, replace: bool) -> None:
         return
     from .environment import configure
 
-    configure()
+    configure(embedded=address is None)
     from ..engine.interrupts import interrupts
     from ..sweep.submit import run_sweep
     from .live_table import LiveTable

@@ -12,6 +12,7 @@ from ..spec.models import SweepSpec
 from ..spec.yaml_document import read_document
 from ..store.origin import ORIGIN, origin_of
 from ..store.version import travelling
+from .find_cluster import HOW_TO_AUTHENTICATE
 
 PACKAGE = Path(__file__).parents[2]
 SUBPACKAGES = ("orchestrator", "methods", "datasets", "evaluation", "sweeps")
@@ -53,10 +54,7 @@ def submit_job(sweep: Path, address: str) -> str:
                 },
             )
         except AuthenticationError:
-            raise UserError(
-                f"the cluster at '{address}' asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
-                " (`ray get-auth-token` on its head node prints it)"
-            ) from None
+            raise UserError(f"the cluster at '{address}' {HOW_TO_AUTHENTICATE}") from None
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}") from None
     return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"
