@@ -20,10 +20,10 @@ from ..store.files import Store
 from ..store.trial_state import TrialState
 from .batch import Batch
 from .board import Board
+from .check_nodes import NodeChecks
 from .cluster import NAMESPACE, nodes, refuse_what_cannot_fit, room_for, start_ray
 from .group_config import GroupConfig
 from .protocol import Job, Shape, TrialEvent
-from .shared_folder import refuse_unshared
 
 if TYPE_CHECKING:
     from .worker_group import WorkerGroup
@@ -47,6 +47,7 @@ class RayEngine:
         """`address` of a cluster, or None to embed Ray; `say` takes what a user should know while it starts."""
         self.resources, self.store, self.data_root, self.address = resources, store, data_root, address
         self._say = say
+        self._checks = NodeChecks(store, data_root)
         self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
         self.groups: list[WorkerGroup] = []
         self._started = self._lost = 0
@@ -58,7 +59,7 @@ class RayEngine:
         """Start or join Ray.
 
         Raises:
-            UserError: there is no cluster, a trial does not fit it, or its nodes do not share the store.
+            UserError: there is no cluster, a trial does not fit it, or its nodes lack the store or our code.
         """
         self._say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
         # Ray Train imports torch, which takes seconds; meanwhile the processes of Ray start.
@@ -67,7 +68,7 @@ class RayEngine:
         machines = nodes()
         self.shape = Shape.of(self.resources, cluster_has_gpus=any(machine.gpus for machine in machines))
         refuse_what_cannot_fit(self.shape, machines)
-        refuse_unshared(self.store)
+        self._checks.code_and_store()
         room = room_for(self.shape, machines)
         self._room = min(room, self.resources.concurrent_trials or room)
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
@@ -84,6 +85,7 @@ class RayEngine:
 
     def submit(self, jobs: list[Job]) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
+        self._checks.data(jobs)
         self._queued += len(jobs)
         self._submissions.append(self.board.submit.remote(jobs))  # the groups start meanwhile, as the board does
         while len(self.groups) < min(self._room, self._queued):

@@ -48,6 +48,11 @@ def without_file_scheme(text: str) -> str:
     return unquote(f"/{path}")
 
 
+def is_address(text: str) -> bool:
+    """Whether a whole place is on an object store rather than a disk."""
+    return "://" in text
+
+
 def is_relative(text: str) -> bool:
     """Whether the place that `text` names depends on where it is written."""
     return "://" not in text and not text.startswith(("/", "~", "$"))
