@@ -22,9 +22,10 @@ MLFLOW = {
 }
 
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": "lo"}
 """As Ray does on a desktop: the node's address is 127.0.0.1, and every server of Ray's listens there and nowhere else.
 
+The second is for the sockets between workers, which otherwise listen on whatever address the machine's name has.
 `_node_ip_address` cannot say so: Ray replaces 127.0.0.1 by the address that other machines see.
 """
 

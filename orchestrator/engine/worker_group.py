@@ -12,6 +12,7 @@ import ray.train
 import ray.train.torch
 
 from .group_config import GroupConfig
+from .process_group import process_group
 from .protocol import Shape
 
 UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
@@ -58,7 +59,7 @@ class WorkerGroup:
             _GroupTrainer(
                 run_jobs,
                 train_loop_config=config._asdict(),
-                torch_config=ray.train.torch.TorchConfig(backend="nccl" if config.gpus else "gloo"),
+                torch_config=process_group("nccl" if config.gpus else "gloo", scratch),
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=shape.workers, use_gpu=config.gpus, resources_per_worker=resources
                 ),

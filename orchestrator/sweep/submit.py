@@ -16,6 +16,7 @@ from ..spec.errors import UserError
 from ..spec.expand import expand, resolve
 from ..spec.load import load_spec
 from ..spec.models import ResourcesConfig, SweepSpec, TrialSpec, data_root
+from ..spec.secrets import without_passwords
 from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
     result: SweepResult
     report: str
     tracking: str
+    """MLflow's URI, without its password."""
     interrupted: bool
     tracked: bool
     """False if MLflow was out of reach."""
@@ -118,13 +120,13 @@ def _drive(
     finally:
         try:
             driver.close()
-            command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
+            command = without_passwords(shlex.join(["ssl-sweep", *sys.argv[1:]]))
             result = collect(spec, list(driver.planned.values()), driver.state, store, command, searches)
             report = write_report(store, result)
             state = TrialState.INTERRUPTED if interrupts.requested else _state(result)
         finally:
             tracked = tracker.close(state)  # whatever happened, the sweep's run in MLflow ends
-    return Outcome(result, report, uri, interrupts.requested, tracked)
+    return Outcome(result, report, without_passwords(uri), interrupts.requested, tracked)
 
 
 def _state(result: SweepResult) -> TrialState:
