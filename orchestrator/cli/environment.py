@@ -1,6 +1,7 @@
 """The environment variables that Ray and MLflow read: set in one place, before either is imported."""
 
 import os
+import secrets
 
 RAY = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # quick answers to a dead worker
@@ -21,7 +22,23 @@ MLFLOW = {
 }
 
 
-def configure() -> None:
-    """Set what the user has not set. The workers of an embedded Ray inherit it."""
-    for name, value in {**RAY, **MLFLOW}.items():
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": "lo"}
+"""As Ray does on a desktop: the node's address is 127.0.0.1, and every server of Ray's listens there and nowhere else.
+
+The second is for the sockets between workers, which otherwise listen on whatever address the machine's name has.
+`_node_ip_address` cannot say so: Ray replaces 127.0.0.1 by the address that other machines see.
+"""
+
+
+def configure(*, embedded: bool = False) -> None:
+    """Set what the user has not set. The workers of an embedded Ray inherit it.
+
+    `embedded`: Ray is about to be started here, for this process alone. Its servers listen on loopback, and let nobody in
+    without a token that is made now: Ray's own, in the user's home folder, other users of the machine may be able to read.
+    """
+    variables = {**RAY, **MLFLOW}
+    if embedded:
+        os.environ["RAY_AUTH_MODE"] = "token"  # also if the user's clusters have none
+        variables |= {**LOOPBACK, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in variables.items():
         os.environ.setdefault(name, value)

@@ -111,7 +111,7 @@ def _run(sweep: Path, address: str | None, choice: "Choice", *, replace: bool = 
     """Drive a sweep here, then end this process."""
     from .environment import configure
 
-    configure()
+    configure(embedded=address is None)
     from ..engine.interrupts import interrupts
     from ..sweep.submit import run_sweep
     from .live_table import LiveTable

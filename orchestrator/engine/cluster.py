@@ -7,8 +7,10 @@ from typing import Any
 import ray
 from ray._private import worker
 from ray._private.state import state  # what Ray Train's own watcher asks
+from ray.exceptions import RayError
 
 from ..spec.errors import UserError
+from .find_cluster import ADDRESS, AUTO, EMBEDDED, find_cluster
 from .scheduler import Node
 
 NAMESPACE = "ssl-sweep"
@@ -18,19 +20,24 @@ def start_ray(address: str | None, shape_cpus: int) -> None:
     """Start Ray in this process with at least `shape_cpus` CPUs, or join the cluster at `address`.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or it cannot be joined.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     if address is None:
         cpus = max(os.cpu_count() or 1, shape_cpus)
         # "local": without it, Ray joins whatever cluster was started on this machine
-        ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
+        ray.init("local", num_cpus=cpus, include_dashboard=False, labels=EMBEDDED, **quiet)
         return
+    place = find_cluster(address)
+    before = os.environ.get(ADDRESS)
+    os.environ[ADDRESS] = place  # what Ray takes "auto" for; with "auto" it shows the cluster the user's token
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"no Ray cluster at '{address}': {error}") from None
+        ray.init(address=AUTO if address == AUTO else place, **quiet)
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise UserError(f"no Ray cluster at '{place}' can be joined: {' '.join(str(error).split())}") from None
+    finally:
+        os.environ.pop(ADDRESS) if before is None else os.environ.update({ADDRESS: before})
 
 
 def nodes() -> list[Node]:

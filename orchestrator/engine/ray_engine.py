@@ -19,12 +19,12 @@ from ..store.fault import Fault
 from ..store.files import Store
 from ..store.trial_state import TrialState
 from .board import Board, News
+from .check_nodes import NodeChecks
 from .cluster import NAMESPACE, lost_part, nodes, start_ray
 from .group_config import GroupConfig
 from .group_pool import GroupPool
 from .protocol import EngineLost, Job, Shape, TrialEvent
 from .scheduler import refuse_what_cannot_fit, room_for
-from .shared_folder import refuse_unshared
 
 CLOSE_SECONDS = 20.0
 
@@ -37,6 +37,7 @@ class RayEngine:
         self.resources, self.asked, self.store = spec.resources, shapes_of(spec), store
         self.data_root, self.address = data_root, address
         self._say = say
+        self._checks = NodeChecks(store, data_root)
         self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
         self._room = 0
         self._has_gpus = False
@@ -48,7 +49,7 @@ class RayEngine:
         """Start or join Ray.
 
         Raises:
-            UserError: there is no cluster, a trial does not fit it, or its nodes do not share the store.
+            UserError: there is no cluster, a trial does not fit it, or its nodes lack the store or our code.
         """
         self._say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
         # Ray Train imports torch, which takes seconds; meanwhile the processes of Ray start.
@@ -59,7 +60,7 @@ class RayEngine:
         shapes = [Shape.of(asked, cluster_has_gpus=self._has_gpus) for asked in self.asked]
         for shape in shapes:
             refuse_what_cannot_fit(shape, machines)
-        refuse_unshared(self.store)
+        self._checks.code_and_store()
         room = max(room_for(shape, machines) for shape in shapes)
         self._room = min(room, self.resources.concurrent_trials or room)
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
@@ -83,6 +84,7 @@ class RayEngine:
 
     def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
+        self._checks.data(jobs)
         placed = [(self._shape(job), job) for job in jobs]
         begins = not self.pool.groups
         with _engine_lost():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import shlex
 import shutil
 import tempfile
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING
 from ..spec.errors import UserError
 from ..spec.expand import expand
 from ..spec.load import load_spec
-from ..spec.locations import is_relative
+from ..spec.locations import is_address, is_relative
 from ..spec.models import SweepSpec
 from ..spec.yaml_document import read_document
 from ..store.origin import ORIGIN, origin_of
 from ..store.version import travelling
+from .find_cluster import HOW_TO_AUTHENTICATE
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -31,13 +33,14 @@ SWEEP = "sweep.yaml"
 MARK = "-- ssl-sweep begins --"
 """A line of the job's output, before which all are Ray's."""
 POLL_SECONDS = 0.5
+SQLITE_BESIDE_THE_FILE = re.compile(r"sqlite:///[^/:?]")
 
 
 def submit_job(sweep: Path, address: str) -> str:
     """Submit `sweep` to the Ray Jobs server at `address` (``http://HOST:8265``); returns how to follow it.
 
     Raises:
-        UserError: the sweep's store is a relative folder, or the server cannot be used.
+        UserError: the sweep's store or MLflow's database would be in the job's folder, or the server cannot be used.
     """
     with _connected(address) as client:
         job = _start(client, f"{COMMAND} submit {SWEEP} --address auto", sweep)
@@ -86,7 +89,7 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -
         folder.mkdir()
         variables = travelling()
         if sweep is not None:
-            _refuse_relative_storage(sweep)
+            _refuse_what_a_job_would_lose(sweep)
             shutil.copy(sweep, folder / SWEEP)
             variables[ORIGIN] = origin_of(sweep)
         for name in SUBPACKAGES:
@@ -95,13 +98,24 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -
         return client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
 
 
-def _refuse_relative_storage(sweep: Path) -> None:
-    expand(*load_spec(sweep))
+def _refuse_what_a_job_would_lose(sweep: Path) -> None:
+    """A job's copy of the sweep file is in a folder that is deleted with the job."""
+    spec, document = load_spec(sweep)
+    expand(spec, document)
+    lacks = "a job on a cluster does not have the folder of your sweep file"
     storage = str(read_document(sweep).data.get("storage", SweepSpec.model_fields["storage"].default))
     if is_relative(storage):
         raise UserError(
-            f"storage: got '{storage}'; a job on a cluster does not have the folder of your sweep file:"
-            " name an absolute path that all nodes share, or s3:// or gs://"
+            f"storage: got '{storage}'; {lacks}: name an absolute path that all nodes share, or s3:// or gs://"
+        )
+    if spec.tracking is None and is_address(spec.storage):
+        raise UserError(
+            f"tracking: not set, and with storage '{spec.storage}' MLflow's database would be beside the sweep file;"
+            f" {lacks}: name an MLflow server, as in `tracking: http://HOST:5000`"
+        )
+    if spec.tracking is not None and SQLITE_BESIDE_THE_FILE.match(spec.tracking):
+        raise UserError(
+            f"tracking: got '{spec.tracking}'; {lacks}: name an MLflow server, or sqlite:////PATH with an absolute path"
         )
 
 
@@ -118,10 +132,7 @@ def _connected(address: str) -> "Generator[JobSubmissionClient]":
     try:
         yield JobSubmissionClient(address)
     except AuthenticationError:
-        raise UserError(
-            f"the cluster at '{address}' asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
-            " (`ray get-auth-token` on its head node prints it)"
-        ) from None
+        raise UserError(f"the cluster at '{address}' {HOW_TO_AUTHENTICATE}") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"no Ray Jobs server at '{address}': {str(error).splitlines()[0]}") from None
     finally:

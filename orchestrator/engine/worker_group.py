@@ -13,6 +13,7 @@ import ray.train.torch
 
 from .group_config import GroupConfig
 from .group_faults import FaultReporter
+from .process_group import process_group
 
 UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 """Callbacks of Ray Train that a group does without.
@@ -62,7 +63,7 @@ class WorkerGroup:
             _GroupTrainer(
                 run_jobs,
                 train_loop_config=config._asdict(),
-                torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+                torch_config=process_group("nccl" if gpus else "gloo", scratch),
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=shape.workers, use_gpu=gpus, resources_per_worker=resources
                 ),

@@ -8,6 +8,8 @@ from .settings import Spread
 from .table import NONE
 
 Value = Scalar | Sequence[Scalar]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell's text that spreadsheets evaluate."""
 
 
 def accuracy(value: Spread | None, expected: int | None = None, digits: int = 1) -> str:
@@ -78,3 +80,8 @@ def superscript(number: int) -> str:
 
 def one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
+
+
+def plain_cell(text: str) -> str:
+    """A text for a cell of a CSV file; one that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{text}" if text.startswith(FORMULA) else text

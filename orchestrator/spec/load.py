@@ -12,6 +12,7 @@ from .locations import expanded, whole, without_file_scheme
 from .messages import complaints, problems_of, validate
 from .models import SweepSpec
 from .recipes import method_problems
+from .secrets import OF_STORES, OF_TRACKING, has_credentials, has_password
 from .yaml_document import Document, read_document
 
 __all__ = ["load_spec", "problems_of", "validate"]
@@ -89,6 +90,9 @@ def _locate(document: Document, base: Path) -> list[Problem]:
             return value
         try:
             place = expanded(value)
+            if has_credentials(place):
+                problems.append(document.problem(path, f"{dotted(path)}: {OF_STORES}"))
+                return value
             if may_be_name and "/" not in place and not place.endswith(".parquet"):
                 return value
             return whole(without_file_scheme(place) if path == ("storage",) else place, base)
@@ -97,6 +101,8 @@ def _locate(document: Document, base: Path) -> list[Problem]:
             return value
 
     data = dict(document.data)
+    if isinstance(data.get("tracking"), str):
+        data["tracking"] = _tracking(data["tracking"], document, problems)
     if "storage" in data:
         data["storage"] = located(data["storage"], ("storage",))
     if "dataset" in data:
@@ -112,3 +118,14 @@ def _locate(document: Document, base: Path) -> list[Problem]:
                 )
     document.data = data
     return problems
+
+
+def _tracking(uri: str, document: Document, problems: list[Problem]) -> str:
+    """MLflow's URI with its variables replaced: the file itself, of which copies are kept, has no password."""
+    try:
+        if has_password(uri):
+            raise ValueError(OF_TRACKING)
+        return expanded(uri)
+    except ValueError as error:
+        problems.append(document.problem(("tracking",), f"tracking: {error}"))
+        return uri

@@ -13,7 +13,7 @@ def expanded(text: str) -> str:
     """`text` with ``$NAME``, ``${NAME}`` and a leading ``~`` replaced.
 
     Raises:
-        ValueError: a variable is not set, or there is no such user.
+        ValueError: a variable is not set, there is no such user, or no place can have this name.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -23,6 +23,8 @@ def expanded(text: str) -> str:
         return os.environ[name]
 
     plain = VARIABLE.sub(value, text)
+    if "\0" in plain:
+        raise ValueError("a null character is in no path")
     try:
         return str(Path(plain).expanduser()) if plain.startswith("~") else plain
     except RuntimeError:
@@ -46,6 +48,11 @@ def without_file_scheme(text: str) -> str:
     if host not in ("", "localhost") or not slash:
         raise ValueError("a file address takes an absolute path, as in file:///home/me/runs")
     return unquote(f"/{path}")
+
+
+def is_address(text: str) -> bool:
+    """Whether a whole place is on an object store rather than a disk."""
+    return "://" in text
 
 
 def is_relative(text: str) -> bool:

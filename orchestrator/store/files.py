@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..spec.errors import UserError
 from ..spec.locations import without_file_scheme
+from ..spec.secrets import OF_STORES, has_credentials
 from .checked import DamagedError, digest, sealed, sealed_record, unsealed, unsealed_record
 from .disk import Disk, StoredFile
 from .fault import Fault
@@ -78,6 +79,8 @@ class Store:
         Raises:
             StoreError: there is no such kind of location.
         """
+        if has_credentials(location):
+            raise StoreError(f"storage {OF_STORES}")
         self.location = location
         self._reported: set[str] = set()
         self._disk: Disk | None = None
@@ -94,7 +97,7 @@ class Store:
                 self.location = location.rstrip("/")
                 self._files = Bucket(self.location)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: `~user` of nobody
-            raise StoreError(f"storage '{location}' cannot be used: {error}") from error
+            raise StoreError(f"storage '{location.partition('?')[0]}' cannot be used: {error}") from error
 
     def path(self, name: str) -> str:
         """Full path of `name`, as users and other tools write it."""

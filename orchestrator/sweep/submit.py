@@ -16,6 +16,7 @@ from ..spec.errors import UserError
 from ..spec.expand import expand, resolve
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
+from ..spec.secrets import without_passwords
 from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
@@ -61,6 +62,7 @@ class Outcome(NamedTuple):
     result: SweepResult
     report: str
     tracking: str
+    """MLflow's URI, without its password."""
     interrupted: bool
     tracked: bool
     """False if MLflow was out of reach."""
@@ -156,14 +158,16 @@ class _Submission(NamedTuple):
         state = TrialState.FAILED
         try:
             driver.close()
-            command = " ".join(map(shlex.quote, ["ssl-sweep", *sys.argv[1:]]))
+            command = without_passwords(shlex.join(["ssl-sweep", *sys.argv[1:]]))
             planned = list(driver.planned.values())
             result = collect(self.spec, planned, driver.state, self.store, command, searches)
             report = write_report(self.store, result)
             state = TrialState.INTERRUPTED if self.interrupts.requested else _state(result)
         finally:
             tracked = tracker.close(state)  # whatever happened, the sweep's run in MLflow ends
-        return Outcome(result, report, tracker.uri, self.interrupts.requested, tracked, self.choice.named)
+        return Outcome(
+            result, report, without_passwords(tracker.uri), self.interrupts.requested, tracked, self.choice.named
+        )
 
 
 def _state(result: SweepResult) -> TrialState:

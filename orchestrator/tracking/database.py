@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from ..spec.errors import UserError, show
 from ..spec.models import SweepSpec
+from ..spec.secrets import without_passwords
 from ..store.files import Store
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
@@ -43,7 +44,7 @@ def tracking_uri(spec: SweepSpec, store: Store, base: Path) -> str:
     scheme, separator, _ = spec.tracking.partition(":")
     if not separator or scheme.partition("+")[0] not in SCHEMES:
         allowed = "http://HOST:PORT, sqlite:///PATH, or another database's address"
-        raise UserError(f"tracking: got {show(spec.tracking)}; must be {allowed}")
+        raise UserError(f"tracking: got {show(without_passwords(spec.tracking))}; must be {allowed}")
     return spec.tracking
 
 

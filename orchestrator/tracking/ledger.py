@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
+from ..spec.secrets import without_passwords
 from ..store.checked import digest, digest_of_record
 from ..store.events import EpochDone, EvaluationDone, Event, PretrainingDone, StepDone
 from ..store.files import Store
@@ -52,6 +53,7 @@ class Ledger(Record):
     """The runs of a sweep."""
 
     uri: str = ""
+    """Without its password."""
     parent: str = ""
     complete: bool = False
     """Whether these are all the runs that MLflow has: the process that wrote it ended well, and no other began since."""
@@ -67,8 +69,8 @@ class Ledger(Record):
     @classmethod
     def read(cls, store: Store, sweep: str, uri: str) -> "Ledger":
         """The ledger of this MLflow; an empty one if there is none, or it is of another MLflow."""
-        found = store.read_record(cls.name(sweep), cls)
-        return found if found is not None and found.uri == uri else cls(uri=uri)
+        found, shown = store.read_record(cls.name(sweep), cls), without_passwords(uri)
+        return found if found is not None and found.uri == shown else cls(uri=shown)
 
     def has_all(self, trials: Iterable[tuple[PlannedTrial, TrialStatus]], shown: str) -> bool:
         """Whether MLflow has the whole sweep, unless somebody removed something there."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from mlflow.entities import Metric, Run
 
 from ..spec.models import SweepSpec
+from ..spec.secrets import without_passwords
 from ..store.events import EvaluationDone, Event, PretrainingDone, StatusChanged
 from ..store.files import Store
 from ..store.planned import PlannedTrial
@@ -117,7 +118,7 @@ class Writer:
         found = runs.open(self.ledger.parent, search=not self.ledger.complete)
         if found is not None:
             trials = _tracked(found)
-            self.ledger = Ledger(uri=self.uri, parent=runs.parent, trials=trials)
+            self.ledger = Ledger(uri=without_passwords(self.uri), parent=runs.parent, trials=trials)
             kept = {runs.parent, *(tracked.run_id for tracked in trials.values())}
             for run in found:
                 if run.info.run_id not in kept and values.TRIAL_TAG in run.data.tags:

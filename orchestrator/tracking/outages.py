@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from ..spec.secrets import without_passwords
 from .database import sqlite_path
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class Outages:
 
     def __init__(self, uri: str, works: Callable[[], bool]):
         """`works` asks MLflow for something small that it has to write; it may raise whatever MLflow raises."""
-        self.uri, self.works = uri, works
+        self.uri, self.works, self.place = uri, works, without_passwords(uri)
         self.out = False
         """During an outage."""
         self.happened = False
@@ -65,10 +66,10 @@ class Outages:
             self._answered()
             if message not in self.refused:
                 self.refused.add(message)
-                log.warning("MLflow at %s refuses: %s; events wait in the store", self.uri, message)
+                log.warning("MLflow at %s refuses: %s; events wait in the store", self.place, message)
             return
         if not self.out:
-            log.warning("MLflow at %s: %s; events wait in the store%s", self.uri, message, self._remedy(message))
+            log.warning("MLflow at %s: %s; events wait in the store%s", self.place, message, self._remedy(message))
         self.out = self.happened = True
         self._retry_at = time.monotonic() + RETRY_SECONDS
 
@@ -92,9 +93,9 @@ class Outages:
     def _answered(self) -> None:
         self.reached = True
         if self.out:
-            log.warning("MLflow at %s works again", self.uri)
+            log.warning("MLflow at %s works again", self.place)
         self.out = False
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return without_passwords((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]

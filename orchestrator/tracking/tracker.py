@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..spec.models import SweepSpec
+from ..spec.secrets import without_passwords
 from ..store.events import Event
 from ..store.files import Store
 from ..store.planned import PlannedTrial
@@ -34,7 +35,7 @@ class Tracker:
 
     def __init__(self, spec: SweepSpec, store: Store, uri: str):
         """Begin to open MLflow, which may be absent and come later."""
-        self.spec, self.store, self.uri = spec, store, uri
+        self.spec, self.store, self.uri, self.place = spec, store, uri, without_passwords(uri)
         self.trials: dict[str, tuple[PlannedTrial, TrialStatus]] = {}
         self.whole = False
         """True once the thread has written everything."""
@@ -64,7 +65,7 @@ class Tracker:
         while self.thread.is_alive() and time.monotonic() - self.answered < PATIENCE:
             self.thread.join(timeout=0.5)
         if self.thread.is_alive():
-            log.warning("MLflow at %s has not answered for %.0f s; events wait in the store", self.uri, PATIENCE)
+            log.warning("MLflow at %s has not answered for %.0f s; events wait in the store", self.place, PATIENCE)
             return False
         return self.whole
 
@@ -74,7 +75,8 @@ class Tracker:
         try:
             self._work()
         except Exception as error:  # the sweep does not depend on MLflow
-            log.warning("MLflow at %s: %s: %s; events wait in the store", self.uri, type(error).__name__, error)
+            why = without_passwords(f"{type(error).__name__}: {error}")
+            log.warning("MLflow at %s: %s; events wait in the store", self.place, why)
 
     def _work(self) -> None:
         # To open MLflow takes a core for seconds: the start of the first trial goes first.

@@ -16,6 +16,7 @@ from rich.console import Console
 from ssl_sweep.orchestrator.report import ReportFiles, terminal_table, write_report
 from ssl_sweep.orchestrator.report.tidy import COLUMNS, tidy_table
 from ssl_sweep.orchestrator.store.records import SweepResult
+from ssl_sweep.orchestrator.store.trial_state import TrialState
 
 NASTY = "<b>x</b> | `$a_b$` [l](u) & *s* \\"
 
@@ -106,6 +107,17 @@ def test_tidy_files(written: ReportFiles) -> None:
     )
     rows = list(csv.DictReader(io.StringIO(written.csv.read_text())))
     assert list(rows[0]) == list(COLUMNS) and len(rows) == table.num_rows
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_is_a_formula(text: str, tmp_path: Path) -> None:
+    odd = trial("simclr", -1, evaluation(80.0), status=TrialState.FAILED, reason=text, axes={text: text})
+    files = write_report(sweep(odd, name=text), tmp_path)
+    with files.csv.open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["reason"], row["sweep"], row["seed"], row["top1"]) == (f"'{text}", f"'{text}", "-1", "80")
+    assert [value for value in row.values() if value.startswith(text[0]) and not value.lstrip("-").isdecimal()] == []
+    assert pyarrow.parquet.read_table(files.parquet)["reason"].to_pylist() == [text]  # as it is
 
 
 def test_an_empty_sweep(tmp_path: Path) -> None:

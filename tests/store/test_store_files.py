@@ -137,7 +137,7 @@ def test_a_file_address_is_its_folder(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be(place: str, message: str) -> None:
     with pytest.raises(StoreError, match="cannot be used: .*" + message) as error:
         Store(place)
-    assert f"'{place}'" in str(error.value)
+    assert f"'{place.partition('?')[0]}'" in str(error.value)  # options may be secrets
     assert "\n" not in str(error.value)
 
 
