@@ -5,7 +5,7 @@ import secrets
 
 RAY = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # quick answers to a dead worker
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process more per group, for what no trial listens to
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process more per group: the driver asks for all of them
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # the default of 15 starves workers next to other programs
     "RAY_worker_maximum_startup_concurrency": "8",  # the workers of a group start together

@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 from ..store.records import SweepResult
-from .tidy import tidy_table
+from .tidy import for_spreadsheets, tidy_table
 
 Format = Literal["csv", "parquet", "json"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet", "json")
@@ -23,7 +23,7 @@ def exported(result: SweepResult, kind: Format) -> bytes:
         return (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode()
     sink = pa.BufferOutputStream()
     if kind == "csv":
-        pyarrow.csv.write_csv(table, sink)
+        pyarrow.csv.write_csv(for_spreadsheets(table), sink)
     else:
         pyarrow.parquet.write_table(table, sink)
     return sink.getvalue().to_pybytes()

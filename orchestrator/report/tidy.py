@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..store.records import Cost, EvaluationRecord, SweepResult, TrialResult
+from .formats import plain_cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,3 +109,14 @@ def _cost(stage: str, cost: Cost) -> dict[str, Any]:
 
 def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def for_spreadsheets(table: "pa.Table") -> "pa.Table":
+    """The table with its texts as cells of a CSV file, none of which is a formula; numbers stay numbers."""
+    import pyarrow as pa
+
+    for i, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            texts = (None if text is None else plain_cell(text) for text in table.column(i).to_pylist())
+            table = table.set_column(i, field, pa.array(texts, field.type))
+    return table

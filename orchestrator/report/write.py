@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
-from .formats import plain_cell
 from .sections import LogLink
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
     from .markdown import to_markdown
     from .page import to_html
     from .svg import standalone
-    from .tidy import tidy_table
+    from .tidy import for_spreadsheets, tidy_table
 
     document = build_document(result, log_link)
     plots = {plot.name: plot for section in document.data for plot in section.plots if plot.drawings}
@@ -65,19 +64,8 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
     _replace(files.html, _text(to_html(document)))
     _replace(files.markdown, _text(to_markdown(document, paths)))
     _replace(files.parquet, lambda path: arrow_parquet.write_table(table, path))
-    _replace(files.csv, lambda path: arrow_csv.write_csv(_for_spreadsheets(table), path))
+    _replace(files.csv, lambda path: arrow_csv.write_csv(for_spreadsheets(table), path))
     return files
-
-
-def _for_spreadsheets(table: "pa.Table") -> "pa.Table":
-    """Its texts as cells of a CSV file; numbers stay numbers."""
-    import pyarrow as pa
-
-    for i, field in enumerate(table.schema):
-        if pa.types.is_string(field.type):
-            texts = (None if text is None else plain_cell(text) for text in table.column(i).to_pylist())
-            table = table.set_column(i, field, pa.array(texts, field.type))
-    return table
 
 
 def _text(text: str) -> Callable[[Path], object]:
