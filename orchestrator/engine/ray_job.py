@@ -32,6 +32,8 @@ SWEEP = "sweep.yaml"
 """What the sweep file is called in the job's folder."""
 MARK = "-- ssl-sweep begins --"
 """A line of the job's output, before which all are Ray's."""
+DRIVING = ("resume", "retry")
+"""Commands that go on when their user goes away."""
 POLL_SECONDS = 0.5
 SQLITE_BESIDE_THE_FILE = re.compile(r"sqlite:///[^/:?]")
 
@@ -42,6 +44,7 @@ def submit_job(sweep: Path, address: str) -> str:
     Raises:
         UserError: the sweep's store or MLflow's database would be in the job's folder, or the server cannot be used.
     """
+    _refuse_what_a_job_lacks(sweep, drives=True)
     with _connected(address) as client:
         job = _start(client, f"{COMMAND} submit {SWEEP} --address auto", sweep)
     return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"
@@ -54,6 +57,9 @@ def run_job(arguments: Sequence[str], sweep: Path | None, address: str, show: Ca
         UserError: as `submit_job`; or the job did not begin.
         KeyboardInterrupt: the user went away. A job that drives a sweep goes on, any other one is stopped.
     """
+    drives = arguments[0] in DRIVING
+    if sweep is not None:
+        _refuse_what_a_job_lacks(sweep, drives=drives)
     with _connected(address) as client:
         job = _start(client, f"echo '{MARK}' && {COMMAND} {shlex.join(arguments)}", sweep)
         try:
@@ -61,7 +67,7 @@ def run_job(arguments: Sequence[str], sweep: Path | None, address: str, show: Ca
             while not (info := client.get_job_info(job)).status.is_terminal():
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            if arguments[0] not in ("resume", "retry"):
+            if not drives:
                 client.stop_job(job)
             raise
     if info.driver_exit_code is None:
@@ -89,7 +95,6 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -
         folder.mkdir()
         variables = travelling()
         if sweep is not None:
-            _refuse_what_a_job_would_lose(sweep)
             shutil.copy(sweep, folder / SWEEP)
             variables[ORIGIN] = origin_of(sweep)
         for name in SUBPACKAGES:
@@ -98,8 +103,8 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -
         return client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
 
 
-def _refuse_what_a_job_would_lose(sweep: Path) -> None:
-    """A job's copy of the sweep file is in a folder that is deleted with the job."""
+def _refuse_what_a_job_lacks(sweep: Path, *, drives: bool) -> None:
+    """A job's copy of the sweep file is in a folder that is deleted with the job; `drives`: it writes to MLflow as well."""
     spec, document = load_spec(sweep)
     expand(spec, document)
     lacks = "a job on a cluster does not have the folder of your sweep file"
@@ -108,12 +113,12 @@ def _refuse_what_a_job_would_lose(sweep: Path) -> None:
         raise UserError(
             f"storage: got '{storage}'; {lacks}: name an absolute path that all nodes share, or s3:// or gs://"
         )
-    if spec.tracking is None and is_address(spec.storage):
+    if drives and spec.tracking is None and is_address(spec.storage):
         raise UserError(
             f"tracking: not set, and with storage '{spec.storage}' MLflow's database would be beside the sweep file;"
             f" {lacks}: name an MLflow server, as in `tracking: http://HOST:5000`"
         )
-    if spec.tracking is not None and SQLITE_BESIDE_THE_FILE.match(spec.tracking):
+    if drives and spec.tracking is not None and SQLITE_BESIDE_THE_FILE.match(spec.tracking):
         raise UserError(
             f"tracking: got '{spec.tracking}'; {lacks}: name an MLflow server, or sqlite:////PATH with an absolute path"
         )
