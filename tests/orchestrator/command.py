@@ -28,10 +28,12 @@ def ssl_sweep(*arguments: object, expect: int = 0) -> str:
 class Running:
     """A ``submit`` that runs."""
 
-    def __init__(self, sweep: Path):
+    def __init__(self, sweep: Path, *options: str):
         self.log = sweep.with_suffix(f".{time.monotonic_ns()}.log")
         with self.log.open("w") as stream:
-            self.process = subprocess.Popen([*COMMAND, "submit", str(sweep)], stdout=stream, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                [*COMMAND, "submit", str(sweep), *options], stdout=stream, stderr=subprocess.STDOUT
+            )
 
     def wait_for(self, happened: Callable[[], object]) -> None:
         deadline = time.monotonic() + TIMEOUT

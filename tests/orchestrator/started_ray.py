@@ -33,10 +33,10 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def started(folder: Path, variables: dict[str, str]) -> contextlib.AbstractContextManager[str]:
-    """A cluster of one node and one CPU, in a short `folder` (sockets have paths of at most 107 bytes); yields ``HOST:PORT``."""
+def started(folder: Path, variables: dict[str, str], cpus: int = 1) -> contextlib.AbstractContextManager[str]:
+    """A cluster of one node, in a short `folder` (sockets have paths of at most 107 bytes); yields ``HOST:PORT``."""
     port = free_port()
-    return _node(folder, f"127.0.0.1:{port}", ["--head", f"--port={port}", f"--temp-dir={folder}"], variables)
+    return _node(folder, f"127.0.0.1:{port}", ["--head", f"--port={port}", f"--temp-dir={folder}"], variables, cpus)
 
 
 def joined(folder: Path, address: str, variables: dict[str, str]) -> contextlib.AbstractContextManager[str]:
@@ -45,11 +45,11 @@ def joined(folder: Path, address: str, variables: dict[str, str]) -> contextlib.
 
 
 @contextlib.contextmanager
-def _node(folder: Path, address: str, options: list[str], variables: dict[str, str]) -> Iterator[str]:
+def _node(folder: Path, address: str, options: list[str], variables: dict[str, str], cpus: int = 1) -> Iterator[str]:
     path = folder / f"{uuid.uuid4().hex}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [*RAY, *options, "--num-cpus=1", "--disable-usage-stats"],
+            [*RAY, *options, f"--num-cpus={cpus}", "--disable-usage-stats"],
             stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **variables}, start_new_session=True,
         )  # fmt: skip
     try:
