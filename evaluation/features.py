@@ -29,6 +29,7 @@ def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> 
         with task.autocast():
             features.append(encoder(view).float())
         rows.append(chunk)
+        task.is_alive()
     if not rows:
         return torch.empty(0, encoder.dim, device=task.device), torch.empty(0, dtype=torch.long, device=task.device)
     return torch.cat(features), images.labels[torch.cat(rows)].to(task.device)

@@ -125,6 +125,7 @@ def _score(model: "Classifier", task: "Task") -> "Score":
         with torch.no_grad(), task.autocast():
             logits = model(view)
         hits += count(logits.float(), to_device(task.test.labels[rows], task.device))
+        task.is_alive()
     model.train()
     return total(hits).score()
 

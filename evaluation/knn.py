@@ -44,6 +44,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     hits = torch.zeros(4, dtype=torch.long, device=task.device)
     for chunk, truth in zip(queries.split(QUERIES), labels.split(QUERIES), strict=True):
         hits += count(vote(F.normalize(chunk, dim=1) @ bank, bank_labels, task.train.num_classes, config), truth)
+        task.is_alive()
     return total(hits).score()
 
 

@@ -76,6 +76,8 @@ class Task(NamedTuple):
     after_epoch: Callable[[int, int, Mapping[str, float]], None] = lambda _epoch, _epochs, _metrics: None
     """Told its number, how many there are, and the metrics, by every rank after each epoch of a training."""
     checkpoints: Checkpoints = NoCheckpoints()
+    is_alive: Callable[[], None] = lambda: None
+    """Called between batches of what has no steps: an evaluation that says nothing for long counts as hung."""
 
     @property
     def device(self) -> torch.device:

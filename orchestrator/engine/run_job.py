@@ -53,7 +53,7 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
         try:
             trial = job.trial
             watched = listener if lease is None else _WhileHeld(listener, lease)
-            run_trial(trial, folder, _prepared(trial, job.fingerprint, data_root), runtime, watched, background)
+            run_trial(trial, folder, _prepared(trial, job, data_root, runtime), runtime, watched, background)
         except TrialStopped as stop:
             log.info("%s", stop)
         except TrialFailed as failure:
@@ -92,9 +92,11 @@ class _WhileHeld:
         return TrialState.INTERRUPTED if self.lease.lost else self.listener.stop_requested()
 
 
-def _prepared(trial: TrialSpec, fingerprint: str, data_root: Path) -> Prepared:
-    prepared = find_known(trial.dataset, fingerprint, data_root) or prepare(trial.dataset, data_root)
-    if prepared.fingerprint != fingerprint:
+def _prepared(trial: TrialSpec, job: Job, data_root: Path, runtime: Runtime) -> Prepared:
+    prepared = find_known(trial.dataset, job.fingerprint, data_root)
+    if prepared is None:  # for hours, which is no sign of a trial that hangs
+        prepared = prepare(trial.dataset, data_root, lambda _done, _total: runtime.pulse.beat())
+    if prepared.fingerprint != job.fingerprint:
         raise DataError(f"the images of '{trial.dataset.title}' on this node differ from those of the sweep")
     return prepared
 

@@ -74,4 +74,5 @@ class Monitor:
             bf16=self.trial.pretrain.precision == "bf16",
             rank=self.runtime.rank,
             world_size=self.runtime.world_size,
+            is_alive=self.runtime.pulse.beat,
         )

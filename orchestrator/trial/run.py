@@ -99,6 +99,7 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         trial.pretrain.precision == "bf16",
         runtime.rank,
         runtime.world_size,
+        is_alive=runtime.pulse.beat,
     )
     for config in trial.evaluate:
         checkpoints = EvaluationCheckpoints(config, folder, journal)
