@@ -17,6 +17,7 @@ from ssl_sweep.orchestrator.engine.run_job import run_job
 from ssl_sweep.orchestrator.spec.identity import trial_id
 from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.events import EpochDone, Event, StatusChanged, StepDone
+from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store, StoreError
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
@@ -275,7 +276,7 @@ def test_a_crash_leaves_the_events_and_the_log(trial: TrialSpec, tmp_path: Path)
     assert [event.step for event in folder.events() if isinstance(event, StepDone)] == list(range(1, 16))
     assert folder.events() == ear.events
     assert ear.events[-1].model_copy(update={"time": 0.0}) == StatusChanged(
-        state=TrialState.FAILED, reason="ArithmeticError: a fault"
+        state=TrialState.FAILED, reason="ArithmeticError: a fault", fault=Fault.CODE_ERROR
     )
     log = (folder.log_content() or b"").decode()
     assert "epoch 1 of 2" in log and "Traceback" in log and "a fault" in log
