@@ -10,20 +10,24 @@ from .common import JOB_ADDRESS, JSON, STORAGE, SWEEP, guarded, rows_as_json
 
 @click.command()
 @SWEEP
+@click.option("--price", type=click.FloatRange(min=0), help="Of an hour of a GPU (or of a worker without one).")
 @JSON
 @guarded
-def plan(sweep: Path, as_json: bool) -> None:
+def plan(sweep: Path, price: float | None, as_json: bool) -> None:
     """Show a sweep's trials: what is done, what is missing, what each takes.
 
+    Hours and memory are those of similar trials in the store: of the same method, backbone, data and batch size.
+
     \b
-    Example:
+    Examples:
       ssl-sweep plan sweep.yaml
+      ssl-sweep plan sweep.yaml --price 2.5
     """
     from ..sweep.status import plan_rows
     from .tables import print_plan
 
     rows = plan_rows(sweep)
-    click.echo(rows_as_json(rows)) if as_json else print_plan(rows)
+    click.echo(rows_as_json(rows)) if as_json else print_plan(rows, price)
 
 
 @click.command()

@@ -20,17 +20,35 @@ UNFOLDED = 10_000
 """Columns of what is no terminal."""
 
 
-def print_plan(rows: Sequence[PlanRow]) -> None:
-    """What would run."""
+def print_plan(rows: Sequence[PlanRow], price: float | None = None) -> None:
+    """What would run, and what it takes; `price` is of an hour of a device."""
     done = sum(not row.missing for row in rows)
-    print_table(
-        ("trial", "id", "to do", "takes"),
-        [
-            (*_called(row), ", ".join(row.missing) or "done", row.needs)
-            for row in _first(rows, lambda row: not row.missing)
-        ],
-        f"{_count(len(rows), 'trial')}, {done} done" + _hidden(len(rows)),
-    )
+    shown = [
+        (*_called(row), ", ".join(row.missing) or "done", row.needs, *_expected(row))
+        for row in _first(rows, lambda row: not row.missing)
+    ]
+    columns = ("trial", "id", "to do", "takes", "hours", "memory")
+    count = f"{_count(len(rows), 'trial')}, {done} done"
+    print_table(columns, shown, "; ".join([count, *_total(rows, price)]) + _hidden(len(rows)))
+
+
+def _expected(row: PlanRow) -> tuple[str, str]:
+    if row.device_hours is None:
+        return "", ""
+    return f"{row.device_hours:.2g}", "" if row.memory is None else f"{row.memory / 1e9:.1f} GB"
+
+
+def _total(rows: Sequence[PlanRow], price: float | None) -> list[str]:
+    """Of all that is missing, as far as it is known."""
+    missing = [row for row in rows if row.missing]
+    known = [row.device_hours for row in missing if row.device_hours is not None]
+    if not known:
+        return ["nothing similar has run, so hours are not known"] if price is not None else []
+    devices = ", ".join(sorted({row.device for row in missing if row.device_hours is not None}))
+    text = f"about {sum(known):.3g} hours on {devices}, as similar trials took"
+    text += f", at {price:g} an hour {sum(known) * price:.4g}" if price is not None else ""
+    unknown = len(missing) - len(known)
+    return [text + (f" (without {_count(unknown, 'row')} of which nothing similar has run)" if unknown else "")]
 
 
 def print_status(rows: Sequence[StatusRow]) -> None:

@@ -15,6 +15,8 @@ from ..store.lease import holder
 from ..store.planned import PlannedTrial
 from ..store.records import SearchRecord, SweepResult, TrialList
 from ..store.trial_state import TrialState
+from ..store.trial_status import TrialStatus
+from .estimate import Estimate, estimates
 from .plan import Datasets, plan_trials, prepared_datasets
 from .results import collect
 from .searches import make_searches, search_records
@@ -32,6 +34,14 @@ class PlanRow(NamedTuple):
     """What it takes, in words."""
     label: str = ""
     """Method, axes, seed, of one that has an id."""
+    device_hours: float | None = None
+    """Of GPUs, or of workers without any, for what is missing; None if nothing similar has run."""
+    memory: int | None = None
+    """Bytes, at the peak of the busiest worker."""
+    device: str = ""
+    """On which that was measured."""
+    like: int = 0
+    """In how many similar trials."""
 
 
 class StatusRow(NamedTuple):
@@ -73,11 +83,10 @@ def plan_rows(path: Path) -> list[PlanRow]:
         fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]
         trials = [resolve(spec, group, seed) for group in fixed for seed in spec.seeds]
     known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
-    catalog = read_catalog(Store(spec.storage), [item.trial_id for item in known])
-    rows = [
-        PlanRow(item.trial_id, item.missing(catalog.status(item.trial_id)), needs(item.trial), label_of(item.trial))
-        for item in known
-    ]
+    store = Store(spec.storage)
+    catalog = read_catalog(store, [item.trial_id for item in known])
+    expected = estimates(store, known, catalog)
+    rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
     for trial in trials:
         if trial.dataset not in datasets:
             everything = ["pretrain", *(config.name for config in trial.evaluate)]
@@ -89,6 +98,14 @@ def plan_rows(path: Path) -> list[PlanRow]:
         seeds = f"the best point with {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}"
         rows.append(PlanRow(f"search of {row}", [spec.search.extent, seeds], needs(template)))
     return rows
+
+
+def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None) -> PlanRow:
+    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial), label_of(item.trial))
+    if expected is None:
+        return row
+    hours, memory, device, like = expected
+    return row._replace(device_hours=hours, memory=memory, device=device, like=like)
 
 
 def _searched(spec: SweepSpec) -> list[tuple[Group, TrialSpec]]:
