@@ -1,8 +1,8 @@
 """A worker group: data-parallel workers that stay, and run one trial after another.
 
 Starting processes, importing torch and joining a process group take many seconds; a trial that is handed to a running
-group starts in milliseconds. Ray Train starts the group, and starts it again when a worker or a node dies; the board
-then hands it its own trial again, which resumes at its checkpoint in the store.
+group starts in milliseconds. Ray Train starts the group, and starts it again when a worker or a node dies. What becomes of
+the trial that it had is the driver's to decide; another attempt resumes at its checkpoint in the store.
 """
 
 import threading

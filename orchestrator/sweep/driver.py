@@ -163,7 +163,11 @@ class Driver:
 
     def _started_engine(self) -> Engine:
         engine = self.make_engine()
-        engine.start()
+        try:
+            engine.start()
+        except BaseException:
+            engine.close()
+            raise
         self.interrupts.listen()  # Ray has taken the signals
         return engine
 

@@ -7,15 +7,18 @@ import pytest
 from in_process import trials_of
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.orchestrator.engine.faults import RULES, Action, FaultPolicy
+from ssl_sweep.orchestrator.engine.interrupts import Interrupts
 from ssl_sweep.orchestrator.engine.protocol import EngineLost, Job, TrialEvent
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.models import data_root
 from ssl_sweep.orchestrator.store.events import AttemptLost, Event, StatusChanged
 from ssl_sweep.orchestrator.store.fault import Fault
+from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.planned import PlannedTrial
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.sweep.attempts import ENGINES, Attempts
+from ssl_sweep.orchestrator.sweep.driver import Driver
 
 SweepFile = Callable[..., Path]
 RUNNING = StatusChanged(state=TrialState.RUNNING, attempt=1)
@@ -197,3 +200,19 @@ def test_a_status_remembers_its_restarts() -> None:
     status = status.apply(RUNNING.model_copy(update={"attempt": 2})).apply(FINISHED)
     assert status.attempts == 2
     assert [(item.fault, item.reason, item.time) for item in status.restarts] == [(Fault.HUNG, "rank 1 hung", 5.0)]
+
+
+def test_an_engine_that_cannot_start_is_closed(tmp_path: Path) -> None:
+    closed: list[bool] = []
+
+    class Refuses(Engine):
+        def start(self) -> None:
+            raise UserError("no node fits")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    driver = Driver(Store(str(tmp_path)), {}, Refuses, (), Interrupts(), 2)
+    with pytest.raises(UserError, match="no node fits"):
+        driver.attempts.make_engine()
+    assert closed == [True]
