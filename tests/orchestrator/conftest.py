@@ -43,6 +43,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of pytest-xdist are told of a terminal of 80 columns, which would fold the tables of commands."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _own_data(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_SWEEP_DATA", str(data_root))
 
