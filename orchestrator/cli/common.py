@@ -82,3 +82,11 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
 def rows_as_json(rows: "Sequence[PlanRow | StatusRow | SweepRow]") -> str:
     """Rows as a JSON array of objects."""
     return json.dumps([row._asdict() for row in rows], indent=2)
+
+
+def write_file(out: Path, content: bytes) -> None:
+    """Write what a command was asked to put into a file. Raises UserError if that is impossible."""
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..spec.errors import UserError, unknown
-from .common import JSON, guarded, print_rows
+from .common import JSON, guarded, print_rows, write_file
 
 if TYPE_CHECKING:
     from ...datasets.config import DatasetConfig
@@ -53,10 +53,7 @@ def datasets(
 
     config = _config(dataset, path, image_size=image_size)
     content = look(config, _prepared(config), method, recipe, seed)
-    try:
-        out.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    write_file(out, content)
     click.echo(f"views of {method} ({recipe} recipe)  {out}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..spec.errors import UserError
-from .common import JSON, STORAGE, SWEEP, guarded
+from .common import JSON, STORAGE, SWEEP, guarded, write_file
 
 
 @click.command()
@@ -54,10 +54,7 @@ def export(sweep: Path, kind: str, out: Path | None) -> None:
     if out is None:
         click.echo(content, nl=False)
         return
-    try:
-        out.write_bytes(content)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    write_file(out, content)
     click.echo(f"results    {out}")
 
 

@@ -84,10 +84,10 @@ class RayEngine:
 
     def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
-        self._checks.data(jobs)
         placed = [(self._shape(job), job) for job in jobs]
         begins = not self.pool.groups
         with _engine_lost():
+            self._checks.data(jobs)
             self._submissions.append(self.board.submit.remote(placed, first))
             if begins:  # the groups start meanwhile, as the board does
                 counts: dict[Shape, int] = {}

@@ -165,7 +165,8 @@ class Attempts:
             return [TrialEvent(name, StatusChanged(state=TrialState.INTERRUPTED, reason=LOST)) for name in ended]
         self.say(f"{LOST} ({error}); it is started again, and trials go on from their checkpoints")
         self._begun.clear()
-        self._engine().submit(list(self.jobs.values()))
+        with contextlib.suppress(EngineLost):  # as in `submit`
+            self._engine().submit(list(self.jobs.values()))
         lost = AttemptLost(fault=Fault.ENGINE_LOST, reason=LOST, time=time.time())
         return [TrialEvent(name, lost) for name in running]
 
