@@ -20,8 +20,12 @@ pytestmark = [
 BATCH = 4
 # a CNN; a teacher and small crops; tokens dropped
 DROPS = BackboneConfig(name=VIT.name, options=VIT.options | {"drop_path_rate": 0.3, "proj_drop_rate": 0.1})
-CASES = [("vicreg", RESNET), ("dino", VIT), ("mae", VIT), ("dino", DROPS)]
-IDS = ["vicreg-resnet", "dino-vit", "mae-vit", "dino-vit-drops"]
+CASES = [
+    pytest.param("vicreg", RESNET, id="vicreg-resnet"),
+    pytest.param("dino", VIT, id="dino-vit", marks=pytest.mark.slow),
+    pytest.param("mae", VIT, id="mae-vit"),
+    pytest.param("dino", DROPS, id="dino-vit-drops"),
+]
 
 
 def losses(name: str, backbone: BackboneConfig, compiled: bool) -> list[float]:
@@ -46,11 +50,12 @@ def losses(name: str, backbone: BackboneConfig, compiled: bool) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize(("name", "backbone"), CASES, ids=IDS)
+@pytest.mark.parametrize(("name", "backbone"), CASES)
 def test_compiled_backbones_change_no_loss(name: str, backbone: BackboneConfig) -> None:
     assert losses(name, backbone, compiled=True) == pytest.approx(losses(name, backbone, compiled=False), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_nor_on_two_ranks_with_synchronised_batch_norm(ranks: Ranks) -> None:
     expected = losses("vicreg", RESNET, compiled=False)
     for found in ranks.run(losses, "vicreg", RESNET, True):

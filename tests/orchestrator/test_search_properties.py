@@ -2,9 +2,11 @@
 
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Ran, Script, run, score_of
@@ -108,15 +110,7 @@ def script_for(kind: str, seed: int) -> Script:
     return script
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(
-    sweeps(),
-    st.none() | sweeps(),
-    st.sampled_from(["none", "fails", "nan", "killed", "all"]),
-    st.integers(0, 9),
-    st.none() | st.integers(1, 40),
-)
-def test_every_search(
+def a_search(
     first: dict[str, Any], edited: dict[str, Any] | None, failures: str, seed: int, crash_after: int | None
 ) -> None:
     script = script_for(failures, seed)
@@ -135,3 +129,19 @@ def test_every_search(
             other = run(folder, edited, script, crash_after) or run(folder, edited, script)
             assert other is not None
             check(other, script)
+
+
+def of(searches: int) -> Callable[..., None]:
+    draws = given(
+        sweeps(),
+        st.none() | sweeps(),
+        st.sampled_from(["none", "fails", "nan", "killed", "all"]),
+        st.integers(0, 9),
+        st.none() | st.integers(1, 40),
+    )
+    limits = settings(max_examples=searches, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    return limits(draws(a_search))
+
+
+test_some_searches = of(80)
+test_every_search = pytest.mark.slow(of(400))

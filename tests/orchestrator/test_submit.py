@@ -93,6 +93,7 @@ def test_a_sweep_runs_once_and_grows(sweep_file: SweepFile, tmp_path: Path) -> N
     assert [row["status"] for row in rows] == ["finished"] * 4
 
 
+@slow
 def test_a_killed_worker_and_a_failing_trial(sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
     """Two data-parallel workers: one is killed, the group comes back; a trial that diverges fails alone."""
     storage = tmp_path / "runs"

@@ -67,7 +67,7 @@ def test_a_changed_evaluation_does_not_pretrain_again(sweep_file: SweepFile, tmp
     assert ear.stages == ["linear"]
 
 
-@pytest.mark.parametrize("drop_path_rate", [0.0, 0.3])
+@pytest.mark.parametrize("drop_path_rate", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 @pytest.mark.parametrize("method", ["simclr", "byol", {"name": "dino", "output_dim": 64}, "mae"], ids=str)
 def test_a_stopped_trial_goes_on_bit_for_bit(
     method: object, drop_path_rate: float, sweep_file: SweepFile, tmp_path: Path
