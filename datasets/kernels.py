@@ -7,8 +7,10 @@ machine compiles for some seconds; what is compiled is kept.
 # pyright: basic, reportMissingParameterType=false, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
 # Numba infers the types.
 
+import atexit
 import math
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from numba import njit
 
 if not os.access(Path(__file__).parent, os.W_OK) and not os.access(Path.home(), os.W_OK):
     numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="ssl-sweep-kernels-")  # else Numba refuses to compile at all
+    atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)
 
 BITS = 22
 HALF = 1 << (BITS - 1)

@@ -12,6 +12,7 @@ RAY = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt is ours to handle
     "RAY_AIR_NEW_OUTPUT": "0",  # the table is ours to draw
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # nor does it print a page about each process that is lost: we say what follows
 }
 MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # an absent server must not hold up a sweep

@@ -17,6 +17,7 @@ from ..spec.models import SweepSpec
 from ..spec.resolve import shapes_of
 from ..store.fault import Fault
 from ..store.files import Store
+from ..store.scratch import prefix, remove_abandoned
 from ..store.trial_state import TrialState
 from .board import Board, News
 from .check_nodes import NodeChecks
@@ -38,7 +39,8 @@ class RayEngine:
         self.data_root, self.address = data_root, address
         self._say = say
         self._checks = NodeChecks(store, data_root)
-        self.scratch = tempfile.mkdtemp(prefix="ssl-sweep-")
+        remove_abandoned()
+        self.scratch = tempfile.mkdtemp(prefix=prefix())
         self._room = 0
         self._has_gpus = False
         self._pool: GroupPool | None = None

@@ -19,6 +19,7 @@ from ..spec.locations import is_address, is_relative
 from ..spec.models import SweepSpec
 from ..spec.yaml_document import read_document
 from ..store.origin import ORIGIN, origin_of
+from ..store.scratch import prefix
 from ..store.version import travelling
 from .find_cluster import HOW_TO_AUTHENTICATE
 
@@ -90,7 +91,7 @@ async def _tail(client: "JobSubmissionClient", job: str, show: Callable[[str], N
 
 def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -> str:
     """Submit the code, the sweep file and the entry point; returns the job's id."""
-    with tempfile.TemporaryDirectory(prefix="ssl-sweep-job-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
         folder, code = Path(scratch) / "job", Path(scratch) / "ssl_sweep"
         folder.mkdir()
         variables = travelling()

@@ -12,6 +12,7 @@ from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
 from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -108,7 +109,7 @@ def write_report(store: Store, result: SweepResult) -> str:
     digest = digest_of_record(result, {"created", "command"})
     if store.read(f"{name}/digest") == digest.encode():
         return store.path(name)
-    with tempfile.TemporaryDirectory(prefix="ssl-sweep-report-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
         folder = Path(scratch) / "report"
         write(with_details(result, store), folder)
         for file in sorted(folder.rglob("*")):

@@ -44,6 +44,55 @@ def joined(folder: Path, address: str, variables: dict[str, str]) -> contextlib.
     return _node(folder, address, [f"--address={address}"], variables)
 
 
+class Cluster:
+    """Machines on this one, each with one CPU, the first of which is the head. They may be lost, all of them too."""
+
+    def __init__(self, folder: Path, machines: int):
+        self.folder, self.machines = folder, machines
+        self.stack = contextlib.ExitStack()
+        self.address = ""
+
+    def __enter__(self) -> "Cluster":
+        self.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def restart(self) -> None:
+        """End what is left, and start another cluster at another address."""
+        self.stack.close()
+        folder = self.folder / uuid.uuid4().hex[:8]
+        folder.mkdir()
+        self.address = self.stack.enter_context(started(folder, OPEN))
+        self.fill()
+
+    def fill(self) -> None:
+        """Machines in place of those that were lost."""
+        while len(self.raylets(head=True)) == 1 and len(self.raylets(head=False)) < self.machines - 1:
+            self.stack.enter_context(joined(self.folder, self.address, OPEN))
+
+    def is_up(self) -> bool:
+        """Whether its head lives."""
+        return bool(processes("gcs/gcs_server")) and bool(self.raylets(head=True))
+
+    def raylets(self, *, head: bool) -> list[psutil.Process]:
+        """Of the head, or of the other machines."""
+        return [process for process in processes("raylet/raylet ") if ("--head" in process.cmdline()) == head]
+
+
+def processes(words: str) -> list[psutil.Process]:
+    """Of the tests, those with these words in their command."""
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and words in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
 @contextlib.contextmanager
 def _node(folder: Path, address: str, options: list[str], variables: dict[str, str], cpus: int = 1) -> Iterator[str]:
     path = folder / f"{uuid.uuid4().hex}.log"

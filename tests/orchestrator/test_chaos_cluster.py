@@ -1,0 +1,237 @@
+"""A cluster of three machines on which processes, machines and the whole of Ray are lost, again and again.
+
+Whatever happens, every trial ends once with the numbers of an undisturbed sweep, MLflow has what the store has, and nothing
+is left behind. The order is drawn with a seed; each time the trials wait at a gate, so it does not depend on their speed.
+"""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from command import Running, all_gone, mlflow_runs, ssl_sweep
+from gates import Gates
+from safetensors.torch import load
+from ssl_sweep.orchestrator.store.events import EpochDone, EvaluationDone, StepDone
+from ssl_sweep.orchestrator.store.files import Store
+from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from started_ray import OPEN, Cluster, processes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+SweepFile = Callable[..., Path]
+GATE = 15
+"""The encoder's pass at which every process waits: after seven steps of its own."""
+RANKS = 3
+"""That train at once: of a trial of two workers and of one of one."""
+PATIENCE = 60.0
+"""Seconds after which those that have come to the gate are disturbed without the others."""
+TIMEOUT = 600.0
+WORKER, CONTROLLER, BOARD = "RayTrainWorker", "TrainController", "ray::Board"
+COUNTS = {
+    "kill worker": 20,
+    "kill driver": 10,
+    "remove node": 5,
+    "stop rank": 3,
+    "kill board": 1,
+    "kill controller": 1,
+    "kill raylet": 1,
+    "kill head": 1,
+}
+SWEEP: dict[str, Any] = {
+    "pretrain": {"epochs": 32, "batch_size": 32},
+    "evaluate": [{"name": "knn", "k": 20}],
+    "resources": {"checkpoint_minutes": 0, "concurrent_trials": 2, "max_failures": 100, "hang_minutes": 60},
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ray-") as name:  # sockets have short paths
+        yield Path(name)
+
+
+@pytest.fixture
+def gates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "package"))
+    for name, value in OPEN.items():
+        monkeypatch.setenv(name, value)
+    (folder / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
+    return Gates(tmp_path / "package")
+
+
+class Chaos:
+    """A sweep on a cluster, and what happens to both."""
+
+    def __init__(self, sweep: Path, cluster: Cluster, gates: Gates, seed: int):
+        self.sweep, self.cluster, self.gates = sweep, cluster, gates
+        self.random = random.Random(seed)
+        self.running: Running | None = None
+        self.family: set[psutil.Process] = set()
+        self.stopped: set[int] = set()
+        self.submissions = 0
+
+    def go_through(self, counts: dict[str, int]) -> None:
+        """Every disturbance, in a drawn order, each once the trials have come to the gate."""
+        kinds = list(Counter(counts).elements())
+        self.random.shuffle(kinds)
+        before: set[int] = set()
+        for kind in kinds:
+            running, waiting = self.settled(before)
+            before = {process.pid for process in waiting}
+            self.disturb(kind, running, waiting)
+        self.settled(before)
+        self.gates.open(GATE)
+
+    def disturb(self, kind: str, running: Running, waiting: list[psutil.Process]) -> None:
+        match kind:
+            case "kill worker":
+                self.random.choice(waiting).kill()
+            case "stop rank":
+                stopped = self.random.choice(waiting)
+                self.stopped.add(stopped.pid)
+                stopped.send_signal(signal.SIGSTOP)
+            case "kill driver":
+                running.process.kill()
+                running.process.wait()
+            case "remove node":
+                self.random.choice(self.cluster.raylets(head=False)).kill()
+            case "kill raylet":
+                self.cluster.raylets(head=True)[0].kill()
+            case "kill head":
+                processes("gcs/gcs_server")[0].kill()
+            case "kill board":
+                processes(BOARD)[0].kill()
+            case "kill controller":
+                self.random.choice(processes(CONTROLLER)).kill()
+            case _:
+                raise ValueError(kind)
+
+    def settled(self, before: set[int]) -> tuple[Running, list[psutil.Process]]:
+        """The sweep, which is submitted again if its driver has gone, and its processes that have come to the gate."""
+        began = time.monotonic()
+        while True:
+            running = self.submitted()
+            waiting = self.at_the_gate()
+            new = {process.pid for process in waiting}
+            enough = len(waiting) >= RANKS or (waiting and time.monotonic() - began > PATIENCE)
+            if enough and not (before and before <= new):
+                self.family |= set(processes(""))
+                return running, waiting
+            assert time.monotonic() - began < TIMEOUT, f"no trial comes to the gate\n{running.log.read_text()}"
+            time.sleep(0.1)
+
+    def submitted(self) -> Running:
+        """The driver on a whole cluster."""
+        if not self.cluster.is_up():
+            if self.running is not None:  # it must end by itself, with a sentence
+                self.running.process.wait(TIMEOUT)
+            self.cluster.restart()
+        self.cluster.fill()
+        if self.running is None or self.running.process.poll() is not None:
+            if self.running is not None:
+                assert "Traceback" not in self.running.log.read_text(), self.running.log.read_text()
+            self.running = Running(self.sweep, "--address", self.cluster.address)
+            self.submissions += 1
+        return self.running
+
+    def at_the_gate(self) -> list[psutil.Process]:
+        here = {int(file.name) for file in (self.gates.folder / "gates" / str(GATE)).glob("[0-9]*")}
+        return [process for process in processes(WORKER) if process.pid in here - self.stopped]
+
+    def end(self) -> str:
+        """Wait for the end; returns what the driver printed."""
+        while True:
+            running = self.submitted()
+            if running.process.wait(TIMEOUT) == 0:
+                return running.log.read_text()
+
+
+PLACEMENT_GROUPS = """
+import sys, ray
+from ray.util import placement_group_table
+
+ray.init(sys.argv[1], log_to_driver=False)
+print(sorted({group["state"] for group in placement_group_table().values()}))
+"""
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_a_cluster_in_chaos(seed: int, folder: Path, sweep_file: SweepFile, gates: Gates, tmp_path: Path) -> None:
+    two = {"resources": {"workers": 2}, "temperature": 0.2}
+    changes = SWEEP | {"methods": [gates.method() | two, gates.method()], "seeds": [0, 1]}
+    sweep = sweep_file(**changes)
+    undisturbed = sweep_file("undisturbed.yaml", **changes, storage=str(tmp_path / "undisturbed"))
+    gates.close(GATE)
+    with Cluster(folder, machines=RANKS) as cluster:
+        chaos = Chaos(sweep, cluster, gates, seed)
+        chaos.go_through(COUNTS)
+        chaos.end()
+        said = subprocess.run(
+            [sys.executable, "-c", PLACEMENT_GROUPS, cluster.address], check=True, capture_output=True, text=True
+        )
+        assert said.stdout.strip() in ("[]", "['REMOVED']")
+    assert all_gone(list(chaos.family), seconds=90) == []
+    assert list((folder / "tmp").iterdir()) == []
+    ssl_sweep("submit", undisturbed)
+    assert_same(tmp_path / "runs", tmp_path / "undisturbed")
+    assert_tracked(tmp_path / "runs")
+
+
+def assert_same(storage: Path, undisturbed: Path) -> None:
+    """Each trial has ended once, with the weights and numbers of the undisturbed sweep."""
+    stores = Store(str(storage)), Store(str(undisturbed))
+    names, others = (store.names("trials") for store in stores)
+    assert sorted(names) == sorted(others)
+    for name in names:
+        here, there = (TrialStore(store, name) for store in stores)
+        statuses = here.status(), there.status()
+        assert [status.state for status in statuses] == [TrialState.FINISHED] * 2
+        ended = Counter(type(event) for event in here.events())
+        assert ended[EvaluationDone] == 1
+        losses = [{epoch.epoch: epoch.loss for epoch in item.history()} for item in (here, there)]
+        assert losses[0] == losses[1]
+        ((ours,), (theirs,)) = (status.evaluations.values() for status in statuses)
+        assert ours.metrics == theirs.metrics
+        weights = [load(item.backbone() or b"") for item in (here, there)]
+        assert weights[0].keys() == weights[1].keys()
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def assert_tracked(storage: Path) -> None:
+    """MLflow has every point that the store has, once, and no other."""
+    assert set(mlflow_runs(storage).values()) == {"FINISHED"}
+    query = (
+        "select tags.value, metrics.key, metrics.step, metrics.value from metrics join tags using (run_uuid)"
+        " where tags.key = 'ssl_sweep.trial' and metrics.key in ('loss', 'lr', 'epoch_loss', 'knn/final_top1')"
+    )
+    with sqlite3.connect(storage / "mlflow.db") as database:
+        found = Counter(
+            (trial, key, step, float(f"{value:.6g}")) for trial, key, step, value in database.execute(query)
+        )
+    expected: set[tuple[str, str, int, float]] = set()
+    store = Store(str(storage))
+    for name in store.names("trials"):
+        for event in TrialStore(store, name).events():
+            values: dict[str, float] = {}
+            step = 0
+            if isinstance(event, StepDone):
+                values, step = {"loss": event.loss, "lr": event.lr}, event.step
+            elif isinstance(event, EpochDone):
+                values, step = {"epoch_loss": event.loss}, event.step
+            elif isinstance(event, EvaluationDone):
+                values = {"knn/final_top1": event.metrics["top1"]}
+            expected |= {(name, key, step, float(f"{value:.6g}")) for key, value in values.items()}
+    assert found == Counter(expected)
