@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from typing import Any
 
 import ray
@@ -10,10 +11,15 @@ from ray._private.state import state  # what Ray Train's own watcher asks
 from ray.exceptions import RayError
 
 from ..spec.errors import UserError
-from .find_cluster import ADDRESS, AUTO, EMBEDDED, find_cluster
+from .find_cluster import ADDRESS, AUTO, EMBEDDED, find_cluster, why_closed
+from .protocol import EngineLost
 from .scheduler import Node
 
 NAMESPACE = "ssl-sweep"
+LOOK_SECONDS = 2.0
+"""Between two looks at the head of a joined cluster."""
+AWAY_SECONDS = 40.0
+"""How long it may be away."""
 
 
 def start_ray(address: str | None, shape_cpus: int) -> None:
@@ -54,6 +60,29 @@ def lost_part() -> str | None:
     head = worker._global_node  # pyright: ignore[reportPrivateUsage]  # Ray has no public word for it
     ended = [] if head is None else head.dead_processes()
     return next((kind for kind, _ in ended if kind in ("raylet", "gcs_server")), None)
+
+
+class Head:
+    """The head of a joined cluster. A minute after its end Ray ends this process too, and what is to be said must come before."""
+
+    def __init__(self):
+        self._address = ray.get_runtime_context().gcs_address
+        self._looked = time.monotonic()
+
+    def expect(self) -> None:
+        """Wait for it, if it is away: where its state outlives it, it comes back.
+
+        Raises:
+            EngineLost: it has not come back.
+        """
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        began = time.monotonic()
+        while (why := why_closed(self._address)) is not None:
+            if time.monotonic() - began > AWAY_SECONDS:
+                raise EngineLost(f"its head at {self._address}: {why}")
+            time.sleep(LOOK_SECONDS)
+        self._looked = time.monotonic()
 
 
 def draining() -> set[str]:

@@ -137,7 +137,7 @@ def ask(address: str, *, send_token: bool = False) -> Cluster | Unusable:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host or not 0 < int(port) < 65536:
         raise UserError(f"--address: got '{address}'; {FORMS}")
-    closed = _closed(host.strip("[]"), int(port))
+    closed = why_closed(address)
     if closed is not None:
         return Unusable(closed)
     token = {MODE: os.environ.get(MODE, "token")} if send_token and _has_token() else {}
@@ -160,10 +160,12 @@ def ask(address: str, *, send_token: bool = False) -> Cluster | Unusable:
             return Cluster(**answer)
 
 
-def _closed(host: str, port: int) -> str | None:
-    """Why nothing can be reached there; None if something listens."""
+def why_closed(address: str) -> str | None:
+    """Why nothing can be reached at ``HOST:PORT``; None if something listens."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
     try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except socket.gaierror:
         return f"no host is known as '{host}'"
     except TimeoutError:

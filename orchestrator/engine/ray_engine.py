@@ -21,7 +21,7 @@ from ..store.scratch import prefix, remove_abandoned
 from ..store.trial_state import TrialState
 from .board import Board, News
 from .check_nodes import NodeChecks
-from .cluster import NAMESPACE, lost_part, nodes, start_ray
+from .cluster import LOOK_SECONDS, NAMESPACE, Head, lost_part, nodes, start_ray
 from .group_config import GroupConfig
 from .group_pool import GroupPool
 from .protocol import EngineLost, Job, Shape, TrialEvent
@@ -44,6 +44,9 @@ class RayEngine:
         self._room = 0
         self._has_gpus = False
         self._pool: GroupPool | None = None
+        self._head: Head | None = None
+        """Of a joined cluster."""
+        self._is_lost = False
         self._submissions: list[Any] = []
         """Calls that may not have been carried out yet: those that are made later could overtake them."""
 
@@ -57,6 +60,7 @@ class RayEngine:
         # Ray Train imports torch, which takes seconds; meanwhile the processes of Ray start.
         threading.Thread(target=importlib.import_module, args=(".worker_group", __package__)).start()
         start_ray(self.address, max(shape.workers * shape.cpus_per_worker for shape in self.asked))
+        self._head = None if self.address is None else Head()
         machines = nodes()
         self._has_gpus = any(machine.gpus for machine in machines)
         shapes = [Shape.of(asked, cluster_has_gpus=self._has_gpus) for asked in self.asked]
@@ -88,7 +92,7 @@ class RayEngine:
         """Queue jobs, and start worker groups for them as far as there is room."""
         placed = [(self._shape(job), job) for job in jobs]
         begins = not self.pool.groups
-        with _engine_lost():
+        with self._losing():
             self._checks.data(jobs)
             self._submissions.append(self.board.submit.remote(placed, first))
             if begins:  # the groups start meanwhile, as the board does
@@ -113,24 +117,25 @@ class RayEngine:
             UserError: worker groups keep ending before they do anything.
             EngineLost: the board, or Ray, has ended.
         """
-        with _engine_lost():
+        with self._losing():
             self._wait_for_submissions()
-            news: News = ray.get(self.board.news.remote(timeout))
+            news: News = self._answer(self.board.news.remote(timeout))
             self.pool.adjust(news)
-        if self.address is None and (part := lost_part()) is not None:
-            raise EngineLost(f"its {part} ended")
+            if self.address is None and (part := lost_part()) is not None:
+                raise EngineLost(f"its {part} ended")
         return [event for batch in news.batches for event in batch.events()]
 
     def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
         """Ask one trial, or all, to end in `state`; returns those withdrawn before they began."""
-        with _engine_lost():
+        with self._losing():
             self._wait_for_submissions()
-            return ray.get(self.board.stop.remote(trial_id, state))
+            return self._answer(self.board.stop.remote(trial_id, state))
 
     def close(self) -> None:
         """Shut down the worker groups, then Ray."""
         if ray.is_initialized():
-            if self._pool is not None and (self.address is not None or lost_part() is None):
+            is_there = not self._is_lost and (self.address is not None or lost_part() is None)
+            if self._pool is not None and is_there:
                 with contextlib.suppress(RayError):
                     ray.get(self.board.close.remote(), timeout=CLOSE_SECONDS)
                     self._pool.join(CLOSE_SECONDS)
@@ -138,8 +143,30 @@ class RayEngine:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _wait_for_submissions(self) -> None:
-        ray.get(self._submissions)
+        for call in self._submissions:
+            self._answer(call)
         self._submissions = []
+
+    def _answer(self, call: Any) -> Any:
+        """Of the board's, which never comes if the whole cluster has gone."""
+        if self._head is None:
+            return ray.get(call)
+        self._head.expect()
+        while not ray.wait([call], timeout=LOOK_SECONDS)[0]:
+            self._head.expect()
+        return ray.get(call)
+
+    @contextlib.contextmanager
+    def _losing(self) -> Generator[None]:
+        """An error of Ray itself: the board has gone, or what all of Ray needs."""
+        try:
+            yield
+        except RayError as error:
+            self._is_lost = True
+            raise EngineLost(str(error).strip().splitlines()[0]) from error
+        except EngineLost:
+            self._is_lost = True
+            raise
 
     def _shape(self, job: Job) -> Shape:
         """The workers of a job; alone, each reserves as much of a machine as leaves room for no other."""
@@ -162,12 +189,3 @@ class RayEngine:
             self.resources.hang_minutes * 60,
             self.resources.compile,
         )
-
-
-@contextlib.contextmanager
-def _engine_lost() -> Generator[None]:
-    """An error of Ray itself: the board has gone, or what all of Ray needs."""
-    try:
-        yield
-    except RayError as error:
-        raise EngineLost(str(error).strip().splitlines()[0]) from error

@@ -163,10 +163,14 @@ class Attempts:
             for name in ended:
                 self._forget(name)
             return [TrialEvent(name, StatusChanged(state=TrialState.INTERRUPTED, reason=LOST)) for name in ended]
-        self.say(f"{LOST} ({error}); it is started again, and trials go on from their checkpoints")
+        self.say(f"{LOST} ({error}); it is started or joined again, and trials go on from their checkpoints")
+        try:
+            engine = self._engine()
+        except UserError as again:
+            raise UserError(f"{again}; submit again to go on: everything is kept") from None
         self._begun.clear()
         with contextlib.suppress(EngineLost):  # as in `submit`
-            self._engine().submit(list(self.jobs.values()))
+            engine.submit(list(self.jobs.values()))
         lost = AttemptLost(fault=Fault.ENGINE_LOST, reason=LOST, time=time.time())
         return [TrialEvent(name, lost) for name in running]
 

@@ -6,7 +6,6 @@ is left behind. The order is drawn with a seed; each time the trials wait at a g
 
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,14 +18,15 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from command import Running, all_gone, mlflow_runs, ssl_sweep
+from command import Running, all_gone, ssl_sweep
 from gates import Gates
 from safetensors.torch import load
-from ssl_sweep.orchestrator.store.events import EpochDone, EvaluationDone, StepDone
+from ssl_sweep.orchestrator.store.events import EvaluationDone
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from started_ray import OPEN, Cluster, processes
+from tracked import assert_tracked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -187,7 +187,7 @@ def test_a_cluster_in_chaos(seed: int, folder: Path, sweep_file: SweepFile, gate
     assert list((folder / "tmp").iterdir()) == []
     ssl_sweep("submit", undisturbed)
     assert_same(tmp_path / "runs", tmp_path / "undisturbed")
-    assert_tracked(tmp_path / "runs")
+    assert_tracked(tmp_path / "runs", tmp_path / "runs/mlflow.db")
 
 
 def assert_same(storage: Path, undisturbed: Path) -> None:
@@ -208,30 +208,3 @@ def assert_same(storage: Path, undisturbed: Path) -> None:
         weights = [load(item.backbone() or b"") for item in (here, there)]
         assert weights[0].keys() == weights[1].keys()
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-
-
-def assert_tracked(storage: Path) -> None:
-    """MLflow has every point that the store has, once, and no other."""
-    assert set(mlflow_runs(storage).values()) == {"FINISHED"}
-    query = (
-        "select tags.value, metrics.key, metrics.step, metrics.value from metrics join tags using (run_uuid)"
-        " where tags.key = 'ssl_sweep.trial' and metrics.key in ('loss', 'lr', 'epoch_loss', 'knn/final_top1')"
-    )
-    with sqlite3.connect(storage / "mlflow.db") as database:
-        found = Counter(
-            (trial, key, step, float(f"{value:.6g}")) for trial, key, step, value in database.execute(query)
-        )
-    expected: set[tuple[str, str, int, float]] = set()
-    store = Store(str(storage))
-    for name in store.names("trials"):
-        for event in TrialStore(store, name).events():
-            values: dict[str, float] = {}
-            step = 0
-            if isinstance(event, StepDone):
-                values, step = {"loss": event.loss, "lr": event.lr}, event.step
-            elif isinstance(event, EpochDone):
-                values, step = {"epoch_loss": event.loss}, event.step
-            elif isinstance(event, EvaluationDone):
-                values = {"knn/final_top1": event.metrics["top1"]}
-            expected |= {(name, key, step, float(f"{value:.6g}")) for key, value in values.items()}
-    assert found == Counter(expected)

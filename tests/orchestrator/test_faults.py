@@ -77,10 +77,13 @@ class Scene:
         self.engines: list[Engine] = []
         self.said: list[str] = []
         self.items = items
+        self.gone = False
         self.attempts = Attempts(self.make, 2, self.said.append)
         self.attempts.submit(items)
 
     def make(self) -> Engine:
+        if self.gone:
+            raise UserError("no Ray cluster at 'host:6379': Connection refused")
         self.engines.append(Engine())
         return self.engines[-1]
 
@@ -192,6 +195,15 @@ def test_a_ray_that_is_lost_while_the_sweep_stops_is_not_started_again(scene: Sc
     ((name, event),) = scene.attempts.events(0)
     assert name == "random-0" and isinstance(event, StatusChanged) and event.state is TrialState.INTERRUPTED
     assert len(scene.engines) == 1 and not scene.attempts.jobs
+
+
+def test_a_cluster_that_does_not_come_back_ends_the_sweep(scene: Scene) -> None:
+    name = scene.engine.begin()
+    scene.attempts.events(0)
+    scene.engine.lost = scene.gone = True
+    with pytest.raises(UserError, match="Connection refused; submit again to go on: everything is kept"):
+        scene.attempts.events(0)
+    assert scene.attempts.close() == [name]  # whose end is then recorded: no worker is left to do so
 
 
 def test_a_status_remembers_its_restarts() -> None:

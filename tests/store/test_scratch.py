@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from ssl_sweep.orchestrator.store.scratch import prefix, remove_abandoned
 
-MAKE = "import tempfile; from ssl_sweep.orchestrator.store.scratch import prefix; print(tempfile.mkdtemp(prefix=prefix()))"
+MAKE = (
+    "import tempfile; from ssl_sweep.orchestrator.store.scratch import prefix; print(tempfile.mkdtemp(prefix=prefix()))"
+)
 
 
 def test_those_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
