@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -14,6 +15,8 @@ from .find_cluster import ADDRESS, AUTO, EMBEDDED, find_cluster
 from .scheduler import Node
 
 NAMESPACE = "ssl-sweep"
+MODEL = "accelerator_type:"
+"""Begins the name of a resource, of which each machine has one: the model of its GPUs."""
 
 
 def start_ray(address: str | None, shape_cpus: int) -> None:
@@ -42,11 +45,12 @@ def start_ray(address: str | None, shape_cpus: int) -> None:
 
 def nodes() -> list[Node]:
     """The machines that are alive."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    return [
-        Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
-        for node in alive
-    ]
+    return [_node(node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def _node(name: str, resources: Mapping[str, float]) -> Node:
+    models = [key.removeprefix(MODEL) for key in resources if key.startswith(MODEL)]
+    return Node(name, resources.get("CPU", 0), resources.get("GPU", 0), models[0] if models else "")
 
 
 def lost_part() -> str | None:
