@@ -35,8 +35,16 @@ RecipeName = Literal["paper", "lightly"]
 STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
 MAX_TRIALS = 10_000
 AUTO = "auto"
+
+
+def _auto(word: object) -> object:
+    if word != AUTO:
+        raise Misfit(f"got {show(word)}; must be a number, or {AUTO}")
+    return word
+
+
 Gpus = Annotated[
-    Annotated[NonNegativeFloat, Tag("number")] | Annotated[Literal["auto"], Tag("word")],
+    Annotated[NonNegativeFloat, Tag("number")] | Annotated[Literal["auto"], BeforeValidator(_auto), Tag("word")],
     Discriminator(lambda value: "word" if isinstance(value, str) else "number"),
 ]
 
