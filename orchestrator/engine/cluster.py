@@ -45,10 +45,11 @@ def start_ray(address: str | None, shape_cpus: int) -> None:
 
 def nodes() -> list[Node]:
     """The machines that are alive."""
-    return [_node(node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [machine(node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
-def _node(name: str, resources: Mapping[str, float]) -> Node:
+def machine(name: str, resources: Mapping[str, float]) -> Node:
+    """A machine, by what Ray says of its resources."""
     models = [key.removeprefix(MODEL) for key in resources if key.startswith(MODEL)]
     return Node(name, resources.get("CPU", 0), resources.get("GPU", 0), models[0] if models else "")
 

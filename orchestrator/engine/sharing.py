@@ -185,7 +185,9 @@ class SharingEngine:
     def _learn(self, kind: _Kind, cost: Cost) -> None:
         """A trial came to need more memory than the probe saw: those that follow it shall have it."""
         record = self._record(kind)
-        if record is None or (cost.gpu_reserved or 0) <= (record.cost.gpu_reserved or 0):
+        if record is None or cost.device != record.cost.device or not cost.gpu_reserved:
+            return
+        if cost.gpu_reserved <= (record.cost.gpu_reserved or 0):
             return
         memory = {"gpu_reserved": cost.gpu_reserved, "gpu_allocated": cost.gpu_allocated}
         record = record.model_copy(update={"cost": record.cost.model_copy(update=memory)})

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from in_process import trials_of
 from ssl_sweep.orchestrator.engine.protocol import EngineLost, Job, TrialEvent
 from ssl_sweep.orchestrator.engine.sharing import COUNTS, RESERVE, SharingEngine, share_of, trials_on_a_gpu
+from ssl_sweep.orchestrator.search.objectives import devices_of, hours_of
 from ssl_sweep.orchestrator.spec.models import ShapeConfig
 from ssl_sweep.orchestrator.store.events import Event, PretrainingDone, StatusChanged
 from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.store.records import Cost, ProbeRecord
+from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord, ProbeRecord
 from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 
 SweepFile = Callable[..., Path]
 GB = 1_000_000_000
@@ -63,6 +65,13 @@ def test_examples() -> None:
     assert [trials_on_a_gpu(probe(memory)) for memory in (6, 8, 20, 34, 35)] == [10, 8, 3, 2, 1]
     assert [trials_on_a_gpu(record) for record in (probe(2, None), probe(2, total=None))] == [1, 1]
     assert share_of(probe(20)) == 0.3333
+
+
+def test_hours_count_the_part_of_a_gpu_that_a_trial_had() -> None:
+    cost = Cost(seconds=3600, workers=1, device="NVIDIA H100", gpus=0.25)
+    done = TrialStatus(pretrain=PretrainRecord(cost=cost, epochs=1, final_loss=1.0, images_per_second=9.0))
+    whole = devices_of(ShapeConfig(gpus_per_worker="auto"))
+    assert (whole, hours_of(done, whole)) == (1.0, 0.25)
 
 
 # -- who waits --
