@@ -16,6 +16,9 @@ PIPELINE_VERSION = 2
 DRAWS_VERSION = 2
 """Of drop path, dropout, mixup and their kin, and of masks of accumulated batches: hashed with what has any of them."""
 
+SEEN = ("mask", "resolution")
+"""In the names of settings that are shares of patches or of a side in pixels: their fractions change memory and speed."""
+
 
 def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     """Readable slug and hash of the pretraining: ``simclr-resnet18-cifar-cifar10-b512-e200-s0-1f2e3d4c5b``.
@@ -69,9 +72,9 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
 
 
 def _sizes(value: Any) -> Any:
-    """JSON values without the fractions in it, but for shares of patches that are masked: those are left out of a network."""
+    """JSON values without the fractions in them, but for those that change how much a network sees."""
     if isinstance(value, dict):
-        return {key: item if "mask" in key else _sizes(item) for key, item in value.items()}
+        return {key: item if any(word in key for word in SEEN) else _sizes(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_sizes(item) for item in value]
     return None if isinstance(value, float) else value

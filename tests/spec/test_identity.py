@@ -160,7 +160,7 @@ def test_a_kind_takes_the_same_of_a_gpu(changes: dict[str, str], tmp_path: Path)
     "changes",
     [
         {"methods": "[{name: byol, momentum: 0.99, hidden_dim: 128}]"},
-        {"methods": "[{name: byol, hidden_dim: 64, views: {local_views: 2}}]"},
+        {"methods": "[dino]"},
         {"backbone": "{name: vit_tiny_patch16_224, options: {depth: 3, embed_dim: 96}}"},
         {"dataset": "{name: folder, path: images, image_size: 64}"},
         {"pretrain": "{epochs: 3, batch_size: 128, optimizer: {name: sgd, lr: 0.1}}"},
@@ -176,7 +176,9 @@ def test_another_kind_takes_something_else(changes: dict[str, str], tmp_path: Pa
     assert kind(tmp_path, **changes) != kind(tmp_path)
 
 
-def test_shares_of_masked_patches_make_a_kind(tmp_path: Path) -> None:
+def test_fractions_of_what_a_network_sees_make_a_kind(tmp_path: Path) -> None:
     base = kind(tmp_path, methods="[mae]")
     assert kind(tmp_path, methods="[{name: mae, mask_ratio: 0.5}]") != base
+    local = [f"[{{name: dino, views: {{local_views: [{{resolution: {part}}}]}}}}]" for part in (0.5, 0.75)]
+    assert kind(tmp_path, methods=local[0]) != kind(tmp_path, methods=local[1])
     assert base.startswith("mae-vit_tiny_patch16_224-")
