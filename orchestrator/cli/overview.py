@@ -16,7 +16,8 @@ from .common import JOB_ADDRESS, JSON, STORAGE, SWEEP, guarded, rows_as_json
 def plan(sweep: Path, price: float | None, as_json: bool) -> None:
     """Show a sweep's trials: what is done, what is missing, what each takes.
 
-    Hours and memory are those of similar trials in the store: of the same method, backbone, data and batch size.
+    Hours and memory are those of similar trials in the store: of the same method, backbone, data and batch size;
+    or as a probe measured them, if trials share GPUs (`gpus_per_worker: auto`) and none has run yet.
 
     \b
     Examples:

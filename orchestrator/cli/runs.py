@@ -132,8 +132,11 @@ def _ray_engine(
     screen: "LiveTable", address: str | None, spec: "SweepSpec", store: "Store", data_root: Path
 ) -> "Engine":
     from ..engine.ray_engine import RayEngine
+    from ..engine.sharing import SharingEngine
 
-    return RayEngine(spec, store, data_root, address, screen.on_message)
+    resources, say = spec.resources, screen.on_message
+    engine = RayEngine(spec, store, data_root, address, say)
+    return SharingEngine(engine, store, say, compiled=resources.compile, max_failures=resources.max_failures)
 
 
 def _how_to_resume(sweep: Path) -> str:

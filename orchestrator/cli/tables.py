@@ -41,11 +41,14 @@ def _expected(row: PlanRow) -> tuple[str, str]:
 def _total(rows: Sequence[PlanRow], price: float | None) -> list[str]:
     """Of all that is missing, as far as it is known."""
     missing = [row for row in rows if row.missing]
-    known = [row.device_hours for row in missing if row.device_hours is not None]
+    told = [row for row in missing if row.device_hours is not None]
+    known = [row.device_hours or 0.0 for row in told]
     if not known:
         return ["nothing similar has run, so hours are not known"] if price is not None else []
-    devices = ", ".join(sorted({row.device for row in missing if row.device_hours is not None}))
-    text = f"about {sum(known):.3g} hours on {devices}, as similar trials took"
+    devices = ", ".join(sorted({row.device for row in told}))
+    sources = ["similar trials took"] if any(row.like for row in told) else []
+    sources += [] if all(row.like for row in told) else ["probes measured, without evaluations"]
+    text = f"about {sum(known):.3g} hours on {devices}, as {' and '.join(sources)}"
     text += f", at {price:g} an hour {sum(known) * price:.4g}" if price is not None else ""
     unknown = len(missing) - len(known)
     return [text + (f" (without {_count(unknown, 'row')} of which nothing similar has run)" if unknown else "")]

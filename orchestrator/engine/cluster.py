@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -20,6 +21,8 @@ LOOK_SECONDS = 2.0
 """Between two looks at the head of a joined cluster."""
 AWAY_SECONDS = 40.0
 """How long it may be away."""
+MODEL = "accelerator_type:"
+"""Begins the name of a resource, of which each machine has one: the model of its GPUs."""
 
 
 def start_ray(address: str | None, shape_cpus: int) -> None:
@@ -48,11 +51,13 @@ def start_ray(address: str | None, shape_cpus: int) -> None:
 
 def nodes() -> list[Node]:
     """The machines that are alive."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    return [
-        Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
-        for node in alive
-    ]
+    return [machine(node["NodeManagerHostname"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def machine(name: str, resources: Mapping[str, float]) -> Node:
+    """A machine, by what Ray says of its resources."""
+    models = [key.removeprefix(MODEL) for key in resources if key.startswith(MODEL)]
+    return Node(name, resources.get("CPU", 0), resources.get("GPU", 0), models[0] if models else "")
 
 
 def lost_part() -> str | None:

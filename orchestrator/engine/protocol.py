@@ -23,8 +23,8 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, resources: ShapeConfig, *, cluster_has_gpus: bool) -> "Shape":
-        """As the sweep asks; unset, a worker takes a GPU if the cluster has any."""
-        gpus = resources.gpus_per_worker
+        """As the sweep asks; unset, or not measured, a worker takes a GPU if the cluster has any."""
+        gpus = resources.known_gpus
         gpus = float(cluster_has_gpus) if gpus is None else gpus
         cpus = resources.cpus_per_worker
         return cls(resources.workers, cpus, gpus, cpus, resources.decoders(gpus > 0))
@@ -50,6 +50,8 @@ class Job(NamedTuple):
     resources: ShapeConfig = ShapeConfig()
     alone: bool = False
     """Whether each worker is to have a machine to itself, for its memory."""
+    probe: str | None = None
+    """The trial is measured instead, and this is the file of the store that gets its `ProbeRecord`."""
 
     @property
     def trial(self) -> TrialSpec:

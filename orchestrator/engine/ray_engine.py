@@ -6,14 +6,14 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
-from ..spec.models import SweepSpec
+from ..spec.models import AUTO, SweepSpec
 from ..spec.resolve import shapes_of
 from ..store.fault import Fault
 from ..store.files import Store
@@ -67,8 +67,6 @@ class RayEngine:
         for shape in shapes:
             refuse_what_cannot_fit(shape, machines)
         self._checks.code_and_store()
-        room = max(room_for(shape, machines) for shape in shapes)
-        self._room = min(room, self.resources.concurrent_trials or room)
         self.board_name = f"board-{uuid.uuid4().hex[:8]}"
         self.board: Any = (
             ray.remote(Board)
@@ -77,6 +75,11 @@ class RayEngine:
         )
         limit, embedded = self.resources.concurrent_trials, self.address is None
         self._pool = GroupPool(self.board, self._group_config, self.scratch, limit, self._say, embedded=embedded)
+        self._widen(shapes)
+        if self._has_gpus and self.gpu is None and any(asked.gpus_per_worker == AUTO for asked in self.asked):
+            self._say(
+                "the cluster has GPUs of several models: each trial with `gpus_per_worker: auto` takes a whole one"
+            )
 
     @property
     def pool(self) -> GroupPool:
@@ -85,12 +88,19 @@ class RayEngine:
 
     @property
     def room(self) -> int:
-        """How many worker groups fit, or may run at once."""
+        """How many worker groups fit, or may run at once, of the smallest trials so far."""
         return self._room
+
+    @property
+    def gpu(self) -> str | None:
+        """The model of the GPUs, as Ray calls it; None without any, or if there are several models."""
+        models = {machine.gpu for machine in self.pool.machines if machine.gpus}
+        return models.pop() if len(models) == 1 else None
 
     def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         """Queue jobs, and start worker groups for them as far as there is room."""
         placed = [(self._shape(job), job) for job in jobs]
+        self._widen(shape for shape, _ in placed)
         begins = not self.pool.groups
         with self._losing():
             self._checks.data(jobs)
@@ -141,6 +151,10 @@ class RayEngine:
                     self._pool.join(CLOSE_SECONDS)
             ray.shutdown()
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _widen(self, shapes: Iterable[Shape]) -> None:
+        room = max(room_for(shape, self.pool.machines) for shape in set(shapes))
+        self._room = max(self._room, min(room, self.resources.concurrent_trials or room))
 
     def _wait_for_submissions(self) -> None:
         for call in self._submissions:

@@ -21,6 +21,7 @@ from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..trial.background import Background
 from ..trial.journal import OBJECT_SECONDS, Listener, TrialFailed, TrialStopped, tell_failure
+from ..trial.probe import probe_trial
 from ..trial.run import run_trial
 from ..trial.runtime import Runtime
 from .protocol import Job
@@ -35,12 +36,15 @@ class WorkerSpoiled(Exception):
 
 
 def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener: Listener) -> None:
-    """Run one trial; its last event says how it ended.
+    """Run one trial, or measure it; its last event says how it ended.
 
     Raises:
         WorkerSpoiled: this process is not fit for another trial.
         Exception: another rank is lost, and it or the engine knows why; the trial has no last event.
     """
+    if job.probe is not None:
+        _measure(job, job.probe, store, data_root, runtime, listener)
+        return
     folder = TrialStore(store, job.trial_id)
     with contextlib.ExitStack() as stack:
         lease, otherwise = _leased(stack, folder) if runtime.is_first else (None, None)
@@ -68,6 +72,24 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
             tell_failure(folder, listener, reason, fault_of(error), background)
             if runtime.world_size > 1 or (runtime.device.type == "cuda" and not in_words):
                 raise WorkerSpoiled(reason) from error
+
+
+def _measure(job: Job, file: str, store: Store, data_root: Path, runtime: Runtime, listener: Listener) -> None:
+    """Probe the job's trial. The record is in the store before the end is told."""
+    spoiled: Exception | None = None
+    try:
+        trial = job.trial
+        store.write_record(file, probe_trial(trial, _prepared(trial, job, data_root, runtime), runtime, listener))
+        end = StatusChanged(state=TrialState.FINISHED)
+    except TrialStopped as stop:
+        end = StatusChanged(state=stop.state, reason=str(stop))
+    except Exception as error:
+        log.error("%s", traceback.format_exc())
+        end = StatusChanged(state=TrialState.FAILED, reason=_one_line(error), fault=fault_of(error))
+        spoiled = error if runtime.device.type == "cuda" else None
+    listener.on_event(end)
+    if spoiled is not None:
+        raise WorkerSpoiled(end.reason) from spoiled
 
 
 def _leased(stack: contextlib.ExitStack, folder: TrialStore) -> tuple[Lease | None, StatusChanged | None]:

@@ -13,6 +13,8 @@ class Node(NamedTuple):
     name: str
     cpus: float
     gpus: float
+    gpu: str = ""
+    """Model of its GPUs."""
 
 
 class Group(NamedTuple):

@@ -27,10 +27,11 @@ IDLE_SECONDS = 20.0
 def work(config: GroupConfig) -> None:
     """Run jobs from the board until it lets the group go."""
     context = ray.train.get_context()
+    shape = config.shape
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device() if config.shape.gpus else torch.device("cpu")
-    runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile, config.shape.decoders)
-    torch.set_num_threads(config.shape.threads)
+    device = ray.train.torch.get_device() if shape.gpus else torch.device("cpu")
+    runtime = Runtime(device, rank, world_size, config.checkpoint_seconds, config.compile, shape.decoders, shape.gpus)
+    torch.set_num_threads(shape.threads)
     board = ray.get_actor(config.board, namespace=config.namespace)
     Heartbeat(board, config, runtime)
     store = Store(config.storage)

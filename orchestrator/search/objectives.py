@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from ..spec.identity import evaluation_id
 from ..spec.models import ShapeConfig, TrialSpec
 from ..spec.search import COSTS
+from ..store.records import Cost
 from ..store.trial_status import TrialStatus
 
 Scores = dict[str, float]
@@ -41,7 +42,7 @@ def _cost(objective: str, status: TrialStatus, devices: float) -> float | None:
     memory = done.cost.gpu_reserved or done.cost.resident
     values: Mapping[str, float | None] = {
         "hours": done.cost.seconds / 3600,
-        "gpu_hours": done.cost.seconds / 3600 * devices,
+        "gpu_hours": _device_hours(done.cost, devices),
         "memory_gb": None if memory is None else memory / 1e9,
         "parameters": done.parameters,
         "images_per_second": done.images_per_second,
@@ -51,14 +52,20 @@ def _cost(objective: str, status: TrialStatus, devices: float) -> float | None:
 
 def hours_of(status: TrialStatus, devices: float) -> float:
     """What a trial has taken of its devices so far, evaluations included, however it ended."""
-    pretraining = status.pretrain.cost.seconds if status.pretrain is not None else status.progress.seconds
-    evaluations = sum(record.cost.seconds for record in status.evaluations.values())
-    return (pretraining + evaluations) / 3600 * devices
+    done = [record.cost for record in status.evaluations.values()]
+    done += [status.pretrain.cost] if status.pretrain is not None else []
+    hours = sum(_device_hours(cost, devices) for cost in done)
+    return hours + (status.progress.seconds / 3600 * devices if status.pretrain is None else 0.0)
+
+
+def _device_hours(cost: Cost, devices: float) -> float:
+    """Of the GPUs that it had, or of `devices` if that is not known."""
+    return cost.seconds / 3600 * (devices if cost.gpus is None else cost.workers * cost.gpus)
 
 
 def devices_of(resources: ShapeConfig) -> float:
-    """How many devices a trial holds: GPUs, or a worker's CPUs if it has none."""
-    return resources.workers * (resources.gpus_per_worker or 1.0)
+    """How many devices a trial holds: GPUs, or a worker's CPUs if it has none; a whole GPU as long as no part is measured."""
+    return resources.workers * (resources.known_gpus or 1.0)
 
 
 def is_better(objective: str, a: float, b: float) -> bool:

@@ -3,18 +3,21 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...evaluation.base import EvaluationConfig
 from ...methods.backbones import draws
-from .models import TrialSpec
+from .models import ShapeConfig, TrialSpec
 
 PIPELINE_VERSION = 2
 """Raised whenever a change to the training loop, the views or the evaluations changes numbers."""
 
 DRAWS_VERSION = 2
 """Of drop path, dropout, mixup and their kin, and of masks of accumulated batches: hashed with what has any of them."""
+
+SEEN = ("mask", "resolution")
+"""In the names of settings that are shares of patches or of a side in pixels: their fractions change memory and speed."""
 
 
 def trial_id(trial: TrialSpec, fingerprint: str) -> str:
@@ -45,8 +48,40 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         f"e{trial.pretrain.epochs}",
         f"s{trial.seed}",
     )
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).lower()
-    return f"{slug}-{digest(content)}"
+    return f"{_slug(parts)}-{digest(content)}"
+
+
+def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compiled: bool) -> str:
+    """Slug and hash of what a trial's memory and speed depend on: ``simclr-resnet18-cifar-cifar10-b512-1f2e3d4c5b``.
+
+    Trials of one kind differ in their seed, their epochs, and in rates and other numbers that change no size.
+    """
+    pretrain = trial.pretrain
+    content: dict[str, Any] = {
+        "data": fingerprint,
+        "split": trial.split,
+        "image_size": trial.image_size,
+        "backbone": trial.backbone.model_dump(mode="json"),
+        "method": _sizes(trial.method.model_dump(mode="json")),
+        "pretrain": [pretrain.batch_size, pretrain.accumulate, pretrain.precision, pretrain.optimizer.name],
+        "evaluate": [_sizes(config.model_dump(mode="json", exclude={"epochs"})) for config in trial.evaluate],
+        "worker": [resources.cpus_per_worker, resources.decoders(gpu=True), compiled],
+    }
+    parts = (trial.method.name, trial.backbone.name, trial.dataset.title, f"b{pretrain.batch_size}")
+    return f"{_slug(parts)}-{digest(content)}"
+
+
+def _sizes(value: Any) -> Any:
+    """JSON values without the fractions in them, but for those that change how much a network sees."""
+    if isinstance(value, dict):
+        return {key: item if any(word in key for word in SEEN) else _sizes(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_sizes(item) for item in value]
+    return None if isinstance(value, float) else value
+
+
+def _slug(parts: Iterable[str]) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).lower()
 
 
 def evaluation_id(config: EvaluationConfig) -> str:

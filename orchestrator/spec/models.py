@@ -8,12 +8,14 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -32,20 +34,39 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
 STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
 MAX_TRIALS = 10_000
+AUTO = "auto"
+
+
+def _auto(word: object) -> object:
+    if word != AUTO:
+        raise Misfit(f"got {show(word)}; must be a number, or {AUTO}")
+    return word
+
+
+Gpus = Annotated[
+    Annotated[NonNegativeFloat, Tag("number")] | Annotated[Literal["auto"], BeforeValidator(_auto), Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "number"),
+]
 
 
 class ShapeConfig(Config):
     """The workers of one trial, and what each takes. Changes nothing in its numbers."""
 
     workers: PositiveInt = 1
-    gpus_per_worker: NonNegativeFloat | None = Field(
-        default=None, description="unset: 1 where the cluster has GPUs, else 0"
+    gpus_per_worker: Gpus | None = Field(
+        default=None,
+        description="auto: the part of one that a probe measures; unset: 1; with either 0 where the cluster has none",
     )
     cpus_per_worker: PositiveInt = 1
     decoders_per_worker: NonNegativeInt | None = Field(
         default=None,
         description="processes that decode images ahead of a worker; unset: one a CPU beside a GPU, else one for two CPUs",
     )
+
+    @property
+    def known_gpus(self) -> float | None:
+        """GPUs of a worker; None if they are not set, or to be measured."""
+        return None if self.gpus_per_worker == AUTO else self.gpus_per_worker
 
     def decoders(self, gpu: bool) -> int:
         """Decoding processes of a worker that trains on a GPU, or on its CPUs."""
@@ -55,9 +76,11 @@ class ShapeConfig(Config):
 
     @field_validator("gpus_per_worker")
     @classmethod
-    def whole_gpus(cls, gpus: float | None, info: ValidationInfo) -> float | None:
+    def whole_gpus(cls, gpus: Gpus | None, info: ValidationInfo) -> Gpus | None:
         workers = info.data.get("workers", 1)
-        if gpus is not None and gpus != int(gpus) and (gpus > 1 or workers > 1):
+        if gpus == AUTO and workers > 1:
+            raise Misfit(f"got {AUTO} with {workers} workers; data-parallel trials take whole GPUs, so give a number")
+        if gpus is not None and gpus != AUTO and gpus != int(gpus) and (gpus > 1 or workers > 1):
             rule = "a part of a GPU is for one worker" if workers > 1 else "a part of a GPU is less than 1"
             raise Misfit(f"got {gpus:g} with {workers} worker{'s' * (workers > 1)}; must be a whole number ({rule})")
         return gpus

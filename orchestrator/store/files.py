@@ -3,6 +3,7 @@
     <storage>/trials/<trial id>/   trial.json  events/  checkpoints/  pretrain.json  backbone.safetensors
                                    evaluations/<evaluation id>.json  failure.json  log.txt  lease/
     <storage>/sweeps/<name>/       sweep.yaml  trials.json  search.json  report/
+    <storage>/probes/              what kinds of trials need of a GPU
 
 Every write is atomic: a reader finds the old content, or the new, and after a crash nothing half-written. What is read
 is checked: a damaged file counts as absent, with a warning that names it. What is done is read from here and from

@@ -88,11 +88,15 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
         raise UserError(f"data set '{trial.dataset.title}' has no test images")
 
 
+def training_images(trial: TrialSpec, prepared: Prepared) -> int:
+    """How many images a trial is pretrained on."""
+    images = prepared.train.count
+    return images - round(images * trial.dataset.holdout) if trial.split == "holdout" else images
+
+
 def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
     """What of a trial takes more images than its data set has."""
-    images = prepared.train.count
-    if trial.split == "holdout":
-        images -= round(images * trial.dataset.holdout)
+    images = training_images(trial, prepared)
     if trial.pretrain.batch_size > images:
         has = f"data set '{trial.dataset.title}' has {images} training images"
         return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"

@@ -8,7 +8,7 @@ from ..spec.errors import UserError
 from ..spec.expand import Group, expand, groups, resolve
 from ..spec.label import label_of
 from ..spec.load import load_spec
-from ..spec.models import SweepSpec, TrialSpec, data_root
+from ..spec.models import AUTO, SweepSpec, TrialSpec, data_root
 from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.lease import holder
@@ -41,7 +41,7 @@ class PlanRow(NamedTuple):
     device: str = ""
     """On which that was measured."""
     like: int = 0
-    """In how many similar trials."""
+    """In how many similar trials; 0 if a probe measured it."""
 
 
 class StatusRow(NamedTuple):
@@ -85,7 +85,7 @@ def plan_rows(path: Path) -> list[PlanRow]:
     known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
     store = Store(spec.storage)
     catalog = read_catalog(store, [item.trial_id for item in known])
-    expected = estimates(store, known, catalog)
+    expected = estimates(store, known, catalog, compiled=spec.resources.compile)
     rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
     for trial in trials:
         if trial.dataset not in datasets:
@@ -101,10 +101,11 @@ def plan_rows(path: Path) -> list[PlanRow]:
 
 
 def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None) -> PlanRow:
-    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial), label_of(item.trial))
+    share = expected.share if expected is not None else None
+    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial, share), label_of(item.trial))
     if expected is None:
         return row
-    hours, memory, device, like = expected
+    hours, memory, device, like, _ = expected
     return row._replace(device_hours=hours, memory=memory, device=device, like=like)
 
 
@@ -116,11 +117,14 @@ def _searched(spec: SweepSpec) -> list[tuple[Group, TrialSpec]]:
     return [(group, trial) for group, trial in templates if domains(spec.search, group, trial)]
 
 
-def needs(trial: TrialSpec) -> str:
-    """What a trial takes, in words."""
+def needs(trial: TrialSpec, share: float | None = None) -> str:
+    """What a trial takes, in words; `share` of a GPU as far as it has been measured."""
     resources = trial.resources
-    gpus = resources.gpus_per_worker
-    gpu = "+1 GPU if available" if gpus is None else f"{gpus:g} GPU{'' if gpus == 1 else 's'}"
+    gpus = share or resources.gpus_per_worker
+    if gpus is None or gpus == AUTO:
+        gpu = "+1 GPU if available" if gpus is None else "+a part of a GPU, to be measured, if available"
+    else:
+        gpu = f"{gpus:g} GPU{'' if gpus == 1 else 's'}"
     cpu = f"{resources.cpus_per_worker} CPU{'' if resources.cpus_per_worker == 1 else 's'}"
     return f"{resources.workers} worker{'' if resources.workers == 1 else 's'} × ({cpu}, {gpu})"
 

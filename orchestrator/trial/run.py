@@ -87,20 +87,8 @@ def run_trial(
 
 def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, journal: Journal) -> None:
     """The pretraining and the evaluations, as far as the store does not have them."""
-    train, test = _image_sets(trial, prepared, runtime)
-    encoder = _pretrained_encoder(trial, folder, train, test, runtime, journal)
-    task = Task(
-        runtime.place(encoder).eval(),
-        trial.backbone,
-        train,
-        test,
-        trial.image_size,
-        trial.seed,
-        trial.pretrain.precision == "bf16",
-        runtime.rank,
-        runtime.world_size,
-        is_alive=runtime.pulse.beat,
-    )
+    train, test = image_sets(trial, prepared, runtime)
+    task = task_of(trial, _pretrained_encoder(trial, folder, train, test, runtime, journal), train, test, runtime)
     for config in trial.evaluate:
         checkpoints = EvaluationCheckpoints(config, folder, journal)
         done = folder.evaluation(config)
@@ -120,7 +108,23 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         journal.tell(EvaluationDone(stage=config.name, evaluation_id=evaluation_id(config), **dict(record)))
 
 
-def _image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
+def task_of(trial: TrialSpec, encoder: Encoder, train: ImageSet, test: ImageSet, runtime: Runtime) -> Task:
+    """What the trial's evaluations get."""
+    return Task(
+        runtime.place(encoder).eval(),
+        trial.backbone,
+        train,
+        test,
+        trial.image_size,
+        trial.seed,
+        trial.pretrain.precision == "bf16",
+        runtime.rank,
+        runtime.world_size,
+        is_alive=runtime.pulse.beat,
+    )
+
+
+def image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
     """What is trained on and what is scored on. Tuning never sees the test set."""
     opened = partial(ImageSet.open, prepared, device=runtime.device, decoders=runtime.decoders)
     if trial.split == "holdout":

@@ -49,6 +49,8 @@ class Runtime:
     compile: bool = False
     decoders: int = 0
     """Processes of this worker that decode images; without any it decodes them itself."""
+    gpus: float = 1.0
+    """Of this worker, if it has any: a part of one if trials share it."""
     pulse: Pulse = field(default_factory=Pulse, compare=False)
 
     @property
@@ -114,6 +116,7 @@ def measured(runtime: Runtime) -> Generator[Meter]:
         seconds=time.perf_counter() - start,
         workers=runtime.world_size,
         device=torch.cuda.get_device_name(runtime.device) if on_gpu else "cpu",
+        gpus=runtime.gpus if on_gpu else None,
         gpu_allocated=largest[0] if on_gpu else None,
         gpu_reserved=largest[1] if on_gpu else None,
         resident=None if on_gpu else largest[0],

@@ -5,7 +5,9 @@ import ray.train
 import ray.train.torch
 from ray.exceptions import ActorDiedError, RayActorError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+from ssl_sweep.orchestrator.engine.cluster import machine
 from ssl_sweep.orchestrator.engine.group_faults import loss_of
+from ssl_sweep.orchestrator.engine.scheduler import Node
 from ssl_sweep.orchestrator.engine.worker_group import UNUSED, _GroupTrainer
 from ssl_sweep.orchestrator.store.fault import Fault
 
@@ -34,3 +36,9 @@ def test_a_loss_is_told_by_the_rank_that_knows_most() -> None:
     assert loss_of([WorkerHealthCheckFailedError("", low), lost_peer]).fault is Fault.OUT_OF_MEMORY
     assert loss_of([lost_peer, WorkerHealthCheckTimeoutError("")]).fault is Fault.HUNG
     assert loss_of([ActorDiedError(), RayActorError(preempted=True)]).fault is Fault.PREEMPTED
+
+
+def test_a_machine_is_what_ray_says_of_its_resources() -> None:
+    resources = {"CPU": 4.0, "GPU": 2.0, "accelerator_type:H100": 1.0, "node:10.0.0.1": 1.0, "memory": 1e9}
+    assert machine("one", resources) == Node("one", 4, 2, "H100")
+    assert machine("two", {"CPU": 4.0}) == Node("two", 4, 0)

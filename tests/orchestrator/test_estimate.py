@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 from command import ssl_sweep
-from scripted import COST, score_of, scripted_engine
+from scripted import COST, Script, score_of, scripted_engine
+from ssl_sweep.orchestrator.engine.protocol import Job
+from ssl_sweep.orchestrator.engine.sharing import SharingEngine
+from ssl_sweep.orchestrator.store.events import StatusChanged
+from ssl_sweep.orchestrator.store.records import Cost, ProbeRecord
+from ssl_sweep.orchestrator.store.trial_state import TrialState
+from ssl_sweep.orchestrator.trial.journal import Listener
 from steered import Steered
 from steered import no_tracking as no_tracking
 
@@ -40,3 +46,52 @@ def test_similar_trials_tell_what_is_to_come(sweep_file: SweepFile) -> None:
 
     more = changes | {"evaluate": [{"name": "knn", "k": 20}, {"name": "knn", "k": 10}][1:]}
     assert [row["device_hours"] for row in plan(sweep_file(**more))] == [pytest.approx(0.01)] * 2
+
+
+PROBE = ProbeRecord(
+    cost=Cost(seconds=9, workers=1, device="NVIDIA H100", gpu_reserved=3_000_000_000),
+    outside=500_000_000,
+    total=80_000_000_000,
+    images_per_second=100.0,
+    busy=0.3,
+)
+
+
+def with_gpus(made: list[str], script: Script) -> Callable[..., SharingEngine]:
+    """Makes engines with a GPU, on which probes find `PROBE`; `made` gets the jobs, and what each was given of a GPU."""
+
+    class WithGpu(scripted_engine(script)):
+        gpu = "H100"
+
+        def carry_out(self, job: Job, listener: Listener) -> None:
+            made.append(f"{job.trial_id.split('-')[0]} {job.resources.gpus_per_worker}")
+            if job.probe is None:
+                super().carry_out(job, listener)
+            else:
+                self.store.write_record(job.probe, PROBE)
+                listener.on_event(StatusChanged(state=TrialState.FINISHED))
+
+    return lambda *given: SharingEngine(WithGpu(*given), given[1], str, compiled=False, max_failures=2)
+
+
+@pytest.mark.usefixtures("no_tracking")
+def test_a_probe_tells_what_is_to_come_and_is_made_once(sweep_file: SweepFile) -> None:
+    """320 images at 100 a second, twice: 6.4 s. The GPU is busy for 0.3 of them, so a third of it makes them no slower."""
+    made: list[str] = []
+    path = sweep_file(evaluate=[{"name": "knn", "k": 20}], resources={"gpus_per_worker": "auto"}, seeds=[0, 1])
+    assert plan(path)[0]["needs"] == "1 worker × (1 CPU, +a part of a GPU, to be measured, if available)"
+    Steered(path, with_gpus(made, lambda trial: "fails"))
+    assert made == ["probe 1.0", "simclr 0.3333", "simclr 0.3333"]
+
+    row, _ = plan(path)
+    assert row["needs"] == "1 worker × (1 CPU, 0.3333 GPUs)"
+    assert row["device_hours"] == pytest.approx(6.4 / 3600 * 0.3333)
+    assert (row["memory"], row["device"], row["like"]) == (3_500_000_000, "NVIDIA H100", 0)
+    text = ssl_sweep("plan", path, "--price", "1000")
+    assert "hours on NVIDIA H100, as probes measured, without evaluations, at 1000 an hour 1.185" in text
+
+    made.clear()
+    assert set(Steered(path, with_gpus(made, score_of)).states.values()) == {TrialState.FINISHED}
+    assert made == ["simclr 0.3333", "simclr 0.3333"]
+    (row,) = plan(sweep_file(evaluate=[{"name": "knn", "k": 20}], resources={"gpus_per_worker": "auto"}, seeds=[2]))
+    assert row["like"] == 2 and row["device_hours"] == pytest.approx((36 + 36) / 3600 * 0.3333)

@@ -6,7 +6,7 @@ import pytest
 from ssl_sweep.evaluation.registry import EVALUATIONS
 from ssl_sweep.orchestrator.spec import identity
 from ssl_sweep.orchestrator.spec.expand import expand
-from ssl_sweep.orchestrator.spec.identity import evaluation_id, trial_id
+from ssl_sweep.orchestrator.spec.identity import evaluation_id, kind_id, trial_id
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.spec.models import TrialSpec
 
@@ -133,3 +133,52 @@ def test_what_draws_by_image_has_its_version_in_its_identity(
     before = trial_id(found, FINGERPRINT)
     monkeypatch.setattr(identity, "DRAWS_VERSION", 3)
     assert (trial_id(found, FINGERPRINT) != before) == draws
+
+
+def kind(folder: Path, **changes: str) -> str:
+    found = trial(folder, **changes)
+    return kind_id(found, FINGERPRINT, found.resources, compiled=False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": "[1]"},
+        {"methods": "[{name: byol, momentum: 0.98, hidden_dim: 64}]"},
+        {"pretrain": "{epochs: 4, batch_size: 64, optimizer: {name: sgd, lr: 0.2}}"},
+        {"evaluate": "[knn, {name: linear, epochs: 30, lr: 0.3, augment: false}]"},
+        {"resources": "{gpus_per_worker: auto, concurrent_trials: 4}"},
+        {"storage": "s3://elsewhere"},
+    ],
+    ids=str,
+)
+def test_a_kind_takes_the_same_of_a_gpu(changes: dict[str, str], tmp_path: Path) -> None:
+    assert kind(tmp_path, **changes) == kind(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": "[{name: byol, momentum: 0.99, hidden_dim: 128}]"},
+        {"methods": "[dino]"},
+        {"backbone": "{name: vit_tiny_patch16_224, options: {depth: 3, embed_dim: 96}}"},
+        {"dataset": "{name: folder, path: images, image_size: 64}"},
+        {"pretrain": "{epochs: 3, batch_size: 128, optimizer: {name: sgd, lr: 0.1}}"},
+        {"pretrain": "{epochs: 3, batch_size: 64, accumulate: 2, optimizer: {name: sgd, lr: 0.1}}"},
+        {"pretrain": "{epochs: 3, batch_size: 64, precision: bf16, optimizer: {name: sgd, lr: 0.1}}"},
+        {"pretrain": "{epochs: 3, batch_size: 64, optimizer: {name: adamw, lr: 0.1}}"},
+        {"evaluate": "[knn, finetune]"},
+        {"resources": "{cpus_per_worker: 4}"},
+    ],
+    ids=str,
+)
+def test_another_kind_takes_something_else(changes: dict[str, str], tmp_path: Path) -> None:
+    assert kind(tmp_path, **changes) != kind(tmp_path)
+
+
+def test_fractions_of_what_a_network_sees_make_a_kind(tmp_path: Path) -> None:
+    base = kind(tmp_path, methods="[mae]")
+    assert kind(tmp_path, methods="[{name: mae, mask_ratio: 0.5}]") != base
+    local = [f"[{{name: dino, views: {{local_views: [{{resolution: {part}}}]}}}}]" for part in (0.5, 0.75)]
+    assert kind(tmp_path, methods=local[0]) != kind(tmp_path, methods=local[1])
+    assert base.startswith("mae-vit_tiny_patch16_224-")
