@@ -43,14 +43,18 @@ class Features(NamedTuple):
 
 def features(arguments: argparse.Namespace) -> Features:
     draw = torch.Generator().manual_seed(0)
-    train, test = (F.normalize(torch.randn(n, arguments.dim, generator=draw)) for n in (arguments.train, arguments.test))
+    train, test = (
+        F.normalize(torch.randn(n, arguments.dim, generator=draw)) for n in (arguments.train, arguments.test)
+    )
     classes = torch.randint(arguments.classes, (len(train),), generator=draw)
     return Features(train, classes, test, arguments.classes, arguments.k)
 
 
 def our_search(data: Features) -> Tensor:
     """Rows (Q, k) of the neighbours, as those below."""
-    return torch.cat([one.rows for one in nearest(data.test, len(data.test), Bank(data.train, len(data.train)), data.k)])
+    return torch.cat(
+        [one.rows for one in nearest(data.test, len(data.test), Bank(data.train, len(data.train)), data.k)]
+    )
 
 
 def faiss_search(data: Features) -> Tensor:

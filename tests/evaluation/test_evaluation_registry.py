@@ -28,7 +28,8 @@ class OtherConfig(EvaluationConfig):
 
 OTHER = Evaluation(
     "other", "Other", OtherConfig, (OtherConfig(), OtherConfig(protocol="other/b@2", size=5)), lambda task, config: None,
-    metrics=(Metric("x", "x"), Metric("y", "y")), default=lambda backbone, _dataset: "other/b@2" if backbone.startswith("vit") else "other/a@1",
+    metrics=(Metric("x", "x"), Metric("y", "y")),
+    default=lambda backbone, _dataset: "other/b@2" if backbone.startswith("vit") else "other/a@1",
 )
 """
 MODULE = "a_package_with_an_evaluation"

@@ -82,7 +82,9 @@ def test_images_that_are_in_the_training_set_do_not_vote_for_themselves(task: Ma
     assert score.counts["correct1"] == int((labels[similarity.argmax(dim=1)] == labels).sum()) < 320
     assert score.remarks == ("320 of them are training images, and none is a neighbour of its own",)
     assert evaluate_knn(made, KnnConfig(k=(319,))).images == 320
-    with pytest.raises(ValueError, match="k is 320, and the training set has 320 images, of which one is scored itself"):
+    with pytest.raises(
+        ValueError, match="k is 320, and the training set has 320 images, of which one is scored itself"
+    ):
         evaluate_knn(made, KnnConfig(k=(320,)))
 
 
@@ -115,7 +117,9 @@ def test_features_that_are_not_finite_fail_it(value: float, task: MakeTask) -> N
     """The square of 1e30 is not: such features have no length."""
     made = task()
     spoilt: Any = Spoilt(made.encoder, value, -math.inf)
-    with pytest.raises(NotFinite, match="the features of 320 of 320 training and 100 of 100 test images are not finite"):
+    with pytest.raises(
+        NotFinite, match="the features of 320 of 320 training and 100 of 100 test images are not finite"
+    ):
         evaluate_knn(made._replace(encoder=spoilt), KnnConfig(k=(20,)))
 
 
