@@ -35,6 +35,8 @@ class ImageSet:
     labels: Tensor  # (N,), int64, on the CPU; -1 where the images have none
     samples: Tensor  # (N,), int64, on the CPU: the number of each image in its split, whatever the part
     classes: tuple[str, ...]
+    origin: tuple[str, Split]
+    """Fingerprint of the data set, and the split: with the number in `samples`, what an image is."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class ImageSet:
     ):
         """Use `ImageSet.open`. rows: (N,), those of the split that belong to the set."""
         self.classes = prepared.classes
+        self.origin = (prepared.fingerprint, split)
         self.samples = torch.from_numpy(rows)
         self.labels = torch.from_numpy(labels_of(tables)[rows]) if self.classes else torch.full((len(rows),), -1)
         self.device = device
@@ -98,6 +101,15 @@ class ImageSet:
     def info(self) -> TrainingSet:
         """What a method may know of the images."""
         return TrainingSet(self._num_samples, self.num_classes)
+
+    def rows_of(self, other: "ImageSet") -> Tensor | None:
+        """The row that each image of `other` has here, (N,), and -1 for one that is not here; None if none is."""
+        if self.origin != other.origin:
+            return None
+        rows = torch.full((self._num_samples,), -1)
+        rows[self.samples] = torch.arange(len(self))
+        found = rows[other.samples]
+        return found if (found >= 0).any() else None
 
     def whole(self, rows: Tensor) -> Images:
         """The images of `rows` (B,), counted within this set, on the device; of a set that is not encoded."""

@@ -6,7 +6,11 @@ protocol's name as `changed`, so that a report cannot mistake one for the other.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from ..methods.config import Config
 
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 
 class EvaluationConfig(Config):
     """Base of every evaluation's configuration. The class defaults are those of its first protocol."""
+
+    version: ClassVar[int] = 1
+    """Raised by a change of the evaluation that moves its numbers under unchanged settings."""
 
     name: str
     protocol: str
@@ -28,6 +35,41 @@ class EvaluationConfig(Config):
 
 
 C = TypeVar("C", bound=EvaluationConfig)
+V = TypeVar("V")
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("list each value once")
+    return values
+
+
+def _written(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+class _OneOrSeveral:
+    """In the JSON Schema."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        several = handler(core)
+        return {"anyOf": [several["items"], several]}
+
+
+Values = Annotated[
+    tuple[V, ...],
+    Field(min_length=1),
+    _OneOrSeveral,
+    BeforeValidator(_listed),
+    AfterValidator(_distinct),
+    PlainSerializer(_written),
+]
+"""A setting that takes one value, or a list of which the first is the main one; one value is written as itself."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +111,10 @@ def _fits(_config: EvaluationConfig, _images: int) -> None:
     return None
 
 
+def _as_it_is(config: C, _images: int) -> C:
+    return config
+
+
 @dataclass(frozen=True)
 class Evaluation(Generic[C]):
     """An evaluation: a backbone and data in, named numbers out."""
@@ -84,8 +130,8 @@ class Evaluation(Generic[C]):
     """Every rank calls it and returns the same. It imports torch inside, so that sweep files validate quickly."""
     metrics: tuple[Metric, ...]
     """All that `run` returns. The first is the main one: searches maximise it, and plots show it."""
-    vit_protocol: str | None = None
-    """The default for vision transformers, if it is another one."""
+    default: Callable[[str, str], str] | None = None
+    """The protocol that published tables use, by the names of the backbone and the data set; None: always the first one."""
     needs_labels: bool = True
     monitors: bool = False
     """Whether it is quick enough to be run between the epochs of pretraining (`pretrain.knn_every`)."""
@@ -93,14 +139,16 @@ class Evaluation(Generic[C]):
     """For what trains: the global batch, of which every worker takes an equal part."""
     misfit: Callable[[C, int], str | None] = _fits
     """Why a configuration cannot be used with so many training images, e.g. ``k = 200``; None if it can."""
+    fitting: Callable[[C, int], C] = _as_it_is
+    """For what monitors: the configuration nearest to the given one that can be used with so many training images."""
 
     def protocol(self, name: str) -> C:
         """The settings of a protocol. Raises KeyError if there is none of this name."""
         return {config.protocol: config for config in self.protocols}[name]
 
-    def default_protocol(self, is_vit: bool) -> str:
-        """The protocol that the benchmark tables use for this kind of backbone."""
-        return self.vit_protocol if is_vit and self.vit_protocol else self.protocols[0].protocol
+    def default_protocol(self, backbone: str, dataset: str) -> str:
+        """The protocol that published tables use for this backbone and data set, given by their names."""
+        return self.protocols[0].protocol if self.default is None else self.default(backbone, dataset)
 
     @property
     def main(self) -> Metric:

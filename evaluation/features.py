@@ -20,19 +20,18 @@ def batch_size(task: Task) -> int:
 def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Features (n, D) in float32 and labels (n,) of this rank's share: every W-th of the `chosen` rows (N,), or of all."""
     encoder = task.encoder.eval()
-    features: list[Tensor] = []
-    rows: list[Tensor] = []
+    rows = (torch.arange(len(images)) if chosen is None else chosen)[task.rank :: task.world_size]
+    features = torch.empty(len(rows), encoder.dim, device=task.device)
     batches = evaluation_batches(
         images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size, chosen=chosen
     )
+    done = 0
     for chunk, view in batches:
         with task.autocast():
-            features.append(encoder(view).float())
-        rows.append(chunk)
+            features[done : done + len(chunk)] = encoder(view)
+        done += len(chunk)
         task.is_alive()
-    if not rows:
-        return torch.empty(0, encoder.dim, device=task.device), torch.empty(0, dtype=torch.long, device=task.device)
-    return torch.cat(features), images.labels[torch.cat(rows)].to(task.device)
+    return features, images.labels[rows].to(task.device)
 
 
 def all_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from ..methods.backbones import is_vit
 from ..methods.config import Probability
 from .base import ACCURACY, Evaluation, EvaluationConfig
 
@@ -155,6 +156,6 @@ FINETUNE = Evaluation(
     ),
     evaluate_finetune,
     metrics=ACCURACY,
-    vit_protocol="finetune/mae@1",
+    default=lambda backbone, _dataset: "finetune/mae@1" if is_vit(backbone) else "finetune/simclr@1",
     batch_size=lambda config: config.batch_size,
 )

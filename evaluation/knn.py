@@ -1,63 +1,140 @@
 """kNN: weighted vote of the nearest training images (Wu et al., Instance Discrimination, arXiv:1805.01978, sec. 3.4)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from .base import ACCURACY, Evaluation, EvaluationConfig
+from ..methods.backbones import is_vit
+from .base import ACCURACY, Evaluation, EvaluationConfig, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .task import Score, Task
-
-QUERIES = 1024
-"""Rows of the similarity matrix that are held at once."""
+    from .task import Counts, Score, Task
 
 
 class KnnConfig(EvaluationConfig):
-    """Weighted vote of the k nearest training images by cosine similarity; weight exp(similarity / temperature)."""
+    """Weighted vote of the k nearest training images by cosine similarity; weight exp(similarity / temperature).
+
+    Lists of k and temperature are scored in one search, each with each; the first of each is the result.
+    """
+
+    version: ClassVar[int] = 2  # 1 filled the first five places with classes that had no vote
 
     name: Literal["knn"] = "knn"
-    protocol: Literal["knn/lightly@1"] = "knn/lightly@1"
-    k: PositiveInt = 200
-    temperature: PositiveFloat = 0.1
+    protocol: Literal[
+        "knn/lightly@1", "knn/lightly-vit@1", "knn/lightly-imagenet100@1", "knn/instdisc@1", "knn/dinov2@1"
+    ] = "knn/lightly@1"
+    k: Values[PositiveInt] = (200,)
+    temperature: Values[PositiveFloat] = (0.1,)
+
+    @property
+    def pairs(self) -> list[tuple[int, float]]:
+        """Every k with every temperature, the main pair first."""
+        return [(k, temperature) for k in self.k for temperature in self.temperature]
 
 
 def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
-    """Classify each test image by its k nearest training images.
+    """Classify each test image by its k nearest training images, itself not being one of them.
 
     Raises:
-        ValueError: the training set has fewer than k images.
+        NotFinite: features are not; on every rank.
+        ValueError: there are fewer than k training images.
     """
     import torch
-    import torch.nn.functional as F
 
-    from .features import all_features, own_features
-    from .task import count, total
+    from .features import own_features
+    from .neighbours import Bank, nearest
+    from .task import total
+    from .vote import count_pairs
 
-    bank, bank_labels = all_features(task, task.train)
-    if len(bank) < config.k:
-        raise ValueError(f"knn: k is {config.k}, and the training set has {len(bank)} images; set a smaller k")
+    same = task.train.rows_of(task.test)
+    overlap = 0 if same is None else int((same >= 0).sum())
+    k, images = max(config.k), len(task.train)
+    if k > images - (overlap > 0):
+        others = f"{images} images" + (", of which one is scored itself" if overlap else "")
+        raise ValueError(f"knn: k is {k}, and the training set has {others}; set a smaller k")
+    bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
-    bank = F.normalize(bank, dim=1).T.contiguous()  # (D, N)
-    hits = torch.zeros(4, dtype=torch.long, device=task.device)
-    for chunk, truth in zip(queries.split(QUERIES), labels.split(QUERIES), strict=True):
-        hits += count(vote(F.normalize(chunk, dim=1) @ bank, bank_labels, task.train.num_classes, config), truth)
-        task.is_alive()
-    return total(hits).score()
+    _refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
+    classes = task.train.labels.to(task.device)
+    hits = torch.zeros(len(config.pairs), 4, dtype=torch.long, device=task.device)
+    start = 0
+    for found in nearest(queries, len(task.test), Bank(bank, images), k, same=same, is_alive=task.is_alive):
+        truth = labels[start : start + len(found.rows)]
+        hits += count_pairs(found.similarity, classes[found.rows], truth, task.train.num_classes, config.pairs)
+        start += len(truth)
+    return _score([total(own) for own in hits], config, overlap)
 
 
-def vote(similarity: "Tensor", bank_labels: "Tensor", num_classes: int, config: KnnConfig) -> "Tensor":
-    """Class scores (Q, C) from similarities (Q, N): the sum of exp(s / T) over the k nearest of each class."""
-    nearest, index = similarity.topk(config.k, dim=1)  # (Q, k)
-    weights = (nearest / config.temperature).exp()
-    scores = weights.new_zeros(len(similarity), num_classes)
-    return scores.scatter_add_(1, bank_labels[index], weights)
+def _refuse_not_finite(features: "dict[str, Tensor]") -> None:
+    """`features` (n, D) of this rank, by what all ranks together have. Raises NotFinite, on every rank, for any that are not."""
+    import torch
+
+    from ..methods.parts.collectives import total_over_ranks
+    from .task import NotFinite
+
+    lengths = [torch.linalg.vector_norm(own, dim=1) for own in features.values()]
+    bad = total_over_ranks(torch.stack([(~length.isfinite()).sum() for length in lengths])).tolist()
+    if any(bad):
+        parts = [f"{count:,} of {images}" for count, images in zip(bad, features, strict=True)]
+        raise NotFinite(f"the features of {' and '.join(parts)} images are not finite")
+
+
+def _score(counts: "list[Counts]", config: KnnConfig, overlap: int) -> "Score":
+    """The main pair's, with all of them beside it."""
+    from .task import Variant
+
+    score = counts[0].score()
+    remarks: list[str] = []
+    if overlap:
+        remarks.append(f"{overlap:,} of them are training images, and none is a neighbour of its own")
+    if len(counts) == 1:
+        return score._replace(remarks=tuple(remarks))
+    variants = [
+        Variant({"k": k, "temperature": temperature}, one.score().metrics)
+        for (k, temperature), one in zip(config.pairs, counts, strict=True)
+    ]
+    remarks.append(
+        f"shown: k = {config.k[0]}, temperature = {config.temperature[0]:g}; the results have all {len(counts)} pairs,"
+        " and the best of them is chosen on the very images it is scored on"
+    )
+    return score._replace(variants=tuple(variants), remarks=tuple(remarks))
+
+
+def published_protocol(backbone: str, dataset: str) -> str:
+    """As Lightly's tables have it: the temperature is another for ViTs, except on its small data sets, and k on ImageNet-100."""
+    if dataset == "imagenet100":
+        return "knn/lightly-imagenet100@1"
+    small = dataset in ("cifar10", "imagenette")
+    return "knn/lightly-vit@1" if not small and is_vit(backbone) else "knn/lightly@1"
+
+
+def _fitting(config: KnnConfig, images: int) -> KnnConfig:
+    return config.model_copy(update={"k": tuple(dict.fromkeys(min(k, images) for k in config.k))})
 
 
 def _misfit(config: KnnConfig, images: int) -> str | None:
-    return f"k = {config.k}" if config.k > images else None
+    k = max(config.k)
+    return f"k = {k} (write {images} or less)" if k > images else None
 
 
-KNN = Evaluation("knn", "kNN", KnnConfig, (KnnConfig(),), evaluate_knn, metrics=ACCURACY, monitors=True, misfit=_misfit)
+KNN = Evaluation(
+    "knn",
+    "kNN",
+    KnnConfig,
+    (
+        KnnConfig(),
+        KnnConfig(protocol="knn/lightly-vit@1", temperature=(0.07,)),
+        KnnConfig(protocol="knn/lightly-imagenet100@1", k=(20,)),
+        KnnConfig(protocol="knn/instdisc@1", temperature=(0.07,)),
+        # DINOv2 prints all four; its code says that 20 usually works best, as does DINO's.
+        KnnConfig(protocol="knn/dinov2@1", k=(20, 10, 100, 200), temperature=(0.07,)),
+    ),
+    evaluate_knn,
+    metrics=ACCURACY,
+    default=published_protocol,
+    monitors=True,
+    fitting=_fitting,
+    misfit=_misfit,
+)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from ..methods.backbones import is_vit
 from ..methods.config import Probability
 from .base import ACCURACY, Evaluation, EvaluationConfig
 
@@ -123,6 +124,6 @@ LINEAR = Evaluation(
     (LinearConfig(), LinearConfig(protocol="linear/mae@1", warmup_epochs=10, normalize_features=True)),
     evaluate_linear,
     metrics=ACCURACY,
-    vit_protocol="linear/mae@1",
+    default=lambda backbone, _dataset: "linear/mae@1" if is_vit(backbone) else "linear/simclr@1",
     batch_size=lambda config: config.batch_size,
 )

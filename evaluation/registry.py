@@ -32,11 +32,11 @@ MONITOR = "knn"
 """What `pretrain.knn_every` runs between epochs, whether the sweep evaluates by it or not."""
 
 
-def resolve(config: EvaluationConfig, is_vit: bool) -> EvaluationConfig:
-    """The protocol's settings, overlaid with those that the sweep sets."""
+def resolve(config: EvaluationConfig, backbone: str, dataset: str) -> EvaluationConfig:
+    """The protocol's settings, overlaid with those that the sweep sets. The protocol may depend on backbone and data set."""
     evaluation = EVALUATIONS[config.name]
     own = config.model_dump(exclude_unset=True)
-    own.setdefault("protocol", evaluation.default_protocol(is_vit))
+    own.setdefault("protocol", evaluation.default_protocol(backbone, dataset))
     standard = evaluation.protocol(own["protocol"]).model_dump()
     return evaluation.config.model_validate(standard | own)
 

@@ -87,6 +87,13 @@ class Task(NamedTuple):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
+class Variant(NamedTuple):
+    """The metrics under one combination of settings that were given as lists."""
+
+    settings: Mapping[str, bool | int | float | str]
+    metrics: Mapping[str, float]
+
+
 class Score(NamedTuple):
     """The result of an evaluation, the same on every rank."""
 
@@ -98,6 +105,10 @@ class Score(NamedTuple):
     """Behind the metrics: how many images."""
     epochs: tuple[Mapping[str, float], ...] = ()
     """The metrics after each epoch, for what is trained."""
+    variants: tuple[Variant, ...] = ()
+    """If settings were given as lists: every combination of them, the main one first, which `metrics` are of."""
+    remarks: tuple[str, ...] = ()
+    """What must be said beside the numbers, as ends of a sentence about the scored images."""
 
 
 def count(scores: Tensor, labels: Tensor) -> Tensor:

@@ -37,6 +37,14 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     return value if world_size() == 1 else _Mean.apply(value)  # pyright: ignore[reportReturnType]
 
 
+def total_over_ranks(counts: Tensor) -> Tensor:
+    """Sum of the ranks' counts of one shape; nothing is differentiated through it."""
+    if world_size() > 1:
+        counts = counts.clone()
+        dist.all_reduce(counts)
+    return counts
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, rows: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -148,6 +148,8 @@ def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
     scored = sorted({record.images for setting in settings for record in setting.records(protocol)})
     where = "test images" if protocol.split == "test" else "images held out from the training set"
     text = f"scored on {' or '.join(integer(count) for count in scored)} {where}"
+    remarks = sorted({text for setting in settings for record in setting.records(protocol) for text in record.remarks})
+    text = "; ".join([text, *remarks])
     own = json.loads(protocol.settings)
     changed = json.loads(protocol.changed)
     return Note(mark, protocol.protocol, f"{text}; {assignments(own)}" if own else text, assignments(changed))

@@ -56,6 +56,8 @@ COLUMNS: dict[str, str] = {
     "correct1": "int64",
     "correct5": "int64",
     "metrics": "string",
+    "variants": "string",
+    "remarks": "string",
     "images": "int64",
     "evaluation_seconds": "double",
     "evaluation_workers": "int64",
@@ -99,7 +101,8 @@ def _evaluation(record: EvaluationRecord) -> dict[str, Any]:
     row |= {key: record.metrics.get(key) for key in ("top1", "top5")}
     row |= {f"best_{key}": record.best.get(key) for key in ("top1", "top5")}
     row |= {key: record.counts.get(key) for key in ("correct1", "correct5")}
-    row |= {"metrics": _json(record.metrics)}
+    row |= {"metrics": _json(record.metrics), "remarks": "; ".join(record.remarks)}
+    row |= {"variants": _json([variant.model_dump() for variant in record.variants])}
     return row | _cost("evaluation", record.cost)
 
 

@@ -11,7 +11,7 @@ from ...methods.backbones import draws
 from .models import ShapeConfig, TrialSpec
 
 PIPELINE_VERSION = 2
-"""Raised whenever a change to the training loop, the views or the evaluations changes numbers."""
+"""Raised whenever a change to the training loop, the views or all evaluations changes numbers; of one, it raises its `version`."""
 
 DRAWS_VERSION = 2
 """Of drop path, dropout, mixup and their kin, and of masks of accumulated batches: hashed with what has any of them."""
@@ -87,6 +87,8 @@ def _slug(parts: Iterable[str]) -> str:
 def evaluation_id(config: EvaluationConfig) -> str:
     """File name of an evaluation of one trial: protocol and hash of its settings, ``linear-simclr@1-0a1b2c3d4e``."""
     content: dict[str, Any] = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
+    if config.version > 1:
+        content["version"] = config.version
     if config.draws:
         content["draws"] = DRAWS_VERSION
     return f"{config.protocol.replace('/', '-')}-{digest(content)}"

@@ -11,7 +11,6 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.registry import EVALUATIONS
 from ...evaluation.registry import resolve as resolve_evaluation
 from ...methods import METHODS
-from ...methods.backbones import is_vit
 from ...methods.config import BackboneConfig
 from .errors import show
 from .messages import validate
@@ -78,7 +77,7 @@ def trial_values(
         "backbone": (entry.backbone or spec.backbone).model_dump(),
     }
     material = _laid(material, {key: value for key, value in axes.items() if key.split(".")[0] in material})
-    dataset, vit = _dataset(material, spec), _is_vit(material)
+    dataset, backbone = _dataset(material, spec), _backbone(material)
     recipe_method, recipe_pretrain = recipe_values(spec.recipe, dataset.name, entry.name)
     config_class = METHODS[entry.name]
     pretrain = config_class.pretrain.model_dump()
@@ -95,7 +94,7 @@ def trial_values(
         **material,
         **trained,
         "image_size": dataset.usual_size,
-        "evaluate": tuple(resolve_evaluation(item, vit).model_dump() for item in spec.evaluate),
+        "evaluate": tuple(resolve_evaluation(item, backbone, dataset.name).model_dump() for item in spec.evaluate),
         "seed": seed,
         "split": "holdout" if holdout else "test",
         "recipe": spec.recipe,
@@ -124,11 +123,11 @@ def _dataset(material: dict[str, Any], spec: SweepSpec) -> DatasetConfig:
         return spec.dataset
 
 
-def _is_vit(material: dict[str, Any]) -> bool:
+def _backbone(material: dict[str, Any]) -> str:
     try:
-        return is_vit(validate(BackboneConfig, material["backbone"]).name)
-    except ValidationError:
-        return False
+        return validate(BackboneConfig, material["backbone"]).name
+    except ValidationError:  # as above
+        return ""
 
 
 def _tuples(value: Any) -> Any:

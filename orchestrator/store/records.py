@@ -65,6 +65,13 @@ class PretrainRecord(Record):
     """Its size, which a look at the folder can compare."""
 
 
+class Variant(Record):
+    """The metrics of an evaluation under one combination of settings that were given as lists."""
+
+    settings: dict[str, Scalar]
+    metrics: dict[str, float]
+
+
 class EvaluationRecord(Record):
     """One evaluation of one backbone."""
 
@@ -83,6 +90,10 @@ class EvaluationRecord(Record):
     """Images behind the metrics: ``correct1`` and ``correct5``."""
     images: int
     """How many images were scored, each once."""
+    variants: tuple[Variant, ...] = ()
+    """If settings are lists: every combination of them, the main one first, which `metrics` are of."""
+    remarks: tuple[str, ...] = ()
+    """What must be said beside the numbers, as ends of a sentence about the scored images."""
     split: Literal["test", "holdout"]
     cost: Cost
 

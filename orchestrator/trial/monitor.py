@@ -18,7 +18,9 @@ class Monitor:
         self.trial, self.train, self.test, self.runtime = trial, train, test, runtime
         self.evaluations = [item for item in trial.evaluate if EVALUATIONS[item.name].monitors]
         if all(item.name != MONITOR for item in self.evaluations):
-            self.evaluations.append(EVALUATIONS[MONITOR].protocols[0])
+            monitor = EVALUATIONS[MONITOR]
+            usual = monitor.protocol(monitor.default_protocol(trial.backbone.name, trial.dataset.name))
+            self.evaluations.append(monitor.fitting(usual, len(train)))
 
     def look(self, encoder: Encoder, epoch: int) -> dict[str, float]:
         """Evaluations as ``knn/top1``, ``features/rank`` and ``features/std``; what is not due in this `epoch` is left out.

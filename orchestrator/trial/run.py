@@ -23,7 +23,7 @@ from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from ..store.events import EvaluationDone, PretrainingDone, ScoreDone, StageStarted, StatusChanged
 from ..store.fault import Fault
-from ..store.records import EvaluationRecord
+from ..store.records import EvaluationRecord, Variant
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from .background import Background
@@ -180,6 +180,8 @@ def _evaluate(
         },
         counts=dict(score.counts),
         images=score.images,
+        variants=tuple(Variant(settings=dict(one.settings), metrics=dict(one.metrics)) for one in score.variants),
+        remarks=score.remarks,
         split=trial.split,
         cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )

@@ -28,7 +28,8 @@ class OtherConfig(EvaluationConfig):
 
 OTHER = Evaluation(
     "other", "Other", OtherConfig, (OtherConfig(), OtherConfig(protocol="other/b@2", size=5)), lambda task, config: None,
-    metrics=(Metric("x", "x"), Metric("y", "y")), vit_protocol="other/b@2",
+    metrics=(Metric("x", "x"), Metric("y", "y")),
+    default=lambda backbone, _dataset: "other/b@2" if backbone.startswith("vit") else "other/a@1",
 )
 """
 MODULE = "a_package_with_an_evaluation"
@@ -55,7 +56,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_an_entry_point_is_an_evaluation_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
     content = {"name": "a", "dataset": "digits", "backbone": "resnet18-cifar", "methods": ("simclr",)}
     spec = SweepSpec.model_validate({**content, "evaluate": ({"name": "other", "size": 4}, "knn")})
-    config = resolve(spec.evaluate[0], is_vit=True)
+    config = resolve(spec.evaluate[0], "vit_tiny_patch16_224", "digits")
     assert (config.protocol, changed_settings(config)) == ("other/b@2", {"size": 4})
     assert evaluation_id(config).startswith("other-b@2-")
     assert list(EVALUATIONS) == ["knn", "linear", "finetune", "other"]

@@ -93,8 +93,8 @@ class SweepByHand:
         self.store.write(self.folder.name("log.txt"), b"epoch 1 of 2\n")
         record = PretrainRecord(cost=COST, epochs=2, final_loss=1.0, images_per_second=9.0)
         self.folder.finish_pretraining(record, b"weights")
-        other = self.evaluation(KnnConfig(k=7), 11.0)  # of another sweep over this store
-        self.tell(5, PretrainingDone(**dict(record)), self.evaluation(KnnConfig(k=20), 44.44444444444444), other)
+        other = self.evaluation(KnnConfig(k=(7,)), 11.0)  # of another sweep over this store
+        self.tell(5, PretrainingDone(**dict(record)), self.evaluation(KnnConfig(k=(20,)), 44.44444444444444), other)
         self.tell(6, StatusChanged(state=TrialState.FINISHED))
 
     def run(self) -> None:

@@ -50,6 +50,17 @@ def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> No
     assert (folder.picture() or b"").startswith(b"\x89PNG")
 
 
+def test_lists_of_settings_are_one_evaluation(sweep_file: SweepFile, tmp_path: Path) -> None:
+    grid = {"name": "knn", "k": [20, 1], "temperature": [0.1, 0.07]}
+    (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[grid]))
+    result = carry(trial, tmp_path / "runs").evaluation(trial.evaluate[0])
+    assert result is not None and result.protocol == "knn/lightly-vit@1"
+    assert result.changed == {"k": [20, 1], "temperature": [0.1, 0.07]} == result.settings
+    assert [tuple(one.settings.values()) for one in result.variants] == [(20, 0.1), (20, 0.07), (1, 0.1), (1, 0.07)]
+    assert result.metrics == result.variants[0].metrics
+    assert result.remarks[0].startswith("shown: k = 20, temperature = 0.1; ")
+
+
 def test_a_finished_trial_does_nothing_again(sweep_file: SweepFile, tmp_path: Path) -> None:
     (trial,) = trials_of(sweep_file())
     carry(trial, tmp_path / "runs")

@@ -103,11 +103,15 @@ def test_readable(tmp_path: Path) -> None:
     assert len(found) == len(start) + 10
 
 
-def test_what_draws_nothing_by_image_keeps_its_identity(tmp_path: Path) -> None:
-    """Ids of the version whose drop path, mixup and erasing depended on the rank: only what has them differs."""
+def test_identities_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    """But of what drew by the rank (drop path, mixup, erasing), and of kNN, whose top-5 counted classes without a vote."""
     assert trial_id(trial(tmp_path), FINGERPRINT) == "byol-vit_tiny_patch16_224-folder-b64-e3-s0-4f89f19656"
     assert [evaluation_id(config) for evaluation in EVALUATIONS.values() for config in evaluation.protocols] == [
-        "knn-lightly@1-c3c4d67cb0",
+        "knn-lightly@1-e286d03a28",  # was c3c4d67cb0
+        "knn-lightly-vit@1-546fa5a241",
+        "knn-lightly-imagenet100@1-da42005272",
+        "knn-instdisc@1-e7a308c141",
+        "knn-dinov2@1-c2fb79badc",
         "linear-simclr@1-1f150a4d34",
         "linear-mae@1-af9c44a000",
         "finetune-simclr@1-9aecf2df72",

@@ -46,7 +46,7 @@ damaged = pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def folder(store: Store) -> TrialStore:
     made = TrialStore(store, "a")
     made.finish_pretraining(PRETRAIN, bytes(range(256)))
-    made.finish_evaluation(KnnConfig(k=20), KNN)
+    made.finish_evaluation(KnnConfig(k=(20,)), KNN)
     store.write_record("trials.json", TrialList(trials=()))
     store.write_json("trial.json", {"id": "a", "environment": {"torch": "2.13.0"}, "seeds": [0, 1, 2, 3, 4, 5, 6, 7]})
     return made
@@ -59,7 +59,7 @@ READS: dict[str, tuple[str, Callable[[TrialStore], object]]] = {
         lambda folder: folder.store.read_record("trials.json", TrialList),
     ),
     "trial.json": ("counts as absent", lambda folder: folder.store.read_json("trial.json")),
-    "evaluations": ("the evaluation will be repeated", lambda folder: folder.evaluation(KnnConfig(k=20))),
+    "evaluations": ("the evaluation will be repeated", lambda folder: folder.evaluation(KnnConfig(k=(20,)))),
     "trials/a/backbone.safetensors": ("the pretraining will be repeated", lambda folder: folder.backbone()),
 }
 
