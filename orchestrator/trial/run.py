@@ -29,7 +29,8 @@ from ..store.trial_state import TrialState
 from .background import Background
 from .evaluation_checkpoints import EvaluationCheckpoints
 from .journal import STOP, Deaf, Journal, Listener, TrialFailed, TrialStopped
-from .pretrain import new_encoder, pretrain
+from .learner import new_encoder
+from .pretrain import pretrain
 from .runtime import Runtime, environment, measured
 
 log = logging.getLogger(__name__)
