@@ -13,7 +13,9 @@ from ...methods.base import Batch, Method, Progress, StepOutput, TrainingSet, Vi
 from ...methods.encoder import Encoder, build_encoder
 from ...methods.optimizer import build_optimizer, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
+from ...methods.snapshot import Snapshot
 from ..spec.models import TrialSpec
+from .checkpoint import Saved, State, snapshot
 from .runtime import Runtime
 
 Forward = Callable[[Batch, Progress], StepOutput]
@@ -26,23 +28,30 @@ def new_encoder(trial: TrialSpec) -> Encoder:
 
 
 class Learner:
-    """A trial's method, as its seed begins it, and its optimizer."""
+    """A trial's method and its optimizer, while its settings stay the same."""
 
-    def __init__(self, trial: TrialSpec, data: TrainingSet, runtime: Runtime):
-        """`data`: of the training images."""
+    def __init__(self, trial: TrialSpec, data: TrainingSet, runtime: Runtime, saved: Saved | None = None):
+        """Begin as the trial's seed does, or go on from `saved`.
+
+        Args:
+            trial: with the settings that hold from here on.
+            data: of the training images.
+            runtime: this worker.
+            saved: of the same training, whatever its rates were.
+        """
         self.config, self.runtime = trial.pretrain, runtime
         self.method: Method[Any] = build_method(trial.method, new_encoder(trial), data)
         if runtime.world_size > 1 and self.config.sync_batchnorm:
             convert_sync_batchnorm(self.method, runtime.device)
         runtime.place(self.method).train()
         self.parallel: DistributedDataParallel | None = None
+        if trial.method.trains:
+            self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size)
+            if saved is not None:
+                saved.load_into(self.method, self.optimizer)
+            self._forward = self._on_all_workers()
 
-    def begin(self) -> None:
-        """Make the optimizer: what follows are steps."""
-        self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size)
-
-    def forward(self) -> Forward:
-        """The method as all workers run it, once its state is what training goes on from."""
+    def _on_all_workers(self) -> Forward:
         if self.runtime.compile:
             compile_backbones(self.method)
         if self.runtime.world_size > 1:
@@ -56,7 +65,7 @@ class Learner:
             )
         return self.parallel or self.method
 
-    def step(self, forward: Forward, batch: Batch, progress: Progress) -> tuple[StepOutput, float]:
+    def step(self, batch: Batch, progress: Progress) -> tuple[StepOutput, float]:
         """One step of the optimizer; returns the batch's loss with the logs of its last part, and the rate."""
         config = self.config.optimizer
         lr = set_rates(self.optimizer, config, self.config.schedule, self.config.batch_size, progress)
@@ -67,7 +76,7 @@ class Learner:
         for i, part in enumerate(parts):
             with self._synchronised(i == len(parts) - 1):
                 with torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                    loss, logs = forward(part, progress._replace(part=i, parts=len(parts)))
+                    loss, logs = self._forward(part, progress._replace(part=i, parts=len(parts)))
                 (loss / len(parts)).backward()
             losses.append(loss.detach())
         output = StepOutput(torch.stack(losses).mean(), logs)
@@ -77,6 +86,10 @@ class Learner:
         self.optimizer.step()
         self.method.after_optimizer_step(progress)
         return output, lr
+
+    def snapshot(self, state: State) -> Snapshot:
+        """What a checkpoint holds; `state`: how far training has come."""
+        return snapshot(self.method, self.optimizer, state)
 
     def _synchronised(self, now: bool) -> contextlib.AbstractContextManager[None]:
         """Ranks exchange gradients once a step, in its last backward pass."""

@@ -1,5 +1,6 @@
 """Pretraining: the one loop that trains every method, and the checkpoint that it resumes from."""
 
+import gc
 import logging
 import math
 import time
@@ -20,8 +21,7 @@ from ..store.events import EpochDone, PretrainingDone, StepDone
 from ..store.fault import Fault
 from ..store.records import PretrainRecord
 from ..store.trial_folder import TrialStore
-from . import checkpoint
-from .checkpoint import State
+from .checkpoint import Saved, State
 from .checkpoint_writer import CheckpointWriter
 from .journal import CONTINUE, STOP, Journal, TrialFailed
 from .learner import Learner
@@ -89,23 +89,23 @@ class _Run:
         self.train_set = train
         self.monitor = Monitor(trial, train, test, runtime)
         self.config = trial.pretrain
-        self.learner = Learner(trial, train.info, runtime)
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
         self.final_loss: float | None = None
-        self.state = State()
+        saved = self._saved() if self.total_steps else None
+        self.state = State() if saved is None else saved.state
+        self.learner = self._learner(saved)
+        self.changes = {change.after_epoch * self.steps_per_epoch for change in trial.changes}
+        """Steps after which settings change."""
         self.checkpoints = CheckpointWriter(journal, folder.save_checkpoint)
         self.untold: list[_Step] = []
 
     def train(self) -> State:
         if not self.total_steps:
             return self.state
-        self.learner.begin()
-        self._resume()
         if self.state.step == 0 and self.runtime.is_first:
             views = self.trial.method.views
             self.folder.keep_picture(views_picture(self.train_set, views, self.trial.image_size, seed=self.trial.seed))
-        forward = self.learner.forward()
         batches = training_batches(
             self.train_set,
             self.trial.method.views,
@@ -121,7 +121,7 @@ class _Run:
         last = time.perf_counter()
         for batch in _closing(batches):
             progress = Progress(self.state.step, self.total_steps, self.steps_per_epoch, self.trial.seed)
-            output, lr = self.learner.step(forward, batch, progress)
+            output, lr = self.learner.step(batch, progress)
             del batch  # so that the next one is made in its memory
             loss = PendingLoss(output.loss, self.runtime.world_size)
             self._tell_steps()
@@ -139,12 +139,11 @@ class _Run:
             code = self.checkpoints.request()
             if code != CONTINUE and self.state.step < self.total_steps:
                 self._tell_steps()  # nothing that follows a loss that is not finite is worth keeping
-                self.checkpoints.save(
-                    self.state.step,
-                    partial(checkpoint.snapshot, self.learner.method, self.learner.optimizer, self.state),
-                )
+                self.checkpoints.save(self.state.step, partial(self.learner.snapshot, self.state))
                 if code == STOP:
                     raise self.journal.stopped(f"after step {self.state.step} of {self.total_steps}")
+            if self.state.step in self.changes:
+                self._change_settings()
             last = time.perf_counter()
         return self.state
 
@@ -194,13 +193,28 @@ class _Run:
         self.journal.tell(done)
         self.monitor.refuse_collapsed(logs, epoch)
 
-    def _resume(self) -> None:
+    # -- what training goes on from --
+
+    def _saved(self) -> Saved | None:
         content = self.folder.checkpoint()
         if content is None:
-            return
-        self.state = checkpoint.load(content, self.learner.method, self.learner.optimizer, self.runtime.device)
-        self.state.attempts += 1
-        log.info("resumed at step %d of %d", self.state.step, self.total_steps)
+            return None
+        saved = Saved(content, self.runtime.device)
+        saved.state.attempts += 1
+        log.info("resumed at step %d of %d", saved.state.step, self.total_steps)
+        return saved
+
+    def _learner(self, saved: Saved | None) -> Learner:
+        trial = self.trial.after(self.state.step // self.steps_per_epoch)
+        return Learner(trial, self.train_set.info, self.runtime, saved)
+
+    def _change_settings(self) -> None:
+        """Go on with those that hold from here, just as from a checkpoint."""
+        content = self.learner.snapshot(self.state).to_bytes()
+        del self.learner
+        gc.collect()  # two at once may not fit, and networks of several workers hold one another
+        self.learner = self._learner(Saved(content, self.runtime.device))
+        log.info("settings change after step %d of %d", self.state.step, self.total_steps)
 
 
 def _closing(batches: Iterator[Batch]) -> Iterator[Batch]:
