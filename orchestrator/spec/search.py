@@ -43,19 +43,19 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "grid": Algorithm(several=True, conditions=True),
     "optuna": Algorithm(several=True, conditions=True),
     "tpe": Algorithm(several=True, conditions=True),
+    "bohb": Algorithm(conditions=True),
     "gp": Algorithm(several=True),
     "cmaes": Algorithm(),
     "nsgaii": Algorithm(several=True, conditions=True),
     "qmc": Algorithm(several=True),
     "ax": Algorithm(of_ray=True),
     "bayesopt": Algorithm(of_ray=True),
-    "bohb": Algorithm(of_ray=True),
     "hebo": Algorithm(of_ray=True),
     "hyperopt": Algorithm(of_ray=True),
     "nevergrad": Algorithm(of_ray=True),
     "zoopt": Algorithm(of_ray=True),
 }
-"""Our own two, Optuna's samplers by their names (`optuna` is its default, `tpe`), and those of Ray Tune."""
+"""Our own two, Optuna's samplers by their names (`optuna` is its default, `tpe`), BOHB by one of these, and those of Ray Tune."""
 
 COSTS: Mapping[str, Metric] = {
     metric.name: metric
@@ -212,6 +212,10 @@ class SearchConfig(Config):
     def algorithm_can(self) -> "SearchConfig":
         """What the algorithm has no means for is refused, not left out."""
         able = ALGORITHMS[self.algorithm]
+        if self.algorithm == "bohb" and (self.early_stopping is None or self.early_stopping.name != "hyperband"):
+            raise Misfit(
+                "'bohb' learns from trials that HyperBand ends; add `early_stopping: {name: hyperband}`", ("algorithm",)
+            )
         if len(self.metric) > 1 and not able.several:
             names = [name for name, other in ALGORITHMS.items() if other.several]
             raise Misfit(
