@@ -195,6 +195,8 @@ class TrialSpec(Config):
     """Of settings while it is pretrained, in order."""
     resources: ShapeConfig = Field(default=ShapeConfig(), exclude=True)
     """Of this sweep: no part of the trial's identity, nor of what the store keeps of it."""
+    keep_every: NonNegativeInt = Field(default=0, exclude=True)
+    """Epochs between two checkpoints that trials with further changes may begin from; 0: none. Of this sweep, as `resources`."""
 
     @model_validator(mode="after")
     def changes_are_possible(self) -> "TrialSpec":

@@ -4,7 +4,7 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,11 +33,20 @@ log = logging.getLogger(__name__)
 
 STEP_EVENTS_PER_EPOCH = 10
 
+Origins = Sequence[tuple[TrialStore, int]]
+"""Trials that are the same as another one for so many epochs, the longest first."""
+
 
 def pretrain(
-    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
+    trial: TrialSpec,
+    folder: TrialStore,
+    train: ImageSet,
+    test: ImageSet,
+    runtime: Runtime,
+    journal: Journal,
+    origins: Origins = (),
 ) -> Encoder:
-    """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
+    """Train the trial's method from its checkpoint, from one of `origins`, or from the start, and keep the backbone.
 
     Raises:
         TrialFailed: a loss or a weight is not finite, the features have collapsed and the trial shall stop then, or writing
@@ -45,7 +54,7 @@ def pretrain(
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
-        run = _Run(trial, folder, train, test, runtime, journal)
+        run = _Run(trial, folder, train, test, runtime, journal, origins)
         state = run.train()
         run.refuse_not_finite()
     seconds = state.seconds
@@ -84,9 +93,10 @@ class _Run:
         test: ImageSet,
         runtime: Runtime,
         journal: Journal,
+        origins: Origins,
     ):
         self.trial, self.folder, self.runtime, self.journal = trial, folder, runtime, journal
-        self.train_set = train
+        self.train_set, self.origins = train, origins
         self.monitor = Monitor(trial, train, test, runtime)
         self.config = trial.pretrain
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
@@ -98,6 +108,7 @@ class _Run:
         self.changes = {change.after_epoch * self.steps_per_epoch for change in trial.changes}
         """Steps after which settings change."""
         self.checkpoints = CheckpointWriter(journal, folder.save_checkpoint)
+        self.kept = CheckpointWriter(journal, folder.keep_checkpoint)
         self.untold: list[_Step] = []
 
     def train(self) -> State:
@@ -189,6 +200,9 @@ class _Run:
             memory=memory_in_use(self.runtime.device),
         )
         state.epoch_loss = state.epoch_seconds = 0.0
+        if self.trial.keep_every and epoch % self.trial.keep_every == 0 and epoch < self.config.epochs:
+            self.kept.save(state.step, partial(self.learner.snapshot, state))
+            self.kept.wait()  # who hears the score may begin another trial from here
         log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, done.loss, _brief(logs))
         self.journal.tell(done)
         self.monitor.refuse_collapsed(logs, epoch)
@@ -196,13 +210,28 @@ class _Run:
     # -- what training goes on from --
 
     def _saved(self) -> Saved | None:
-        content = self.folder.checkpoint()
-        if content is None:
+        content = self._readable(self.folder.checkpoint())
+        if content is not None:
+            saved = Saved(content, self.runtime.device)
+            saved.state.attempts += 1
+            log.info("resumed at step %d of %d", saved.state.step, self.total_steps)
+            return saved
+        for folder, epoch in self.origins:
+            content = self._readable(folder.kept_checkpoint(epoch * self.steps_per_epoch))
+            if content is not None:
+                saved = Saved(content, self.runtime.device)
+                saved.state.attempts = 1
+                log.info("begins after epoch %d from a checkpoint of %s", epoch, folder.trial_id)
+                return saved
+        return None
+
+    def _readable(self, content: bytes | None) -> bytes | None:
+        """A checkpoint, if the first rank has it; every rank calls it."""
+        if not self.runtime.agree(int(content is not None)):
             return None
-        saved = Saved(content, self.runtime.device)
-        saved.state.attempts += 1
-        log.info("resumed at step %d of %d", saved.state.step, self.total_steps)
-        return saved
+        if content is None:
+            raise TrialFailed("a checkpoint can be read on the first rank and not on this one", Fault.STORE_ERROR)
+        return content
 
     def _learner(self, saved: Saved | None) -> Learner:
         trial = self.trial.after(self.state.step // self.steps_per_epoch)

@@ -92,6 +92,30 @@ def test_stopped_in_any_part_it_goes_on_bit_for_bit(
     assert losses(halves) == losses(whole) and weights(halves) == weights(whole)
 
 
+@pytest.mark.parametrize("left", ["whole", "damaged", "none"])
+def test_begun_from_another_s_checkpoint_it_ends_as_it_does_alone(
+    left: str, sweep_file: SweepFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    donor, child = trial_of(sweep_file), trial_of(sweep_file, *TWICE)
+    alone = carry(child, tmp_path / "alone")
+    of_donor = carry(donor.model_copy(update={"keep_every": 1}), tmp_path / "runs")
+    kept = of_donor.name("checkpoints/kept")
+    assert [name.split("-")[0] for name in of_donor.store.names(kept)] == ["000000003", "000000006"]
+    if left == "damaged":
+        path = Path(of_donor.store.path(f"{kept}/{of_donor.store.names(kept)[0]}"))
+        path.write_bytes(path.read_bytes()[:-100])
+    elif left == "none":
+        of_donor.drop_kept_checkpoints()
+        assert of_donor.store.names(kept) == []
+    begun = carry(child, tmp_path / "runs")
+    first = 2 if left == "whole" else 1
+    assert [epoch.epoch for epoch in begun.history()] == list(range(first, 4))
+    assert losses(begun) == losses(alone)[first - 1 :] and weights(begun) == weights(alone)
+    assert ("is damaged" in caplog.text) == (left == "damaged")
+    record = begun.pretrained()
+    assert record is not None and record.attempts == 1
+
+
 def test_changes_are_part_of_what_a_trial_is(sweep_file: SweepFile) -> None:
     plain, changed = trial_of(sweep_file), trial_of(sweep_file, *TWICE)
     assert "changes" not in plain.model_dump(), "the trials of earlier versions are the same as they were"

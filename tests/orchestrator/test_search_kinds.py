@@ -246,7 +246,7 @@ def test_bohb_samples_within_conditions_and_takes_what_went_furthest_for_the_bes
         scores = {"knn/top1": curve[max(curve)]}
         sampler.tell(Point(trial_id=str(i), values=values, scores=scores, stopped=True, curve=curve))
     sampled = [point for point in (sampler.next() for _ in range(10)) if point is not None]
-    assert sum(float(point[TEMPERATURE]) > 0.3 for point in sampled) > 7
+    assert sum(float(point[TEMPERATURE]) > 0.3 for point in sampled) > 5
 
 
 def test_without_early_stopping_those_that_were_stopped_go_on(tmp_path: Path) -> None:
