@@ -39,7 +39,7 @@ from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
-from ssl_sweep.orchestrator.trial.pretrain import new_encoder
+from ssl_sweep.orchestrator.trial.learner import new_encoder
 from ssl_sweep.orchestrator.trial.run import run_trial
 from ssl_sweep.orchestrator.trial.runtime import Runtime, environment
 

@@ -19,7 +19,7 @@ from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.methods.base import Batch, Progress, StepOutput
 from ssl_sweep.methods.simclr import SimCLR
 from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
-from ssl_sweep.orchestrator.trial.pretrain import new_encoder
+from ssl_sweep.orchestrator.trial.learner import new_encoder
 from torch import Tensor, nn
 
 training_step, after_optimizer_step = SimCLR.training_step, SimCLR.after_optimizer_step

@@ -25,9 +25,10 @@ from ssl_sweep.methods.simclr import SimCLRConfig
 from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
-from ssl_sweep.orchestrator.trial import pretrain as pretrain
+from ssl_sweep.orchestrator.trial import learner
 from ssl_sweep.orchestrator.trial.background import Background
 from ssl_sweep.orchestrator.trial.journal import Deaf, Journal
+from ssl_sweep.orchestrator.trial.pretrain import pretrain
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 from torch import nn
 
@@ -89,13 +90,13 @@ def main() -> None:
         """As a trial reports it: without the making of the model and the writing of its file."""
         with tempfile.TemporaryDirectory() as folder, closing(Background()) as background:
             store = TrialStore(Store(folder), "trial")
-            pretrain.pretrain(trial, store, train, train, runtime, Journal(store, runtime, Deaf(), background))
+            pretrain(trial, store, train, train, runtime, Journal(store, runtime, Deaf(), background))
             record = store.pretrained()
         assert record is not None
         return record.images_per_second
 
     alone = whole = 0.0
-    with patch.object(pretrain, "build_method", Nothing):
+    with patch.object(learner, "build_method", Nothing):
         for _ in range(TURNS):
             alone, whole = max(alone, views_alone()), max(whole, loop())
     print(f"views alone: {alone:,.0f} images/s; the loop with them: {whole:,.0f}, {whole / alone:.2f} of it")

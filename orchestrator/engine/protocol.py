@@ -52,11 +52,14 @@ class Job(NamedTuple):
     """Whether each worker is to have a machine to itself, for its memory."""
     probe: str | None = None
     """The trial is measured instead, and this is the file of the store that gets its `ProbeRecord`."""
+    keep_every: int = 0
+    """See `TrialSpec.keep_every`."""
 
     @property
     def trial(self) -> TrialSpec:
         """The trial. Raises ValidationError if a plug-in that it names is missing here."""
-        return TrialSpec.model_validate_json(self.trial_json)
+        trial = TrialSpec.model_validate_json(self.trial_json)
+        return trial.model_copy(update={"keep_every": self.keep_every})
 
 
 class TrialEvent(NamedTuple):

@@ -11,6 +11,8 @@ class Create(NamedTuple):
     """Run a trial."""
 
     trial: TrialSpec
+    ended: bool = False
+    """Whether it was to end early before, and is not to go on."""
 
 
 class Stop(NamedTuple):

@@ -6,18 +6,21 @@ They and their scores are in the store, so a resumed search samples only the res
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import ValidationError
 
+from ..spec.changes import Change
 from ..spec.expand import Group, resolve
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.events import EpochDone, Event, StatusChanged
 from ..store.planned import PlannedTrial
+from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .base import Action, Create, Stop
 from .early_stopping import Stopping
+from .lineage import Lineage
 from .objectives import Scores, devices_of, hours_of, scores_of
 from .points import Notebook, Point, best_of, search_id
 from .replicas import wanted_replicas
@@ -52,9 +55,10 @@ class GroupSearch:
         self.space = domains(self.search, group, template.trial)
         self.id = search_id(self.search, self.space, template)
         mine = [point for point in notebook.known if point.search == self.id]
-        self.known, self._beyond = mine[: self.search.points], mine[self.search.points :]
+        most = len(mine) if self.search.pbt is not None else self.search.points
+        self.known, self._beyond = mine[:most], mine[most:]
         self.seeds = self.search.seeds or spec.seeds[:1]
-        self._curves = {point.trial_id: point.curve for point in self.known}
+        self._before = {point.trial_id: point for point in self.known}
         self.found_points: dict[str, Point] = {}
         """By the trial of the first seed."""
         self.order: list[str] = []
@@ -74,6 +78,10 @@ class GroupSearch:
         self.devices = devices_of(template.trial.resources)
         stopping, epochs = self.search.early_stopping, template.trial.pretrain.epochs
         self.stopping = Stopping(stopping, epochs) if stopping is not None else None
+        self.lineage = None
+        if (pbt := self.search.pbt) is not None:
+            key = f"{self.search.seed} {sequence_key(group)}"
+            self.lineage = Lineage(pbt, self.space, key, self.found_points, self.running, self._possible)
 
     @property
     def points(self) -> list[Point]:
@@ -98,12 +106,16 @@ class GroupSearch:
 
     def earlier(self) -> list[Create]:
         """The known points."""
-        self.asked += len(self.known)
+        self.asked += sum(not point.replaces for point in self.known)
         if self.stopping is not None:
             for point in self.known:
                 for epoch, score in point.curve.items():
                     self.stopping.stops(point.trial_id, epoch, score)
-        return [self._trial(point.values, self.seeds[0]) for point in self.known]
+        replaced = {point.replaces for point in self.known}
+        return [
+            Create(self._trial(point.values, self.seeds[0], point.changes), ended=point.trial_id in replaced)
+            for point in self.known
+        ]
 
     def more(self, room: int) -> list[Create]:
         """All points that are left, or as many as run at once if they depend on those before; then further seeds of the best."""
@@ -116,7 +128,7 @@ class GroupSearch:
         if found or self.running or (left > 0 and not self.exhausted):
             return found
         replicas = wanted_replicas(self.found_points, self.scores, self.seeds, self.search)
-        return [self._trial(self.found_points[name].values, seed) for name, seed in replicas]
+        return [Create(self._trial(self.found_points[name].values, seed)) for name, seed in replicas]
 
     @property
     def is_spent(self) -> bool:
@@ -132,24 +144,39 @@ class GroupSearch:
             values = self.sampler.next()
             if values is None:
                 break
-            key = _key(values)
-            if not self.sampler.learns and self._repeats[key]:
-                self._repeats[key] -= 1
+            if self._is_repeated(_key(values)):
                 continue
-            try:
-                create = self._trial(values, self.seeds[0])
-            except ValidationError:  # values that exclude each other
-                self.sampler.refuse()
-                continue
-            if self.fits(create.trial):
+            trial = self._possible(values)
+            if trial is not None:
                 self.asked += 1
-                return create
+                return Create(trial)
             self.sampler.refuse()
         self.exhausted = True
         return None
 
-    def _trial(self, values: Values, seed: int) -> Create:
-        return Create(resolve(self.spec, self.group, seed, dict(values), holdout=True))
+    def _is_repeated(self, key: str) -> bool:
+        """Whether a sampled point is one that the search has from the same sequence; a population has each once."""
+        if self.lineage is not None:
+            self._repeats[key] += 1
+            return self._repeats[key] > 1
+        if self.sampler.learns or not self._repeats[key]:
+            return False
+        self._repeats[key] -= 1
+        return True
+
+    def _possible(self, values: Values, changes: Sequence[Change] = ()) -> TrialSpec | None:
+        """The trial of a point, if it can be run."""
+        try:
+            trial = self._trial(values, self.seeds[0], changes)
+        except ValidationError:  # values that exclude each other
+            return None
+        parts = [trial.after(epoch) for epoch in (0, *(change.after_epoch for change in changes))]
+        return trial if all(map(self.fits, parts)) else None
+
+    def _trial(self, values: Values, seed: int, changes: Sequence[Change] = ()) -> TrialSpec:
+        trial = resolve(self.spec, self.group, seed, dict(values), changes, holdout=True)
+        pbt = self.search.pbt
+        return trial if pbt is None else trial.model_copy(update={"keep_every": pbt.interval_epochs})
 
     def keep(self, *, now: bool) -> None:
         """Write the points."""
@@ -168,9 +195,11 @@ class GroupSearch:
         self.order.append(trial_id)
         if trial_id in self.found_points:
             return  # the same point again
+        point = self._before.get(trial_id, Point(search=self.id, trial_id=trial_id, values=values))
+        if self.lineage is not None:
+            point = self.lineage.joined(point, trial, self.search.main, self.notebook.store)
         # its scores are read from the store again: more of them may be asked for than were
-        curve = self._curves.get(trial_id, {})
-        self.found_points[trial_id] = Point(search=self.id, trial_id=trial_id, values=values, curve=curve)
+        self.found_points[trial_id] = point.model_copy(update={"scores": {}, "seeds": 0, "stopped": False})
         self.running[trial_id] = trial_id, trial
 
     def found(self, trial_id: str, status: TrialStatus) -> None:
@@ -188,9 +217,23 @@ class GroupSearch:
             self._update(name, curve={**self.found_points[name].curve, event.epoch: score})
             if self.stopping is not None and self.stopping.stops(trial_id, event.epoch, score):
                 return [Stop(trial_id)]
+            if self.lineage is not None:
+                return self._compare(self.lineage, name, event.epoch)
         if isinstance(event, StatusChanged) and event.state.is_over:
             self._end(trial_id, status)
         return []
+
+    def _compare(self, lineage: Lineage, name: str, epoch: int) -> list[Action]:
+        """Once for each member and interval, which is written before anything follows from it."""
+        end = lineage.due(self.found_points[name], epoch)
+        if end is None or end >= self.template.trial.pretrain.epochs:
+            return []
+        self._update(name, compared=end)
+        trial = lineage.successor(name, end)
+        if trial is None:
+            self.keep(now=True)
+            return []
+        return [Create(trial), Stop(name)]
 
     def _end(self, trial_id: str, status: TrialStatus) -> None:
         """What a trial scored on its way counts only if it was stopped there: one that failed has no score."""
@@ -233,6 +276,17 @@ class GroupSearch:
             return {}
         best = self.best_point
         return None if best is None else best.values
+
+    @property
+    def best_changes(self) -> Sequence[Change]:
+        """Of the best point's settings."""
+        best = self.best_point
+        return () if best is None else best.changes
+
+    def end(self) -> None:
+        """The search is over: nobody begins any more from checkpoints that members of a population kept."""
+        for trial_id in self.found_points if self.lineage is not None else ():
+            TrialStore(self.notebook.store, trial_id).drop_kept_checkpoints()
 
 
 def _key(values: Mapping[str, object]) -> str:

@@ -114,6 +114,9 @@ def _sampler(algorithm: str, seed: int) -> "BaseSampler":
                 seed=seed, scramble=True, independent_sampler=independent,
                 warn_independent_sampling=False, warn_asynchronous_seeding=False,
             )  # fmt: skip
+        case "bohb":
+            # one estimator over all axes, of the points that went furthest: Falkner et al., arXiv:1807.01774
+            return samplers.TPESampler(seed=seed, multivariate=True, group=True)
         case _:
             return samplers.TPESampler(seed=seed)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from ..spec.changes import Change, values_after
 from ..spec.identity import digest, evaluation_id
 from ..spec.search import SearchConfig
 from ..store.files import Store
@@ -36,6 +37,16 @@ class Point(Record):
     """Ended early: it is not tried again."""
     curve: dict[int, float] = Field(default_factory=dict)
     """What decides, by epoch, while the first seed was pretrained."""
+    changes: tuple[Change, ...] = ()
+    """Of a member of a population: its settings after `values`."""
+    replaces: str = ""
+    """The member in whose place it began."""
+    compared: int = 0
+    """The epoch at which it was compared with the others last."""
+
+    def values_after(self, epoch: int) -> Values:
+        """Its settings after so many epochs."""
+        return {**self.values, **values_after(self.changes, epoch)}
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +79,8 @@ def search_id(search: SearchConfig, space: Space, template: PlannedTrial) -> str
     }
     if search.constraints:
         content["constraints"] = list(search.constraints)
+    if search.pbt is not None:
+        content["population"] = search.pbt.model_dump() | {"members": search.points, "seed": search.seed}
     return digest(content)
 
 

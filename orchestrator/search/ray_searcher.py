@@ -13,7 +13,6 @@ from .space import Space, Values, contains
 PACKAGES = {
     "ax": "ax-platform sqlalchemy",
     "bayesopt": "'bayesian-optimization<2'",
-    "bohb": "hpbandster ConfigSpace",
     "hebo": "HEBO",
     "hyperopt": "hyperopt",
     "nevergrad": "nevergrad 'bayesian-optimization<2'",
@@ -72,12 +71,7 @@ class RaySearcher:
         if self._objective not in point.scores:
             self._searcher.on_trial_complete(name, error=True)
             return
-        epoch = max(point.curve, default=1)
-        result = {
-            VALUE: point.scores[self._objective],
-            "training_iteration": epoch,
-            "hyperband_info": {"budget": epoch},  # BOHB's models are of points with the same
-        }
+        result = {VALUE: point.scores[self._objective], "training_iteration": max(point.curve, default=1)}
         self._searcher.on_trial_result(name, result)
         self._searcher.on_trial_complete(name, result)
 

@@ -103,7 +103,7 @@ def sampler_for(search: SearchConfig, space: Space, key: str, known: Sequence[Po
     Raises:
         UserError: a package of Ray Tune's searcher is not installed.
     """
-    if search.algorithm == "random":
+    if search.algorithm in ("random", "pbt"):
         return RandomSampler(space, f"{search.seed} {key}")
     if search.algorithm == "grid":
         return GridSampler(space)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from ...evaluation.registry import EVALUATIONS
 from ...methods.backbones import OWN_BACKBONES, backbone_modules, is_vit
 from .axes import axis_problems, probes
+from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
 from .messages import Complaint, complaints, validate
@@ -203,6 +204,7 @@ class _Row:
             text = f"got '{absent[0]}'; must name an evaluation listed in `evaluate`: {', '.join(metrics)}"
             self.add(("search", "metric"), text)
         self.check_constraints(search, trial)
+        self.check_population(search, trial)
         stopping = search.early_stopping
         if stopping is None or not trial.method.trains or self.stands_in("pretrain"):
             return
@@ -214,6 +216,26 @@ class _Row:
         if stopping.grace_epochs > trial.pretrain.epochs:
             text = f"got {stopping.grace_epochs}; must be at most `pretrain.epochs`, which is {trial.pretrain.epochs}"
             self.add(("search", "early_stopping", "grace_epochs"), text)
+
+    def check_population(self, search: SearchConfig, trial: TrialSpec) -> None:
+        if search.pbt is None or not trial.method.trains:
+            return
+        for key in search.space:
+            if applies(key, self.group.entry) and not is_changeable(key, type(trial.method)):
+                text = f"cannot change while a trial is pretrained, as `algorithm: pbt` asks; what can is {CHANGEABLE}"
+                self.add(("search", "space", key), text)
+        if self.stands_in("pretrain"):
+            return
+        interval, every, epochs = search.pbt.interval_epochs, trial.pretrain.knn_every, trial.pretrain.epochs
+        at: Steps = ("search", "population") if search.population is not None else ("search", "algorithm")
+        if not every or interval % every:
+            text = (
+                f"compares members every {interval} epochs, which `pretrain.knn_every` must divide, but it is {every}"
+            )
+            self.add(at, text)
+        if interval >= epochs:
+            text = f"compares members every {interval} epochs, which must be less than `pretrain.epochs`, {epochs}"
+            self.add(at, text)
 
     def check_constraints(self, search: SearchConfig, trial: TrialSpec) -> None:
         values = trial.model_dump()

@@ -40,6 +40,8 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         content["holdout"] = trial.dataset.holdout
     if draws(trial.backbone) or (trial.method.masks_patches and trial.pretrain.accumulate > 1):
         content["draws"] = DRAWS_VERSION
+    if trial.changes:
+        content["changes"] = [change.model_dump(mode="json") for change in trial.changes]
     parts = (
         trial.method.name,
         trial.backbone.name,

@@ -25,7 +25,8 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import DEFAULT, EVALUATIONS
 from ...methods import METHODS
-from ...methods.config import BackboneConfig, Config, MethodConfig, PretrainConfig
+from ...methods.config import BackboneConfig, Config, MethodConfig, OptimizerConfig, PretrainConfig
+from .changes import CHANGEABLE, Change, is_changeable, values_after
 from .domains import distinct
 from .errors import Misfit, show, unknown
 from .search import SearchConfig, Seed
@@ -212,8 +213,46 @@ class TrialSpec(Config):
     split: Literal["test", "holdout"] = "test"
     recipe: RecipeName = "paper"
     axes: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Dotted key to value, for the axes of `grid` and `search`; of one that changes, its schedule in words."""
+    changes: tuple[Change, ...] = Field(default=(), exclude_if=lambda changes: not changes)
+    """Of settings while it is pretrained, in order."""
     resources: ShapeConfig = Field(default=ShapeConfig(), exclude=True)
     """Of this sweep: no part of the trial's identity, nor of what the store keeps of it."""
+    keep_every: NonNegativeInt = Field(default=0, exclude=True)
+    """Epochs between two checkpoints that trials with further changes may begin from; 0: none. Of this sweep, as `resources`."""
+
+    @model_validator(mode="after")
+    def changes_are_possible(self) -> "TrialSpec":
+        epochs = [change.after_epoch for change in self.changes]
+        if epochs != sorted(set(epochs)) or (epochs and epochs[-1] >= self.pretrain.epochs):
+            raise ValueError(f"settings change after epochs {epochs}; must rise, and be before the last")
+        for change in self.changes:
+            for key in change.values:
+                if not is_changeable(key, type(self.method)):
+                    raise ValueError(f"'{key}' cannot change while a trial is pretrained; what can is {CHANGEABLE}")
+            self.after(change.after_epoch)
+        return self
+
+    def after(self, epochs: int) -> "TrialSpec":
+        """The trial with the settings that it has once so many epochs are complete.
+
+        Raises:
+            ValidationError: they do not fit together.
+        """
+        found: dict[str, dict[str, float]] = {"method": {}, "pretrain.optimizer": {}}
+        for key, value in values_after(self.changes, epochs).items():
+            root, _, name = key.rpartition(".")
+            found[root][name] = value
+        if not any(found.values()):
+            return self
+        method, pretrain = self.method, self.pretrain
+        optimizer = OptimizerConfig.model_validate(pretrain.optimizer.model_dump() | found["pretrain.optimizer"])
+        return self.model_copy(
+            update={
+                "method": type(method).model_validate(method.model_dump() | found["method"]),
+                "pretrain": pretrain.model_copy(update={"optimizer": optimizer}),
+            }
+        )
 
 
 def data_root() -> Path:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from ...evaluation.registry import EVALUATIONS
 from ...evaluation.registry import resolve as resolve_evaluation
 from ...methods import METHODS
 from ...methods.config import BackboneConfig
+from .changes import Change, scheduled
 from .errors import show
 from .messages import validate
 from .models import MethodEntry, ShapeConfig, SweepSpec, TrialSpec
@@ -54,15 +55,25 @@ def applies(key: str, entry: MethodEntry) -> bool:
 
 
 def resolve(
-    spec: SweepSpec, group: Group, seed: int, sampled: Mapping[str, object] | None = None, *, holdout: bool = False
+    spec: SweepSpec,
+    group: Group,
+    seed: int,
+    sampled: Mapping[str, object] | None = None,
+    changes: Sequence[Change] = (),
+    *,
+    holdout: bool = False,
 ) -> TrialSpec:
-    """One trial: the method's defaults, then the recipe, the sweep, the method's entry, the axes.
+    """One trial: the method's defaults, then the recipe, the sweep, the method's entry, the axes; and what changes later.
 
     Raises:
         ValidationError: the values do not fit together.
         RecipeError: the sweep's recipe has nothing for the data set.
     """
-    return validate(TrialSpec, trial_values(spec, group, seed, sampled, holdout=holdout))
+    values = trial_values(spec, group, seed, sampled, holdout=holdout)
+    if changes:
+        values["changes"] = tuple(change.model_dump() for change in changes)
+        values["axes"] |= scheduled(values["axes"], changes)
+    return validate(TrialSpec, values)
 
 
 def trial_values(

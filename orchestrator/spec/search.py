@@ -16,7 +16,7 @@ from pydantic import (
 
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, MONITOR, search_metrics
-from ...methods.config import Config
+from ...methods.config import Config, Probability
 from .constraints import Constraint
 from .domains import LogUniform, OneOrSeveral, SearchAxis, Uniform, distinct
 from .errors import Misfit, did_you_mean, one_of, show, unknown
@@ -43,19 +43,20 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     "grid": Algorithm(several=True, conditions=True),
     "optuna": Algorithm(several=True, conditions=True),
     "tpe": Algorithm(several=True, conditions=True),
+    "bohb": Algorithm(conditions=True),
+    "pbt": Algorithm(),
     "gp": Algorithm(several=True),
     "cmaes": Algorithm(),
     "nsgaii": Algorithm(several=True, conditions=True),
     "qmc": Algorithm(several=True),
     "ax": Algorithm(of_ray=True),
     "bayesopt": Algorithm(of_ray=True),
-    "bohb": Algorithm(of_ray=True),
     "hebo": Algorithm(of_ray=True),
     "hyperopt": Algorithm(of_ray=True),
     "nevergrad": Algorithm(of_ray=True),
     "zoopt": Algorithm(of_ray=True),
 }
-"""Our own two, Optuna's samplers by their names (`optuna` is its default, `tpe`), and those of Ray Tune."""
+"""Our own, Optuna's samplers by their names (`optuna` is its default, `tpe`), BOHB by one of these, and those of Ray Tune."""
 
 COSTS: Mapping[str, Metric] = {
     metric.name: metric
@@ -80,6 +81,18 @@ class EarlyStopping(Config):
     )
     grace_epochs: PositiveInt = Field(default=10, description="no trial ends before")
     reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class PopulationConfig(Config):
+    """Population based training (arXiv:1711.09846): the worst members end, and the best go on in their place with other settings."""
+
+    interval_epochs: PositiveInt = Field(default=10, description="between two comparisons of a member with the others")
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        default=0.25, description="share of the members that are among the worst, and among the best"
+    )
+    resample: Probability = Field(
+        default=0.25, description="how often a setting is sampled anew, and not next to the value that it had"
+    )
 
 
 TIME = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d)")
@@ -136,7 +149,13 @@ class SearchConfig(Config):
         description="the first of each point; the best half gets the second, the best quarter the third; unset: the first of `seeds`",
     )
     early_stopping: EarlyStopping | None = None
+    population: PopulationConfig | None = Field(default=None, description="of `algorithm: pbt`, with `trials` members")
     seed: Seed = Field(default=0, description="of the sampling")
+
+    @property
+    def pbt(self) -> PopulationConfig | None:
+        """How the population of `algorithm: pbt` develops; None for all others."""
+        return (self.population or PopulationConfig()) if self.algorithm == "pbt" else None
 
     @property
     def main(self) -> str:
@@ -154,6 +173,8 @@ class SearchConfig(Config):
         """How much each row tries, in words."""
         if self.trials is None and self.algorithm == "grid":
             what = "every point of its grid"
+        elif self.algorithm == "pbt":
+            what = f"a population of {self.points:,}"
         else:
             what = f"{self.points:,} sampled points" if self.points < MAX_POINTS else "sampled points"
         bounds = [f"{self.gpu_hours:g} GPU-hours"] if self.gpu_hours is not None else []
@@ -212,6 +233,10 @@ class SearchConfig(Config):
     def algorithm_can(self) -> "SearchConfig":
         """What the algorithm has no means for is refused, not left out."""
         able = ALGORITHMS[self.algorithm]
+        if self.algorithm == "bohb" and (self.early_stopping is None or self.early_stopping.name != "hyperband"):
+            raise Misfit(
+                "'bohb' learns from trials that HyperBand ends; add `early_stopping: {name: hyperband}`", ("algorithm",)
+            )
         if len(self.metric) > 1 and not able.several:
             names = [name for name, other in ALGORITHMS.items() if other.several]
             raise Misfit(
@@ -226,4 +251,23 @@ class SearchConfig(Config):
                 raise Misfit(
                     "has no end of values, and `algorithm: grid` tries all; use {choice: [...]}", ("space", key)
                 )
+        return self
+
+    @model_validator(mode="after")
+    def population_alone(self) -> "SearchConfig":
+        """A population has its own ends and bounds."""
+        if self.algorithm != "pbt":
+            if self.population is not None:
+                raise Misfit("is of `algorithm: pbt` alone; remove it", ("population",))
+            return self
+        allowed = search_metrics(of_epochs=True)
+        if self.main not in allowed:
+            raise Misfit(f"`algorithm: pbt` compares epochs, so it must be {one_of(allowed)}", ("metric",))
+        if self.early_stopping is not None:
+            raise Misfit("`algorithm: pbt` ends trials by itself; remove it", ("early_stopping",))
+        if self.seeds is not None and len(self.seeds) > 1:
+            raise Misfit("`algorithm: pbt` trains its members with one seed; list one", ("seeds",))
+        for key in ("gpu_hours", "wall_time"):
+            if getattr(self, key) is not None:
+                raise Misfit("`algorithm: pbt` is bounded by `trials` and `pretrain.epochs`; remove it", (key,))
         return self

@@ -33,12 +33,26 @@ class Checkpoints:
 
     def save(self, step: int, content: bytes) -> None:
         """Keep the state after `step` steps, and of the older ones the newest."""
-        name = f"{step:09d}-{digest(content)[:16]}.pt"
+        name = _name(step, content)
         older = [other for other in self._names() if other != name]
         self.store.write(f"{self.folder}/{name}", content)
         # Those of later steps are damaged, or training would have resumed from them.
         kept = [other for other in older if other != LEGACY and _step(other) < step][-(KEPT - 1) :]
         self._delete([other for other in older if other not in kept and (other != LEGACY or kept)])
+
+    def keep(self, step: int, content: bytes) -> None:
+        """Keep the state after `step` steps beside those of all others."""
+        name = _name(step, content)
+        older = [other for other in self._names() if _step(other) == step and other != name]
+        self.store.write(f"{self.folder}/{name}", content)
+        self._delete(older)
+
+    def at(self, step: int) -> bytes | None:
+        """The state after `step` steps; None if there is none, or if it is damaged, which is reported."""
+        for name in self._names():
+            if _step(name) == step:
+                return self._intact(name, "training starts from the beginning")
+        return None
 
     def clear(self) -> None:
         self._delete(self._names())
@@ -61,6 +75,10 @@ class Checkpoints:
     def _delete(self, names: list[str]) -> None:
         for name in names:
             self.store.delete(f"{self.folder}/{name}")
+
+
+def _name(step: int, content: bytes) -> str:
+    return f"{step:09d}-{digest(content)[:16]}.pt"
 
 
 def _step(name: str) -> int:

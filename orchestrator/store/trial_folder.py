@@ -38,6 +38,7 @@ class TrialStore:
         self.folder = f"trials/{trial_id}"
         self._events = Segments(store, self.name("events"))
         self._checkpoints = Checkpoints(store, self.name("checkpoints"))
+        self._kept = Checkpoints(store, self.name("checkpoints/kept"))
 
     def name(self, file: str) -> str:
         return f"{self.folder}/{file}"
@@ -194,6 +195,16 @@ class TrialStore:
 
     def save_checkpoint(self, step: int, content: bytes) -> None:
         self._checkpoints.save(step, content)
+
+    def kept_checkpoint(self, step: int) -> bytes | None:
+        """What was kept after `step` steps for trials that are the same until then; None if it is not there, or not intact."""
+        return self._kept.at(step)
+
+    def keep_checkpoint(self, step: int, content: bytes) -> None:
+        self._kept.keep(step, content)
+
+    def drop_kept_checkpoints(self) -> None:
+        self._kept.clear()
 
     def evaluation_checkpoints(self, config: EvaluationConfig) -> Checkpoints:
         """Those of an evaluation that trains."""

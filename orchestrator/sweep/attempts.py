@@ -176,4 +176,11 @@ class Attempts:
 
 
 def _job(item: PlannedTrial) -> Job:
-    return Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint, item.trial.resources)
+    trial = item.trial
+    return Job(
+        item.trial_id,
+        trial.model_dump_json(),
+        item.prepared.fingerprint,
+        trial.resources,
+        keep_every=trial.keep_every,
+    )

@@ -65,7 +65,10 @@ def remove_sweep(place: Place, first: Callable[[], object]) -> list[str]:
 
 def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
     """Trials that no sweep asks for, checkpoints of what is done, and leftovers of writes of a day ago; none that somebody runs."""
-    files, asked = contents(store), frozenset().union(*references(store).values())
+    files, sweeps = contents(store), references(store)
+    asked = frozenset().union(*sweeps.values())
+    running = [name for name in sweeps if holder(store, f"sweeps/{name}") is not None]
+    searched = frozenset().union(*(sweeps[name] for name in running))
     old = (time.time() if now is None else now) - OLD_SECONDS
     found: list[Garbage] = []
     for trial_id, held_files in files.trials.items():
@@ -74,7 +77,7 @@ def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
             if _is_trial(held_files, folder) and holder(store, folder) is None:
                 found.append(_garbage("trial", folder, held_files))
             continue
-        done = _of_what_is_done(store, trial_id, held_files)
+        done = _of_what_is_done(store, trial_id, held_files, searched=trial_id in searched)
         if done and holder(store, folder) is None:
             found.append(_garbage("checkpoints", folder, done))
     return found + _leftovers(files, {item.folder for item in found if item.kind == "trial"}, old)
@@ -104,8 +107,11 @@ def _is_trial(files: Sequence[StoredFile], folder: str) -> bool:
     )
 
 
-def _of_what_is_done(store: Store, trial_id: str, files: Sequence[StoredFile]) -> list[StoredFile]:
-    """Checkpoints of a pretraining or an evaluation whose result is kept: a crash came before their deletion."""
+def _of_what_is_done(store: Store, trial_id: str, files: Sequence[StoredFile], *, searched: bool) -> list[StoredFile]:
+    """Checkpoints of a pretraining or an evaluation whose result is kept: a crash came before their deletion.
+
+    Those that a member of a population keeps for others stay while its sweep runs: `searched`.
+    """
     pretraining, evaluations = f"trials/{trial_id}/checkpoints/", f"trials/{trial_id}/evaluations/checkpoints/"
     checkpoints = [file for file in files if file.name.startswith((pretraining, evaluations)) and not file.is_temporary]
     if not checkpoints:
@@ -114,7 +120,11 @@ def _of_what_is_done(store: Store, trial_id: str, files: Sequence[StoredFile]) -
     done = tuple(f"{evaluations}{name}/" for name in status.evaluations)
     if status.pretrain is not None and TrialStore(store, trial_id).pretrained() is not None:
         done = (pretraining, *done)
-    return [file for file in checkpoints if file.name.startswith(done)]
+    kept = f"{pretraining}kept/"
+    if status.state.is_over:
+        done = (kept, *done)
+    found = [file for file in checkpoints if file.name.startswith(done)]
+    return [file for file in found if not (searched and file.name.startswith(kept))]
 
 
 def _leftovers(files: Contents, deleted: set[str], old: float) -> list[Garbage]:

@@ -224,14 +224,23 @@ class Driver:
         missing: dict[str, PlannedTrial] = {}
         items = [item for create in wanted for item in plan_trials([create.trial], self.datasets)]
         self.add(list({item.trial_id: item for item in items}.values()))
-        for item in items:
+        for create, item in zip(wanted, items, strict=True):
             search.created(item.trial_id, item.trial)
-            if self._is_complete(item):
+            if create.ended and not self._is_complete(item):
+                self._end_early(item.trial_id)
+                search.found(item.trial_id, self.state.trials[item.trial_id])
+            elif self._is_complete(item):
                 search.found(item.trial_id, self.state.trials[item.trial_id])
             elif item.trial_id not in self.attempts.jobs and item.trial_id not in self.busy:
                 missing[item.trial_id] = item
         search.keep(now=True)
         self._submit(list(missing.values()))
+
+    def _end_early(self, trial_id: str) -> None:
+        """As a search wanted, of a trial that did not come to hear it."""
+        if self.state.trials[trial_id].state is not TrialState.STOPPED_EARLY:
+            self._take_in(trial_id, StatusChanged(state=TrialState.WAITING))
+            self._withdraw([trial_id], TrialState.STOPPED_EARLY)
 
     def _ask_searches(self, trial_id: str, event: Event) -> None:
         for search in self.searches:

@@ -10,6 +10,7 @@ from ..search.objectives import scores_of
 from ..search.points import Notebook, Point, front_of
 from ..search.space import contains
 from ..spec.axes import probes
+from ..spec.changes import scheduled
 from ..spec.constraints import holds
 from ..spec.errors import UserError
 from ..spec.expand import Group, groups, resolve
@@ -79,7 +80,12 @@ def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
 
 
 def _of_report(point: Point) -> SearchPoint:
-    return SearchPoint(values=dict(point.values), scores=point.scores, seeds=point.seeds, stopped=point.stopped)
+    return SearchPoint(
+        values={**point.values, **scheduled(point.values, point.changes)},
+        scores=point.scores,
+        seeds=point.seeds,
+        stopped=point.stopped,
+    )
 
 
 def _why_undecided(search: GroupSearch, points: Sequence[Point]) -> str:

@@ -188,6 +188,8 @@ def run_missing(
             if search.space:
                 driver.say(search_intent(search.template, search.search.extent, len(search.known)))
         driver.search(searches)
+        for search in searches if not driver.stopping else ():
+            search.end()
         records = search_records(searches, ended=not driver.stopping)
         finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
     items = driver.add(finals)
@@ -203,5 +205,10 @@ def run_missing(
 
 def _best_trials(spec: SweepSpec, searches: list[GroupSearch]) -> list[TrialSpec]:
     """The trials of the table at the best points."""
-    best = [(search.group, search.best) for search in searches]
-    return [resolve(spec, group, seed, values) for group, values in best if values is not None for seed in spec.seeds]
+    best = [(search.group, search.best, search.best_changes) for search in searches]
+    return [
+        resolve(spec, group, seed, values, changes)
+        for group, values, changes in best
+        if values is not None
+        for seed in spec.seeds
+    ]

@@ -1,36 +1,30 @@
 """Pretraining: the one loop that trains every method, and the checkpoint that it resumes from."""
 
-import contextlib
+import gc
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import safetensors.torch
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ...datasets.batches import steps_per_epoch, training_batches
 from ...datasets.image_set import ImageSet
 from ...datasets.picture import views_picture
-from ...methods import build_method
-from ...methods.base import Batch, Method, Progress, StepOutput, View
-from ...methods.encoder import Encoder, build_encoder, export
+from ...methods.base import Batch, Progress, StepOutput
+from ...methods.encoder import Encoder, export
 from ...methods.finite import not_finite
-from ...methods.optimizer import build_optimizer, set_rates
-from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
 from ..spec.models import TrialSpec
 from ..store.events import EpochDone, PretrainingDone, StepDone
 from ..store.fault import Fault
 from ..store.records import PretrainRecord
 from ..store.trial_folder import TrialStore
-from . import checkpoint
-from .checkpoint import State
+from .checkpoint import Saved, State
 from .checkpoint_writer import CheckpointWriter
 from .journal import CONTINUE, STOP, Journal, TrialFailed
+from .learner import Learner
 from .monitor import Monitor
 from .pending_loss import PendingLoss
 from .runtime import Runtime, measured, memory_in_use
@@ -39,19 +33,20 @@ log = logging.getLogger(__name__)
 
 STEP_EVENTS_PER_EPOCH = 10
 
-Forward = Callable[[Batch, Progress], StepOutput]
-
-
-def new_encoder(trial: TrialSpec) -> Encoder:
-    """The backbone with the initial weights of the trial's seed."""
-    torch.manual_seed(trial.seed)
-    return build_encoder(trial.backbone, trial.image_size)
+Origins = Sequence[tuple[TrialStore, int]]
+"""Trials that are the same as another one for so many epochs, the longest first."""
 
 
 def pretrain(
-    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
+    trial: TrialSpec,
+    folder: TrialStore,
+    train: ImageSet,
+    test: ImageSet,
+    runtime: Runtime,
+    journal: Journal,
+    origins: Origins = (),
 ) -> Encoder:
-    """Train the trial's method from its checkpoint, or from the start, and keep the backbone.
+    """Train the trial's method from its checkpoint, from one of `origins`, or from the start, and keep the backbone.
 
     Raises:
         TrialFailed: a loss or a weight is not finite, the features have collapsed and the trial shall stop then, or writing
@@ -59,7 +54,7 @@ def pretrain(
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
-        run = _Run(trial, folder, train, test, runtime, journal)
+        run = _Run(trial, folder, train, test, runtime, journal, origins)
         state = run.train()
         run.refuse_not_finite()
     seconds = state.seconds
@@ -69,9 +64,9 @@ def pretrain(
         final_loss=run.final_loss,
         images_per_second=state.step * trial.pretrain.batch_size / seconds if seconds else 0.0,
         attempts=state.attempts,
-        parameters=sum(parameter.numel() for parameter in run.method.backbone.parameters()),
+        parameters=sum(parameter.numel() for parameter in run.learner.method.backbone.parameters()),
     )
-    backbone = run.method.backbone
+    backbone = run.learner.method.backbone
     if runtime.is_first:
         tensors, metadata = export(backbone)
         run.checkpoints.wait()  # none may come after they are cleared
@@ -98,32 +93,30 @@ class _Run:
         test: ImageSet,
         runtime: Runtime,
         journal: Journal,
+        origins: Origins,
     ):
         self.trial, self.folder, self.runtime, self.journal = trial, folder, runtime, journal
-        self.train_set = train
+        self.train_set, self.origins = train, origins
         self.monitor = Monitor(trial, train, test, runtime)
         self.config = trial.pretrain
-        self.method: Method[Any] = build_method(trial.method, new_encoder(trial), train.info)
-        if runtime.world_size > 1 and self.config.sync_batchnorm:
-            convert_sync_batchnorm(self.method, runtime.device)
-        runtime.place(self.method).train()
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
         self.final_loss: float | None = None
-        self.state = State()
+        saved = self._saved() if self.total_steps else None
+        self.state = State() if saved is None else saved.state
+        self.learner = self._learner(saved)
+        self.changes = {change.after_epoch * self.steps_per_epoch for change in trial.changes}
+        """Steps after which settings change."""
         self.checkpoints = CheckpointWriter(journal, folder.save_checkpoint)
-        self.parallel: DistributedDataParallel | None = None
+        self.kept = CheckpointWriter(journal, folder.keep_checkpoint)
         self.untold: list[_Step] = []
 
     def train(self) -> State:
         if not self.total_steps:
             return self.state
-        self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size)
-        self._resume()
         if self.state.step == 0 and self.runtime.is_first:
             views = self.trial.method.views
             self.folder.keep_picture(views_picture(self.train_set, views, self.trial.image_size, seed=self.trial.seed))
-        forward = self._forward()
         batches = training_batches(
             self.train_set,
             self.trial.method.views,
@@ -139,7 +132,7 @@ class _Run:
         last = time.perf_counter()
         for batch in _closing(batches):
             progress = Progress(self.state.step, self.total_steps, self.steps_per_epoch, self.trial.seed)
-            output, lr = self._step(forward, batch, progress)
+            output, lr = self.learner.step(batch, progress)
             del batch  # so that the next one is made in its memory
             loss = PendingLoss(output.loss, self.runtime.world_size)
             self._tell_steps()
@@ -157,61 +150,21 @@ class _Run:
             code = self.checkpoints.request()
             if code != CONTINUE and self.state.step < self.total_steps:
                 self._tell_steps()  # nothing that follows a loss that is not finite is worth keeping
-                self.checkpoints.save(
-                    self.state.step, partial(checkpoint.snapshot, self.method, self.optimizer, self.state)
-                )
+                self.checkpoints.save(self.state.step, partial(self.learner.snapshot, self.state))
                 if code == STOP:
                     raise self.journal.stopped(f"after step {self.state.step} of {self.total_steps}")
+            if self.state.step in self.changes:
+                self._change_settings()
             last = time.perf_counter()
         return self.state
 
     def refuse_not_finite(self) -> None:
         """Raise TrialFailed if the last step, whose weights no loss has told of, spoiled the backbone."""
-        name = not_finite(self.method.backbone)
+        name = not_finite(self.learner.method.backbone)
         if self.runtime.largest([float(name is not None)])[0]:
             raise TrialFailed(
                 f"the weights of {name or 'another rank'} are not finite after the last step", Fault.DIVERGED
             )
-
-    def _forward(self) -> Forward:
-        if self.runtime.compile:
-            compile_backbones(self.method)
-        if self.runtime.world_size > 1:
-            devices = [self.runtime.device] if self.runtime.device.type == "cuda" else None
-            # With synchronised statistics all ranks hold equal buffers; otherwise rank 0's are everyone's.
-            self.parallel = DistributedDataParallel(
-                self.method,
-                device_ids=devices,
-                broadcast_buffers=not self.config.sync_batchnorm,
-                gradient_as_bucket_view=True,
-            )
-        return self.parallel or self.method
-
-    def _step(self, forward: Forward, batch: Batch, progress: Progress) -> tuple[StepOutput, float]:
-        """One step of the optimizer; returns the batch's loss with the logs of its last part, and the rate."""
-        config = self.config.optimizer
-        lr = set_rates(self.optimizer, config, self.config.schedule, self.config.batch_size, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        parts = parts_of(batch, self.config.accumulate)
-        losses: list[Tensor] = []
-        logs: dict[str, Tensor | float] = {}
-        for i, part in enumerate(parts):
-            with self._synchronised(i == len(parts) - 1):
-                with torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                    loss, logs = forward(part, progress._replace(part=i, parts=len(parts)))
-                (loss / len(parts)).backward()
-            losses.append(loss.detach())
-        output = StepOutput(torch.stack(losses).mean(), logs)
-        self.method.before_optimizer_step(progress)
-        if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.method.parameters(), config.clip_norm)
-        self.optimizer.step()
-        self.method.after_optimizer_step(progress)
-        return output, lr
-
-    def _synchronised(self, now: bool) -> contextlib.AbstractContextManager[None]:
-        """Ranks exchange gradients once a step, in its last backward pass."""
-        return contextlib.nullcontext() if now or self.parallel is None else self.parallel.no_sync()
 
     # -- what is told --
 
@@ -233,7 +186,7 @@ class _Run:
     def _end_epoch(self, lr: float, output: StepOutput) -> None:
         state, epoch = self.state, self.state.step // self.steps_per_epoch
         logs = {key: float(value) for key, value in output.logs.items()}
-        logs |= self.monitor.look(self.method.backbone, epoch)
+        logs |= self.monitor.look(self.learner.method.backbone, epoch)
         self.final_loss = state.epoch_loss / self.steps_per_epoch
         done = EpochDone(
             epoch=epoch,
@@ -247,42 +200,50 @@ class _Run:
             memory=memory_in_use(self.runtime.device),
         )
         state.epoch_loss = state.epoch_seconds = 0.0
+        if self.trial.keep_every and epoch % self.trial.keep_every == 0 and epoch < self.config.epochs:
+            self.kept.save(state.step, partial(self.learner.snapshot, state))
+            self.kept.wait()  # who hears the score may begin another trial from here
         log.info("epoch %d of %d: loss %.4f %s", epoch, self.config.epochs, done.loss, _brief(logs))
         self.journal.tell(done)
         self.monitor.refuse_collapsed(logs, epoch)
 
-    def _resume(self) -> None:
-        content = self.folder.checkpoint()
+    # -- what training goes on from --
+
+    def _saved(self) -> Saved | None:
+        content = self._readable(self.folder.checkpoint())
+        if content is not None:
+            saved = Saved(content, self.runtime.device)
+            saved.state.attempts += 1
+            log.info("resumed at step %d of %d", saved.state.step, self.total_steps)
+            return saved
+        for folder, epoch in self.origins:
+            content = self._readable(folder.kept_checkpoint(epoch * self.steps_per_epoch))
+            if content is not None:
+                saved = Saved(content, self.runtime.device)
+                saved.state.attempts = 1
+                log.info("begins after epoch %d from a checkpoint of %s", epoch, folder.trial_id)
+                return saved
+        return None
+
+    def _readable(self, content: bytes | None) -> bytes | None:
+        """A checkpoint, if the first rank has it; every rank calls it."""
+        if not self.runtime.agree(int(content is not None)):
+            return None
         if content is None:
-            return
-        self.state = checkpoint.load(content, self.method, self.optimizer, self.runtime.device)
-        self.state.attempts += 1
-        log.info("resumed at step %d of %d", self.state.step, self.total_steps)
+            raise TrialFailed("a checkpoint can be read on the first rank and not on this one", Fault.STORE_ERROR)
+        return content
 
+    def _learner(self, saved: Saved | None) -> Learner:
+        trial = self.trial.after(self.state.step // self.steps_per_epoch)
+        return Learner(trial, self.train_set.info, self.runtime, saved)
 
-def compile_backbones(method: nn.Module) -> None:
-    """The student's and the teacher's. Heads and losses are few kernels, and the step's number would compile them anew."""
-    for module in method.modules():
-        if isinstance(module, Encoder):
-            module.compile_blocks()
-
-
-def parts_of(batch: Batch, count: int) -> list[Batch]:
-    """The batch cut into `count` equal parts."""
-
-    def cut(views: list[View]) -> list[list[View]]:
-        pieces = [zip(view.image.chunk(count), view.box.chunk(count), strict=True) for view in views]
-        return [[View(*piece) for piece in part] for part in zip(*pieces, strict=True)] or [[] for _ in range(count)]
-
-    if count == 1:
-        return [batch]
-    columns = (
-        cut(batch.global_views),
-        cut(batch.local_views),
-        batch.labels.chunk(count),
-        batch.samples.chunk(count),
-    )
-    return [Batch(*part) for part in zip(*columns, strict=True)]
+    def _change_settings(self) -> None:
+        """Go on with those that hold from here, just as from a checkpoint."""
+        content = self.learner.snapshot(self.state).to_bytes()
+        del self.learner
+        gc.collect()  # two at once may not fit, and networks of several workers hold one another
+        self.learner = self._learner(Saved(content, self.runtime.device))
+        log.info("settings change after step %d of %d", self.state.step, self.total_steps)
 
 
 def _closing(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -31,7 +31,8 @@ from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from .background import Background
 from .journal import Journal, Listener, TrialStopped
-from .pretrain import new_encoder, pretrain
+from .learner import new_encoder
+from .pretrain import pretrain
 from .run import image_sets, task_of
 from .runtime import Runtime, measured
 

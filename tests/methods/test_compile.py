@@ -8,7 +8,7 @@ from ranks import Ranks
 from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.parts.collectives import mean_over_ranks, rank, world_size
 from ssl_sweep.methods.parts.sync_batchnorm import convert_sync_batchnorm
-from ssl_sweep.orchestrator.trial.pretrain import compile_backbones
+from ssl_sweep.orchestrator.trial.learner import compile_backbones
 from tiny import RESNET, VIT, progress, rows, tiny_batch, tiny_method
 from torch.nn.parallel import DistributedDataParallel
 

@@ -17,6 +17,7 @@ from ssl_sweep.orchestrator.search.points import Point, Points
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.lease import held
 from ssl_sweep.orchestrator.store.records import ListedTrial, TrialList
+from ssl_sweep.orchestrator.sweep.cleaning import collect_garbage, find_garbage
 from ssl_sweep.orchestrator.sweep.results import write_trials
 
 ONE, SHARED, TWO, POINT, ALONE = (f"simclr-{name}-0123456789" for name in ("one", "shared", "two", "point", "alone"))
@@ -141,6 +142,16 @@ def test_checkpoints_of_an_interrupted_trial_stay(sweep: SweepByHand) -> None:
     done = CliRunner().invoke(main, ["gc", "--yes", "--storage", sweep.store.location], catch_exceptions=False)
     assert "nothing to delete" in done.output
     assert sweep.folder.checkpoint() == b"to resume from"
+
+
+def test_what_members_of_a_population_keep_for_others_stays_while_their_sweep_runs(sweep: SweepByHand) -> None:
+    write_trials(sweep.spec, [sweep.item], sweep.store)
+    sweep.run()
+    sweep.folder.keep_checkpoint(2, b"for others")
+    with held(sweep.store, f"sweeps/{sweep.spec.name}"):
+        assert find_garbage(sweep.store) == []
+    assert collect_garbage(sweep.store, find_garbage(sweep.store))
+    assert sweep.folder.kept_checkpoint(2) is None
 
 
 def test_rm_moves_the_runs_to_mlflow_s_trash(sweep: SweepByHand) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from scripted import Ran, run, score_of
 from ssl_sweep.orchestrator.search.early_stopping import Stopping
-from ssl_sweep.orchestrator.search.points import Notebook, front_of
+from ssl_sweep.orchestrator.search.optuna_sampler import OptunaSampler
+from ssl_sweep.orchestrator.search.points import Notebook, Point, front_of
+from ssl_sweep.orchestrator.search.space import contains
 from ssl_sweep.orchestrator.spec.constraints import holds
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.models import TrialSpec
@@ -224,6 +226,27 @@ def test_what_falls_behind_ends_early(name: str, tmp_path: Path) -> None:
     assert done.searches[0].best == {TEMPERATURE: 0.1}
     states = {done.driver.state.trials[point.trial_id].state for point in points if point.stopped}
     assert states == {TrialState.STOPPED_EARLY}
+
+
+HYPERBAND = {"name": "hyperband", "grace_epochs": 1, "reduction": 2}
+
+
+def test_bohb_samples_within_conditions_and_takes_what_went_furthest_for_the_best(tmp_path: Path) -> None:
+    content = sweep(CONDITIONAL | {TEMPERATURE: {"uniform": [0.1, 0.5]}}, algorithm="bohb", trials=14)
+    content["search"]["early_stopping"] = HYPERBAND
+    (search,) = ran(tmp_path, content).searches
+    assert len(search.known) == 14 and all(contains(search.space, point.values) for point in search.known)
+    assert ran(tmp_path, content).started == []
+
+    sampler = OptunaSampler(search.search, search.space, seen=0)
+    for i in range(12):  # those near 0.4 went to epoch 2, and scored less there than the others in epoch 1
+        far, spot = i < 6, 0.01 * (i % 6)
+        curve = {1: 50.0, 2: 60.0} if far else {1: 70.0}
+        values = {NAME: "adam", TEMPERATURE: 0.4 + spot if far else 0.2 + spot}
+        scores = {"knn/top1": curve[max(curve)]}
+        sampler.tell(Point(trial_id=str(i), values=values, scores=scores, stopped=True, curve=curve))
+    sampled = [point for point in (sampler.next() for _ in range(10)) if point is not None]
+    assert sum(float(point[TEMPERATURE]) > 0.3 for point in sampled) > 5
 
 
 def test_without_early_stopping_those_that_were_stopped_go_on(tmp_path: Path) -> None:

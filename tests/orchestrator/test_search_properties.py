@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Ran, Script, run, score_of
+from ssl_sweep.orchestrator.search.points import Point
 from ssl_sweep.orchestrator.search.space import contains
+from ssl_sweep.orchestrator.spec.changes import scheduled
 from ssl_sweep.orchestrator.spec.constraints import holds
+from ssl_sweep.orchestrator.spec.domains import Choice
 from ssl_sweep.orchestrator.spec.models import TrialSpec
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_state import TrialState
@@ -24,7 +28,22 @@ AXES: dict[str, list[Any]] = {
     "pretrain.optimizer.name": [{"choice": ["adamw", "adam", "sgd"]}],
     "pretrain.optimizer.momentum": [{"uniform": [0.8, 0.99], "when": {"pretrain.optimizer.name": "sgd"}}],
 }
+CHANGEABLE: dict[str, list[Any]] = {
+    "method.temperature": [{"uniform": [0.1, 0.5]}],
+    "pretrain.optimizer.lr": [{"loguniform": [1e-4, 1e-2]}, {"choice": [0.001, 0.002, 0.003]}],
+}
 CONSTRAINTS = ["pretrain.batch_size % 4 == 0", "method.temperature < 0.4"]
+
+
+@st.composite
+def populations(draw: st.DrawFn) -> dict[str, Any]:
+    """Searches whose settings change while a trial is pretrained."""
+    keys = ["method.temperature", *draw(st.sampled_from([[], ["pretrain.optimizer.lr"]]))]
+    population = {"interval_epochs": 1, "quantile": draw(st.sampled_from([0.25, 0.5])), "resample": 0.5}
+    search: dict[str, Any] = {"space": {key: draw(st.sampled_from(CHANGEABLE[key])) for key in keys}}
+    search |= {"algorithm": "pbt", "trials": draw(st.integers(1, 6)), "population": population}
+    search |= draw(st.sampled_from([{}, {"limits": {"memory_gb": 2}}, {"constraints": CONSTRAINTS[1:]}]))
+    return search | {"metric": "knn/top1"}
 
 
 @st.composite
@@ -48,6 +67,8 @@ def sweeps(draw: st.DrawFn) -> dict[str, Any]:
     metric = draw(st.sampled_from(["knn/top1", "linear/top1"])) if stopping is None else "knn/top1"
     several = search["algorithm"] != "cmaes" and stopping is None and draw(st.booleans())
     search["metric"] = [metric, "hours"] if several else metric
+    if draw(st.integers(0, 3)) == 0:
+        search = draw(populations())
     return {
         "name": "small",
         "dataset": {"name": "digits", "train_images": draw(st.sampled_from([200, 300])), "test_images": 100},
@@ -74,16 +95,22 @@ def check(ran: Ran, script: Script) -> None:
             assert len(chosen) == len(ran.spec.seeds) and not points
             continue
         for point in points:
-            assert contains(search.space, point.values)
+            assert all(contains(search.space, point.values_after(epoch)) for epoch in range(4))
+        begun = [point for point in points if not point.replaces]
         if config.gpu_hours is None and config.algorithm != "grid" and points:
-            assert len(points) == config.points
-        assert len(points) <= config.points
+            few = config.pbt is not None and all(isinstance(axis, Choice) for axis in search.space.values())
+            assert len(begun) == config.points or few, "a population has each point once"
+        assert len(begun) <= config.points
+        replaced = Counter(point.replaces for point in points if point.replaces)
+        assert replaced.keys() <= {point.trial_id for point in points} and all(n == 1 for n in replaced.values())
         best = search.best
         if best is None:
             assert not chosen and not any(point.scores and not point.stopped for point in points)
             continue
-        assert [dict(trial.axes) for trial in chosen] == [best] * len(ran.spec.seeds)
-        assert all(holds(constraint, chosen[0].model_dump()) for constraint in config.constraints)
+        shown = best | scheduled(best, search.best_changes)
+        assert [dict(trial.axes) for trial in chosen] == [shown] * len(ran.spec.seeds)
+        parts = [chosen[0].after(epoch).model_dump() for epoch in range(4)]
+        assert all(holds(constraint, part) for constraint in config.constraints for part in parts)
         assert chosen[0].pretrain.batch_size % ran.spec.resources.workers == 0
         for point in points:
             tried = ran.driver.planned[point.trial_id].trial
@@ -94,7 +121,7 @@ def check(ran: Ran, script: Script) -> None:
         ended = [point for point in points if point.scores and not point.stopped]
         most = max(point.seeds for point in ended)
         first = max((point for point in ended if point.seeds == most), key=lambda point: point.scores[config.main])
-        assert best == first.values
+        assert (best, search.best_changes) == (first.values, first.changes)
     assert all(status.state is not TrialState.RUNNING for status in ran.driver.state.trials.values())
 
 
@@ -125,10 +152,16 @@ def a_search(
         check(again, script)
         if failures in ("none", "killed"):
             assert again.started == [], "nothing is missing"
+        for one, other in zip(ran.searches, again.searches, strict=True):
+            assert [_decided(point) for point in other.known][: len(one.known)] == list(map(_decided, one.known))
         if edited is not None:
             other = run(folder, edited, script, crash_after) or run(folder, edited, script)
             assert other is not None
             check(other, script)
+
+
+def _decided(point: Point) -> tuple[object, ...]:
+    return point.trial_id, point.values, point.changes, point.replaces
 
 
 def of(searches: int) -> Callable[..., None]:

@@ -15,7 +15,7 @@ from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import TrialFailed, TrialStopped
-from ssl_sweep.orchestrator.trial.run import new_encoder
+from ssl_sweep.orchestrator.trial.learner import new_encoder
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 SweepFile = Callable[..., Path]

@@ -20,6 +20,7 @@ from ssl_sweep.evaluation.finetune import FINETUNE, FinetuneConfig
 from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder
 from ssl_sweep.methods.parts.collectives import mean_over_ranks
+from ssl_sweep.orchestrator.spec.changes import Change
 from ssl_sweep.orchestrator.spec.models import TrialSpec
 from ssl_sweep.orchestrator.store.events import StepDone
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
@@ -83,6 +84,18 @@ def test_two_workers_take_the_parts_of_one(sweep_file: SweepFile, tmp_path: Path
     (tmp_path / "two").mkdir()
     one, two = losses(carry(trial, tmp_path / "one")), losses(on_ranks(trial, tmp_path / "two", 2))
     assert len(one) == 10
+    assert two == pytest.approx(one, abs=1e-4)
+
+
+def test_two_workers_change_settings_as_one_does(sweep_file: SweepFile, tmp_path: Path) -> None:
+    """Their networks are made anew, with batch statistics over both."""
+    pretrain = {"epochs": 2, "batch_size": 32, "optimizer": {"lr": 0.02}}
+    (trial,) = trials_of(sweep_file(evaluate=[{"name": "knn", "k": 20}], pretrain=pretrain, backbone="resnet10t"))
+    change = Change(after_epoch=1, values={"pretrain.optimizer.lr": 0.01, "method.temperature": 0.3})
+    trial = trial.model_copy(update={"changes": (change,)})
+    (tmp_path / "two").mkdir()
+    one, two = losses(carry(trial, tmp_path / "one")), losses(on_ranks(trial, tmp_path / "two", 2))
+    assert len(one) == 20
     assert two == pytest.approx(one, abs=1e-4)
 
 
