@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ssl_sweep.datasets.prepared import Prepared, SplitInfo
 from ssl_sweep.evaluation.knn import KnnConfig
+from ssl_sweep.evaluation.registry import resolve
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.identity import evaluation_id
 from ssl_sweep.orchestrator.spec.load import load_spec
@@ -65,7 +66,9 @@ class SweepByHand:
         self.folder.add_events(timed)
         self.folder.write_status(reduce(TrialStatus.apply, timed, self.status))
 
-    def evaluation(self, config: KnnConfig, top1: float) -> EvaluationDone:
+    def evaluation(self, k: int, top1: float) -> EvaluationDone:
+        trial = self.item.trial
+        config = resolve(KnnConfig(k=(k,)), trial.backbone.name, trial.dataset.name)
         record = EvaluationRecord(
             name="knn", protocol=config.protocol, settings=config.model_dump(exclude={"name", "protocol"}),
             metrics={"top1": top1, "top5": 99.0}, images=100, split="test", cost=COST,
@@ -93,8 +96,8 @@ class SweepByHand:
         self.store.write(self.folder.name("log.txt"), b"epoch 1 of 2\n")
         record = PretrainRecord(cost=COST, epochs=2, final_loss=1.0, images_per_second=9.0)
         self.folder.finish_pretraining(record, b"weights")
-        other = self.evaluation(KnnConfig(k=(7,)), 11.0)  # of another sweep over this store
-        self.tell(5, PretrainingDone(**dict(record)), self.evaluation(KnnConfig(k=(20,)), 44.44444444444444), other)
+        other = self.evaluation(7, 11.0)  # of another sweep over this store
+        self.tell(5, PretrainingDone(**dict(record)), self.evaluation(20, 44.44444444444444), other)
         self.tell(6, StatusChanged(state=TrialState.FINISHED))
 
     def run(self) -> None:
