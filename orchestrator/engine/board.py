@@ -61,7 +61,6 @@ class Board:
         """Places in the queue that are taken next, before all others and after them."""
         self._running: dict[str, _Running] = {}
         self._retired: set[str] = set()
-        self._placements: dict[str, str] = {}
         self._news: list[Batch] = []
         self._jobs_changed = asyncio.Condition()
         self._news_came = asyncio.Event()
@@ -134,15 +133,7 @@ class Board:
         self.closed = True
         await self._wake_groups()
 
-    async def placement_of(self, group: str) -> str | None:
-        """The id of a group's placement group; None if it has not told."""
-        return self._placements.get(group)
-
     # -- worker groups --
-
-    async def placed(self, group: str, placement: str) -> None:
-        """The group's workers were started, in this placement group."""
-        self._placements[group] = placement
 
     async def next_job(self, group: str, shape: Shape, timeout: float, last: Batch | None = None) -> Job | None:
         """The next job of the group's shape; waits up to `timeout`.

@@ -9,9 +9,7 @@ from typing import Any
 import ray
 from ray._private import worker
 from ray._private.state import state  # what Ray Train's own watcher asks
-from ray._raylet import PlacementGroupID
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from ..spec.errors import UserError
 from .find_cluster import ADDRESS, AUTO, EMBEDDED, find_cluster, why_closed
@@ -90,11 +88,6 @@ class Head:
                 raise EngineLost(f"its head at {self._address}: {why}")
             time.sleep(LOOK_SECONDS)
         self._looked = time.monotonic()
-
-
-def give_back(placement: str) -> None:
-    """Let others have the room of a placement group, by its id in hexadecimal digits."""
-    remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(placement)))
 
 
 def draining() -> set[str]:

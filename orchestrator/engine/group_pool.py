@@ -9,7 +9,7 @@ import ray
 from ..spec.errors import UserError
 from ..store.fault import Fault
 from .board import News
-from .cluster import draining, give_back, nodes
+from .cluster import draining, nodes
 from .group_config import GroupConfig
 from .protocol import Shape
 from .scheduler import Group, Node, plan_groups
@@ -97,9 +97,6 @@ class GroupPool:
             self.groups.remove(group)
             self._waits.pop(group.name, None)
             ray.get(self.board.lose.remote(group.name, Fault.WORKER_DIED, "its worker group ended"))
-            placement: str | None = ray.get(self.board.placement_of.remote(group.name))
-            if group.error is not None and placement is not None:
-                give_back(placement)
             self._lost += not group.is_retired
             if self._lost > REPLACEMENTS:
                 why = str(group.error).strip().splitlines()[-1] if group.error else "they ended"

@@ -13,15 +13,14 @@ import ray.train.torch
 
 from .group_config import GroupConfig
 from .group_faults import FaultReporter
-from .group_place import PlaceReporter
 from .process_group import process_group
 
 UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 """Callbacks of Ray Train that a group does without.
 
 The cleaner asks whether our controller is alive, but asks the Ray that was started last on this machine: a second sweep next
-to the first would take the first one's workers away. `PlaceReporter` stands in for it. The other starts an actor for Ray Data,
-which has no part here, and the workers wait seconds for it.
+to the first would take the first one's workers away. Ray itself removes the placement groups after the driver's end. The
+other starts an actor for Ray Data, which has no part here, and the workers wait seconds for it.
 """
 
 
@@ -85,5 +84,4 @@ class _GroupTrainer(ray.train.torch.TorchTrainer):
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()
-        used = [callback for callback in callbacks if type(callback).__name__ not in UNUSED]
-        return [*used, PlaceReporter(GroupConfig(**(self.train_loop_config or {})))]
+        return [callback for callback in callbacks if type(callback).__name__ not in UNUSED]

@@ -6,9 +6,7 @@ import ray.train.torch
 from ray.exceptions import ActorDiedError, RayActorError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
 from ssl_sweep.orchestrator.engine.cluster import machine
-from ssl_sweep.orchestrator.engine.group_config import GroupConfig
 from ssl_sweep.orchestrator.engine.group_faults import loss_of
-from ssl_sweep.orchestrator.engine.protocol import Shape
 from ssl_sweep.orchestrator.engine.scheduler import Node
 from ssl_sweep.orchestrator.engine.worker_group import UNUSED, _GroupTrainer
 from ssl_sweep.orchestrator.store.fault import Fault
@@ -18,10 +16,9 @@ from ssl_sweep.orchestrator.store.fault import Fault
 def test_groups_do_without_some_callbacks_of_ray_train() -> None:
     """Both are still there to be left out, by these names."""
     scaling = ray.train.ScalingConfig(num_workers=1)
-    config = GroupConfig("group-0", "board", "tests", "runs", "data", Shape(1, 1, 0.0, 1, 0), 1.0, 1.0, False)._asdict()
 
     def names(trainer: type[ray.train.torch.TorchTrainer]) -> set[str]:
-        made = trainer(lambda _config: None, train_loop_config=config, scaling_config=scaling)
+        made = trainer(lambda: None, scaling_config=scaling)
         return {type(callback).__name__ for callback in made._create_default_callbacks()}
 
     assert names(ray.train.torch.TorchTrainer) - names(_GroupTrainer) == set(UNUSED)
