@@ -44,9 +44,11 @@ class Ranks:
 def _serve(rank: int, size: int, rendezvous: str, tasks: Any, results: Any) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
-    while (task := tasks.get()) is not None:
-        function, args = task
+    while True:
         try:
+            if (task := tasks.get()) is None:  # or it names something that cannot be imported here
+                break
+            function, args = task
             results.put((None, function(*args)))
         except BaseException:
             results.put((traceback.format_exc(), None))

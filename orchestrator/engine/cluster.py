@@ -9,7 +9,10 @@ from typing import Any
 import ray
 from ray._private import worker
 from ray._private.state import state  # what Ray Train's own watcher asks
+from ray._raylet import PlacementGroupID
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.exceptions import RayError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from ..spec.errors import UserError
 from .find_cluster import ADDRESS, AUTO, EMBEDDED, find_cluster, why_closed
@@ -88,6 +91,17 @@ class Head:
                 raise EngineLost(f"its head at {self._address}: {why}")
             time.sleep(LOOK_SECONDS)
         self._looked = time.monotonic()
+
+
+def give_back_room() -> None:
+    """Remove the placement groups of this driver's controllers that have died: Ray does so only after the driver's own end."""
+    job = ray.get_runtime_context().get_job_id()
+    table = state._connect_and_get_accessor().get_placement_group_table()  # pyright: ignore[reportPrivateUsage]
+    found = [PlacementGroupTableData.FromString(content) for content in table]
+    removed = PlacementGroupTableData.PlacementGroupState.REMOVED
+    for item in found:
+        if item.creator_actor_dead and item.creator_job_id.hex() == job and item.state != removed:
+            remove_placement_group(PlacementGroup(PlacementGroupID(item.placement_group_id)))
 
 
 def draining() -> set[str]:

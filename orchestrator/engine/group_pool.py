@@ -9,7 +9,7 @@ import ray
 from ..spec.errors import UserError
 from ..store.fault import Fault
 from .board import News
-from .cluster import draining, nodes
+from .cluster import draining, give_back_room, nodes
 from .group_config import GroupConfig
 from .protocol import Shape
 from .scheduler import Group, Node, plan_groups
@@ -21,6 +21,8 @@ REPLACEMENTS = 3
 """Worker groups in a row that may end without an event between them, before the engine gives up."""
 LOOK_SECONDS = 5.0
 """Between two looks at the machines."""
+ROOM_SECONDS, ROOM_LOOK_SECONDS = 60.0, 1.0
+"""How long to look for the room of a group that ended by an error, and how often."""
 PATIENCE_SECONDS = 60.0
 """After which a user is told that workers cannot be had yet."""
 
@@ -52,6 +54,8 @@ class GroupPool:
         self.groups: list[WorkerGroup] = []
         self._started = self._lost = 0
         self._looked = time.monotonic()
+        self._room_until = self._room_looked = 0.0
+        """Until when to look for the room of a group whose controller died, and the last look."""
         self._waits: dict[str, float] = {}
         """Since when, of groups whose workers have not been heard."""
 
@@ -64,6 +68,7 @@ class GroupPool:
         if news.batches:
             self._lost = 0
         self._drop_ended()
+        self._give_back_room()
         for hung in news.hung:
             ray.get(self.board.lose.remote(hung.group, Fault.HUNG, hung.reason))
             for actor in hung.actors:
@@ -97,10 +102,19 @@ class GroupPool:
             self.groups.remove(group)
             self._waits.pop(group.name, None)
             ray.get(self.board.lose.remote(group.name, Fault.WORKER_DIED, "its worker group ended"))
+            if group.error is not None:
+                self._room_until = time.monotonic() + ROOM_SECONDS
             self._lost += not group.is_retired
             if self._lost > REPLACEMENTS:
                 why = str(group.error).strip().splitlines()[-1] if group.error else "they ended"
                 raise UserError(f"Ray cannot keep workers running: {why}")
+
+    def _give_back_room(self) -> None:
+        """Once the death of a controller has come to Ray's ears, others may have the room of its group."""
+        now = time.monotonic()
+        if now < self._room_until and now - self._room_looked >= ROOM_LOOK_SECONDS:
+            self._room_looked = now
+            give_back_room()
 
     def _start_group(self, shape: Shape) -> None:
         from .worker_group import WorkerGroup

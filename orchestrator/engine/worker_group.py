@@ -19,7 +19,7 @@ UNUSED = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 """Callbacks of Ray Train that a group does without.
 
 The cleaner asks whether our controller is alive, but asks the Ray that was started last on this machine: a second sweep next
-to the first would take the first one's workers away. Ray itself removes the placement groups after the driver's end. The
+to the first would take the first one's workers away. `GroupPool` does what it would, and Ray itself after the driver's end. The
 other starts an actor for Ray Data, which has no part here, and the workers wait seconds for it.
 """
 

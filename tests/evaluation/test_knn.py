@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import VIT
 from pydantic import ValidationError
 from ranks import Ranks
 from ssl_sweep.datasets.image_set import ImageSet
@@ -15,11 +14,15 @@ from ssl_sweep.evaluation import knn
 from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.knn import KNN, KnnConfig, evaluate_knn
 from ssl_sweep.evaluation.task import NotFinite, Score, Task
+from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder
 from ssl_sweep.methods.parts.collectives import rank, world_size
 from torch import nn
 
 MakeTask = Callable[..., Task]
+VIT = BackboneConfig(
+    name="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+)
 GRID = KnnConfig(k=(20, 1, 150), temperature=(0.07, 0.001))
 
 
