@@ -10,7 +10,7 @@ import ray
 from ray._private import worker
 from ray._private.state import state  # what Ray Train's own watcher asks
 from ray._raylet import PlacementGroupID
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.core.generated import gcs_pb2
 from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -96,12 +96,12 @@ class Head:
 def give_back_room() -> None:
     """Remove the placement groups of this driver's controllers that have died: Ray does so only after the driver's own end."""
     job = ray.get_runtime_context().get_job_id()
-    table = state._connect_and_get_accessor().get_placement_group_table()  # pyright: ignore[reportPrivateUsage]
-    found = [PlacementGroupTableData.FromString(content) for content in table]
-    removed = PlacementGroupTableData.PlacementGroupState.REMOVED
-    for item in found:
-        if item.creator_actor_dead and item.creator_job_id.hex() == job and item.state != removed:
-            remove_placement_group(PlacementGroup(PlacementGroupID(item.placement_group_id)))
+    kind: Any = vars(gcs_pb2)["PlacementGroupTableData"]
+    for content in state._connect_and_get_accessor().get_placement_group_table():  # pyright: ignore[reportPrivateUsage]
+        found = kind.FromString(content)
+        is_ours = found.creator_job_id.hex() == job and found.creator_actor_dead
+        if is_ours and found.state != kind.PlacementGroupState.REMOVED:
+            remove_placement_group(PlacementGroup(PlacementGroupID(found.placement_group_id)))
 
 
 def draining() -> set[str]:
