@@ -38,6 +38,8 @@ class Found(NamedTuple):
 
     search: SearchRecord
     hours: float
+    epochs: int
+    """That all its trials were trained."""
     tests: list[float]
     """Test accuracy of the chosen point, by seed."""
 
@@ -57,11 +59,12 @@ def main() -> None:
         found = {name: run(folder, name, search, arguments) for name, search in SEARCHES.items()}
     for name, one in found.items():
         print(line(name, one))
-    share = found["asha"].hours / found["grid"].hours
+    hours, epochs = (getattr(found["asha"], what) / getattr(found["grid"], what) for what in ("hours", "epochs"))
     apart = statistics.mean(found["asha"].tests) - statistics.mean(found["grid"].tests)
     noise = statistics.stdev(found["grid"].tests)
     print(
-        f"asha takes {share:.2f} of the grid's hours; its point is {apart:+.2f} apart on the test images, seeds ±{noise:.2f}"
+        f"asha takes {hours:.2f} of the grid's hours and {epochs:.2f} of its epochs;"
+        f" its point is {apart:+.2f} apart on the test images, seeds ±{noise:.2f}"
     )
 
 
@@ -74,9 +77,11 @@ def run(folder: Path, name: str, search: dict[str, Any], arguments: argparse.Nam
     result = stored.result("")
     (record,) = result.searches
     sampled = [item for item in stored.planned if item.trial.split == "holdout"]
-    hours = sum(hours_of(stored.state.trials[item.trial_id], 1.0) for item in sampled)
+    states = [stored.state.trials[item.trial_id] for item in sampled]
+    hours = sum(hours_of(state, 1.0) for state in states)
+    epochs = sum(state.pretrain.epochs if state.pretrain else state.progress.epoch for state in states)
     tests = [record.metrics["top1"] for trial in result.trials if not trial.search for record in trial.evaluations]
-    return Found(record, hours, tests)
+    return Found(record, hours, epochs, tests)
 
 
 def sweep(name: str, search: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -111,7 +116,8 @@ def line(name: str, found: Found) -> str:
     assert best is not None
     stopped = sum(point.stopped for point in found.search.points)
     return (
-        f"{name}: {len(found.search.points)} points, {stopped} stopped early, {found.hours:.2f} hours of a CPU;"
+        f"{name}: {len(found.search.points)} points, {stopped} stopped early, {found.hours:.2f} hours of a CPU,"
+        f" {found.epochs} epochs;"
         f" best {best.values}, held-out {best.scores[found.search.objectives[0]]:.1f},"
         f" test {statistics.mean(tests):.2f} ± {statistics.stdev(tests):.2f} (n = {len(tests)})"
     )
