@@ -44,4 +44,5 @@ def _points(event: Event) -> dict[str, tuple[int, float]]:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+    """As MLflow is told it."""
+    return float(f"{value:.7g}")
