@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
-from ..methods.config import Probability
+from ..methods.config import BatchSize, Probability
 from .base import ACCURACY, Evaluation, EvaluationConfig
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class FinetuneConfig(EvaluationConfig):
     name: Literal["finetune"] = "finetune"
     protocol: Literal["finetune/simclr@1", "finetune/mae@1"] = "finetune/simclr@1"
     epochs: PositiveInt = 30
-    batch_size: PositiveInt = 256
+    batch_size: BatchSize = 256
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: PositiveFloat = Field(default=0.05, description="at batch 256; scaled linearly")
     weight_decay: NonNegativeFloat = 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
-from ..methods.config import Probability
+from ..methods.config import BatchSize, Probability
 from .base import ACCURACY, Evaluation, EvaluationConfig
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class LinearConfig(EvaluationConfig):
     name: Literal["linear"] = "linear"
     protocol: Literal["linear/simclr@1", "linear/mae@1"] = "linear/simclr@1"
     epochs: PositiveInt = 90
-    batch_size: PositiveInt = 256
+    batch_size: BatchSize = 256
     lr: PositiveFloat = Field(default=0.1, description="at batch 256; scaled linearly")
     warmup_epochs: NonNegativeFloat = 0
     final_lr_factor: Probability = 0.001

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +39,36 @@ def is_vit(name: str) -> bool:
     """True where backbone `name` (a timm tag after a dot may follow) is a vision transformer."""
     name = name.split(".")[0]
     return name not in OWN_BACKBONES and backbone_modules().get(name) in VIT_MODULES  # ours spare reading timm's source
+
+
+NOT_OURS_TO_SET: Mapping[str, str] = {
+    "in_chans": "images have three channels",
+    "num_classes": "evaluations bring classifiers of their own",
+    "features_only": "methods and evaluations take pooled features",
+    "pretrained": "nothing is downloaded",
+    "pretrained_cfg": "nothing is downloaded",
+    "checkpoint_path": "a backbone begins with random weights",
+}
+"""Options of timm's that cannot be used here, and why."""
+
+
+def option_problem(config: BackboneConfig, image_size: int) -> tuple[str, str] | None:
+    """An option that cannot be used for images of `image_size` pixels, and why."""
+    for key, why in NOT_OURS_TO_SET.items():
+        if key in config.options:
+            return key, f"{why}; leave it out"
+    if config.options.get("global_pool", "avg") == "":
+        return "global_pool", "methods and evaluations take pooled features; leave it out, or name a pooling"
+    if not is_vit(config.name):
+        return None
+    patch = config.options.get("patch_size")
+    sides = set(patch) if isinstance(patch, tuple) else {patch}
+    if len(sides) > 1:
+        return "patch_size", f"got {list(patch) if isinstance(patch, tuple) else patch}; patches must be square"
+    (side,) = sides
+    if isinstance(side, int) and side > image_size:
+        return "patch_size", f"got {side}; must be at most `image_size`, which is {image_size}"
+    return None
 
 
 def draws(config: BackboneConfig) -> bool:

@@ -22,6 +22,10 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+BatchSize = Annotated[int, Field(ge=2)]
+"""Over all workers; batch norm has no statistics of one image."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Share of a running mean that stays at each step."""
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 
 
@@ -105,8 +109,8 @@ class OptimizerConfig(Config):
     final_weight_decay: NonNegativeFloat | None = Field(
         default=None, description="final weight decay of the cosine schedule"
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="sgd and lars")
-    betas: tuple[Probability, Probability] = Field(default=(0.9, 0.999), description="adam and adamw")
+    momentum: Decay = Field(default=0.9, description="sgd and lars")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="adam and adamw")
     trust_coefficient: PositiveFloat = Field(default=0.001, description="lars")
     exclude_norm_and_bias: bool = Field(
         default=True, description="no weight decay (nor LARS scaling) on vectors and scalars"
@@ -146,7 +150,7 @@ class PretrainConfig(Config):
     """How a method is trained. `batch_size` is global: it does not depend on the number of workers or GPUs."""
 
     epochs: PositiveInt = 100
-    batch_size: Annotated[int, Field(ge=2)] = 256
+    batch_size: BatchSize = 256
     precision: Literal["float32", "bf16"] = "float32"
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()

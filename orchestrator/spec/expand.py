@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ...evaluation.registry import EVALUATIONS
-from ...methods.backbones import OWN_BACKBONES, backbone_modules, is_vit
+from ...methods.backbones import OWN_BACKBONES, backbone_modules, is_vit, option_problem
 from .axes import axis_problems, probes
 from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
@@ -129,6 +129,8 @@ class _Row:
                 self.blame(item.path, item.text, of_key=item.of_key)
             return None
         self.check_backbone(trial)
+        self.check_options(trial)
+        self.check_collapse(trial)
         self.check_workers(trial)
         self.check_search(trial)
         return trial
@@ -170,9 +172,27 @@ class _Row:
             )
             self.blame(("method",), text)
 
+    def check_options(self, trial: TrialSpec) -> None:
+        problem = option_problem(trial.backbone, trial.image_size)
+        if problem is not None and not self.stands_in("backbone"):
+            option, text = problem
+            self.blame(("backbone", "options", option), text)
+
     def stands_in(self, key: str) -> bool:
         """Whether the trial's `key` may be a harmless value for one that is broken."""
         return key in self.broken.keys and (key != "backbone" or self.group.entry.backbone is None)
+
+    def check_collapse(self, trial: TrialSpec) -> None:
+        """A limit that is never looked at is refused: who sets it relies on it."""
+        pretrain, limits = trial.pretrain, trial.pretrain.stop_collapsed
+        if limits is None or not trial.method.trains or self.stands_in("pretrain"):
+            return
+        if not pretrain.diagnose_every:
+            text = "never acts, as `pretrain.diagnose_every` is 0: set that to 1 or more, or leave this out"
+            self.blame(("pretrain", "stop_collapsed"), text)
+        elif limits.grace_epochs > pretrain.epochs:
+            text = f"got {limits.grace_epochs}; must be at most `pretrain.epochs`, which is {pretrain.epochs}"
+            self.blame(("pretrain", "stop_collapsed", "grace_epochs"), text)
 
     def check_workers(self, trial: TrialSpec) -> None:
         workers = trial.resources.workers
