@@ -80,34 +80,36 @@ class Chaos:
         self.random = random.Random(seed)
         self.running: Running | None = None
         self.family: set[psutil.Process] = set()
-        self.stopped: set[int] = set()
         self.submissions = 0
 
     def go_through(self, counts: dict[str, int]) -> None:
         """Every disturbance, in a drawn order, each once the trials have come to the gate."""
         kinds = list(Counter(counts).elements())
         self.random.shuffle(kinds)
-        before: set[int] = set()
+        doomed: list[psutil.Process] = []
         for kind in kinds:
-            running, waiting = self.settled(before)
-            before = {process.pid for process in waiting}
-            self.disturb(kind, running, waiting)
-        self.settled(before)
+            running, waiting = self.settled(doomed)
+            doomed = self.disturb(kind, running, waiting)
+        self.settled(doomed)
         self.gates.open(GATE)
 
-    def disturb(self, kind: str, running: Running, waiting: list[psutil.Process]) -> None:
+    def disturb(self, kind: str, running: Running, waiting: list[psutil.Process]) -> list[psutil.Process]:
+        """Returns the processes at the gate that end by it."""
+        doomed = waiting
         match kind:
             case "kill worker":
-                self.random.choice(waiting).kill()
+                doomed = [self.random.choice(waiting)]
+                doomed[0].kill()
             case "stop rank":
-                stopped = self.random.choice(waiting)
-                self.stopped.add(stopped.pid)
-                stopped.send_signal(signal.SIGSTOP)
+                doomed = [self.random.choice(waiting)]
+                doomed[0].send_signal(signal.SIGSTOP)
             case "kill driver":
                 running.process.kill()
                 running.process.wait()
             case "remove node":
-                self.random.choice(self.cluster.raylets(head=False)).kill()
+                raylet = self.random.choice(self.cluster.raylets(head=False))
+                doomed = [process for process in waiting if process.ppid() == raylet.pid]
+                raylet.kill()
             case "kill raylet":
                 self.cluster.raylets(head=True)[0].kill()
             case "kill head":
@@ -115,19 +117,20 @@ class Chaos:
             case "kill board":
                 processes(BOARD)[0].kill()
             case "kill controller":
+                doomed = []  # those of its group, which nothing tells
                 self.random.choice(processes(CONTROLLER)).kill()
             case _:
                 raise ValueError(kind)
+        return doomed
 
-    def settled(self, before: set[int]) -> tuple[Running, list[psutil.Process]]:
+    def settled(self, doomed: list[psutil.Process]) -> tuple[Running, list[psutil.Process]]:
         """The sweep, which is submitted again if its driver has gone, and its processes that have come to the gate."""
         began = time.monotonic()
         while True:
             running = self.submitted()
             waiting = self.at_the_gate()
-            new = {process.pid for process in waiting}
             enough = len(waiting) >= RANKS or (waiting and time.monotonic() - began > PATIENCE)
-            if enough and not (before and before <= new):
+            if enough and not any(map(is_alive, doomed)):
                 self.family |= set(processes(""))
                 return running, waiting
             assert time.monotonic() - began < TIMEOUT, f"no trial comes to the gate\n{running.log.read_text()}"
@@ -149,7 +152,7 @@ class Chaos:
 
     def at_the_gate(self) -> list[psutil.Process]:
         here = {int(file.name) for file in (self.gates.folder / "gates" / str(GATE)).glob("[0-9]*")}
-        return [process for process in processes(WORKER) if process.pid in here - self.stopped]
+        return [process for process in processes(WORKER) if process.pid in here]
 
     def end(self) -> str:
         """Wait for the end; returns what the driver printed."""
@@ -157,6 +160,10 @@ class Chaos:
             running = self.submitted()
             if running.process.wait(TIMEOUT) == 0:
                 return running.log.read_text()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 PLACEMENT_GROUPS = """
