@@ -59,11 +59,11 @@ def main() -> None:
         found = {name: run(folder, name, search, arguments) for name, search in SEARCHES.items()}
     for name, one in found.items():
         print(line(name, one))
-    hours, epochs = (getattr(found["asha"], what) / getattr(found["grid"], what) for what in ("hours", "epochs"))
-    apart = statistics.mean(found["asha"].tests) - statistics.mean(found["grid"].tests)
-    noise = statistics.stdev(found["grid"].tests)
+    asha, grid = found["asha"], found["grid"]
+    apart = statistics.mean(asha.tests) - statistics.mean(grid.tests)
+    noise = statistics.stdev(grid.tests)
     print(
-        f"asha takes {hours:.2f} of the grid's hours and {epochs:.2f} of its epochs;"
+        f"asha takes {asha.hours / grid.hours:.2f} of the grid's hours and {asha.epochs / grid.epochs:.2f} of its epochs;"
         f" its point is {apart:+.2f} apart on the test images, seeds ±{noise:.2f}"
     )
 

@@ -38,7 +38,8 @@ C = TypeVar("C", bound=EvaluationConfig)
 V = TypeVar("V")
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """One value, or a list, as a tuple."""
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
@@ -65,7 +66,7 @@ Values = Annotated[
     tuple[V, ...],
     Field(min_length=1),
     _OneOrSeveral,
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     AfterValidator(_distinct),
     PlainSerializer(_written),
 ]

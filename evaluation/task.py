@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from ..datasets.image_set import ImageSet
 from ..methods.config import BackboneConfig
 from ..methods.encoder import Encoder
+from ..methods.parts.collectives import total_over_ranks
 from ..methods.snapshot import Snapshot
 
 
@@ -125,9 +125,7 @@ def total(hits: Tensor) -> Counts:
     Raises:
         NotFinite: scores of any image are not; on every rank.
     """
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(hits)
-    *counts, bad = (int(value) for value in hits.tolist())
+    *counts, bad = (int(value) for value in total_over_ranks(hits).tolist())
     if bad:
         raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} images are not finite")
     return Counts(*counts)

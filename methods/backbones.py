@@ -62,10 +62,10 @@ def option_problem(config: BackboneConfig, image_size: int) -> tuple[str, str] |
     if not is_vit(config.name):
         return None
     patch = config.options.get("patch_size")
-    sides = set(patch) if isinstance(patch, tuple) else {patch}
-    if len(sides) > 1:
-        return "patch_size", f"got {list(patch) if isinstance(patch, tuple) else patch}; patches must be square"
-    (side,) = sides
+    sides = patch if isinstance(patch, tuple) else (patch,)
+    if len(set(sides)) != 1:
+        return "patch_size", f"got {list(sides)}; patches must be square"
+    side = sides[0]
     if isinstance(side, int) and side > image_size:
         return "patch_size", f"got {side}; must be at most `image_size`, which is {image_size}"
     return None

@@ -4,6 +4,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PositiveFloat, Tag
 
+from ...evaluation.base import listed
 from ...methods.config import Config
 from .errors import Misfit, show
 
@@ -27,11 +28,7 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
-
-
-OneOrSeveral = BeforeValidator(_listed, json_schema_input_type=Scalar | tuple[Scalar, ...])
+OneOrSeveral = BeforeValidator(listed, json_schema_input_type=Scalar | tuple[Scalar, ...])
 Allowed = Annotated[tuple[Scalar, ...], Field(min_length=1), OneOrSeveral]
 
 

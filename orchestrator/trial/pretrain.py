@@ -4,7 +4,7 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from ...datasets.picture import views_picture
 from ...methods.base import Batch, Progress, StepOutput
 from ...methods.encoder import Encoder, export
 from ...methods.finite import not_finite
+from ..spec.identity import trial_id
 from ..spec.models import TrialSpec
 from ..store.events import EpochDone, PretrainingDone, StepDone
 from ..store.fault import Fault
@@ -33,20 +34,13 @@ log = logging.getLogger(__name__)
 
 STEP_EVENTS_PER_EPOCH = 10
 
-Origins = Sequence[tuple[TrialStore, int]]
-"""Trials that are the same as another one for so many epochs, the longest first."""
-
 
 def pretrain(
-    trial: TrialSpec,
-    folder: TrialStore,
-    train: ImageSet,
-    test: ImageSet,
-    runtime: Runtime,
-    journal: Journal,
-    origins: Origins = (),
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
 ) -> Encoder:
-    """Train the trial's method from its checkpoint, from one of `origins`, or from the start, and keep the backbone.
+    """Train the trial's method from its checkpoint, from one that a trial kept which is the same until then, or from the start.
+
+    Its backbone is kept.
 
     Raises:
         TrialFailed: a loss or a weight is not finite, the features have collapsed and the trial shall stop then, or writing
@@ -54,7 +48,7 @@ def pretrain(
         TrialStopped: the listener asked for it.
     """
     with measured(runtime) as meter:
-        run = _Run(trial, folder, train, test, runtime, journal, origins)
+        run = _Run(trial, folder, train, test, runtime, journal)
         state = run.train()
         run.refuse_not_finite()
     seconds = state.seconds
@@ -93,10 +87,9 @@ class _Run:
         test: ImageSet,
         runtime: Runtime,
         journal: Journal,
-        origins: Origins,
     ):
         self.trial, self.folder, self.runtime, self.journal = trial, folder, runtime, journal
-        self.train_set, self.origins = train, origins
+        self.train_set = train
         self.monitor = Monitor(trial, train, test, runtime)
         self.config = trial.pretrain
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
@@ -216,7 +209,7 @@ class _Run:
             saved.state.attempts += 1
             log.info("resumed at step %d of %d", saved.state.step, self.total_steps)
             return saved
-        for folder, epoch in self.origins:
+        for folder, epoch in self._origins():
             content = self._readable(folder.kept_checkpoint(epoch * self.steps_per_epoch))
             if content is not None:
                 saved = Saved(content, self.runtime.device)
@@ -224,6 +217,15 @@ class _Run:
                 log.info("begins after epoch %d from a checkpoint of %s", epoch, folder.trial_id)
                 return saved
         return None
+
+    def _origins(self) -> list[tuple[TrialStore, int]]:
+        """Trials that this one is until each of its changes, and after how many epochs that comes; the last one first."""
+        fingerprint, _ = self.train_set.origin
+        found: list[tuple[TrialStore, int]] = []
+        for i, change in enumerate(self.trial.changes):
+            same = self.trial.model_copy(update={"changes": self.trial.changes[:i]})
+            found.insert(0, (TrialStore(self.folder.store, trial_id(same, fingerprint)), change.after_epoch))
+        return found
 
     def _readable(self, content: bytes | None) -> bytes | None:
         """A checkpoint, if the first rank has it; every rank calls it."""

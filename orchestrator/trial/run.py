@@ -19,7 +19,7 @@ from ...evaluation.registry import EVALUATIONS, changed_settings
 from ...evaluation.task import NotFinite, Score, Task
 from ...methods import build_method
 from ...methods.encoder import Encoder
-from ..spec.identity import evaluation_id, trial_id
+from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from ..store.events import EvaluationDone, PretrainingDone, ScoreDone, StageStarted, StatusChanged
 from ..store.fault import Fault
@@ -30,7 +30,7 @@ from .background import Background
 from .evaluation_checkpoints import EvaluationCheckpoints
 from .journal import STOP, Deaf, Journal, Listener, TrialFailed, TrialStopped
 from .learner import new_encoder
-from .pretrain import Origins, pretrain
+from .pretrain import pretrain
 from .runtime import Runtime, environment, measured
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def run_trial(
 def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, journal: Journal) -> None:
     """The pretraining and the evaluations, as far as the store does not have them."""
     train, test = image_sets(trial, prepared, runtime)
-    encoder = _pretrained_encoder(trial, folder, train, test, runtime, journal, prepared.fingerprint)
+    encoder = _pretrained_encoder(trial, folder, train, test, runtime, journal)
     task = task_of(trial, encoder, train, test, runtime)
     for config in trial.evaluate:
         checkpoints = EvaluationCheckpoints(config, folder, journal)
@@ -135,28 +135,13 @@ def image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[
     return train, opened("test") if prepared.test.count else train
 
 
-def _origins(trial: TrialSpec, folder: TrialStore, fingerprint: str) -> Origins:
-    """The trials that this one is until each of its changes, the last one first."""
-    found: list[tuple[TrialStore, int]] = []
-    for i, change in enumerate(trial.changes):
-        same = trial.model_copy(update={"changes": trial.changes[:i]})
-        found.insert(0, (TrialStore(folder.store, trial_id(same, fingerprint)), change.after_epoch))
-    return found
-
-
 def _pretrained_encoder(
-    trial: TrialSpec,
-    folder: TrialStore,
-    train: ImageSet,
-    test: ImageSet,
-    runtime: Runtime,
-    journal: Journal,
-    fingerprint: str,
+    trial: TrialSpec, folder: TrialStore, train: ImageSet, test: ImageSet, runtime: Runtime, journal: Journal
 ) -> Encoder:
     content = folder.backbone()
     if not runtime.agree(int(content is not None)):
         journal.tell(StageStarted(stage="pretrain"))
-        return pretrain(trial, folder, train, test, runtime, journal, _origins(trial, folder, fingerprint))
+        return pretrain(trial, folder, train, test, runtime, journal)
     if content is None:
         raise TrialFailed("the backbone can be read on the first rank and not on this one", Fault.STORE_ERROR)
     if runtime.is_first and journal.status.pretrain is None and (record := folder.pretrained()) is not None:

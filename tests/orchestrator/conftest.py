@@ -1,7 +1,8 @@
 """Small sweeps on the digits, and a place for their prepared data."""
 
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,13 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """For clusters: sockets have paths of at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

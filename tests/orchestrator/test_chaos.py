@@ -10,13 +10,12 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 from command import Running, all_gone, mlflow_runs
 from gates import Gates
-from safetensors.torch import load
 from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from weights import assert_same_weights
 
 SweepFile = Callable[..., Path]
 pytestmark = pytest.mark.timeout(3600)
@@ -109,8 +108,7 @@ def assert_as_undisturbed(folder: TrialStore, path: Path, disturbances: list[Dis
     ]
     ((here,), (there,)) = (item.status().evaluations.values() for item in (folder, other))
     assert here.metrics == there.metrics
-    ours, theirs = (load(item.backbone() or b"") for item in (folder, other))
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert_same_weights(folder, other)
     assert [restart.fault for restart in folder.status().restarts] == [item.fault for item in disturbances]
     assert set(mlflow_runs(path.parent / "runs").values()) == {"FINISHED"}
 

@@ -8,10 +8,10 @@ from in_process import trials_of
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.orchestrator.engine.faults import RULES, Action, FaultPolicy
 from ssl_sweep.orchestrator.engine.interrupts import Interrupts
-from ssl_sweep.orchestrator.engine.protocol import EngineLost, Job, TrialEvent
+from ssl_sweep.orchestrator.engine.protocol import TrialEvent
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.models import data_root
-from ssl_sweep.orchestrator.store.events import AttemptLost, Event, StatusChanged
+from ssl_sweep.orchestrator.store.events import AttemptLost, StatusChanged
 from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.planned import PlannedTrial
@@ -19,6 +19,7 @@ from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from ssl_sweep.orchestrator.sweep.attempts import ENGINES, Attempts
 from ssl_sweep.orchestrator.sweep.driver import Driver
+from told_engine import ToldEngine
 
 SweepFile = Callable[..., Path]
 RUNNING = StatusChanged(state=TrialState.RUNNING, attempt=1)
@@ -29,47 +30,12 @@ def failed(fault: Fault, reason: str = "why") -> StatusChanged:
     return StatusChanged(state=TrialState.FAILED, reason=reason, fault=fault)
 
 
-class Engine:
-    """Keeps what it is given, and tells what it is told to."""
-
-    room = 1
-
-    def __init__(self) -> None:
-        self.waiting: list[Job] = []
-        self.news: list[TrialEvent] = []
-        self.lost = False
-
-    def start(self) -> None:
-        pass
-
-    def submit(self, jobs: list[Job], *, first: bool = False) -> None:
-        self.waiting = [*jobs, *self.waiting] if first else [*self.waiting, *jobs]
-
-    def larger(self, job: Job, fault: Fault) -> Job | None:
-        return None if job.alone else job._replace(alone=True)
-
-    def events(self, timeout: float) -> list[TrialEvent]:
-        if self.lost:
-            raise EngineLost("the head has gone")
-        news, self.news = self.news, []
-        return news
-
-    def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
-        withdrawn = [job.trial_id for job in self.waiting if trial_id in (None, job.trial_id)]
-        self.waiting = [job for job in self.waiting if job.trial_id not in withdrawn]
-        return withdrawn
-
-    def close(self) -> None:
-        pass
-
+class Engine(ToldEngine):
     def begin(self) -> str:
         """The next job runs."""
         name = self.waiting.pop(0).trial_id
         self.news.append(TrialEvent(name, RUNNING))
         return name
-
-    def tell(self, trial_id: str, event: Event) -> None:
-        self.news.append(TrialEvent(trial_id, event))
 
 
 class Scene:

@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,12 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SweepFile = Callable[..., Path]
 FIRST, SECOND = 15, 25
 """Passes of the encoder at which a process waits."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ray-") as name:
-        yield Path(name)
 
 
 @pytest.fixture
@@ -65,7 +58,7 @@ def announce_end(address: str, raylet: psutil.Process) -> None:
 
 
 def test_machines_join_are_taken_back_and_are_lost(
-    folder: Path, sweep_file: SweepFile, gates: Gates, tmp_path: Path
+    ray_folder: Path, sweep_file: SweepFile, gates: Gates, tmp_path: Path
 ) -> None:
     sweep = sweep_file(
         methods=[gates.method()],
@@ -76,16 +69,16 @@ def test_machines_join_are_taken_back_and_are_lost(
     gates.close(FIRST)
     gates.close(SECOND)
     with ExitStack() as stack:
-        address = stack.enter_context(started(folder, OPEN, cpus=0))
-        stack.enter_context(joined(folder, address, OPEN))
+        address = stack.enter_context(started(ray_folder, OPEN, cpus=0))
+        stack.enter_context(joined(ray_folder, address, OPEN))
         running = Running(sweep, "--address", address)
         running.wait_for(lambda: gates.reached(FIRST))
-        stack.enter_context(joined(folder, address, OPEN))
+        stack.enter_context(joined(ray_folder, address, OPEN))
         announce_end(address, raylet_of(gates, FIRST))
         running.wait_for(lambda: "a node is going to be taken back" in running.log.read_text())
         gates.open(FIRST)
         running.wait_for(lambda: gates.reached(SECOND))
-        stack.enter_context(joined(folder, address, OPEN))
+        stack.enter_context(joined(ray_folder, address, OPEN))
         raylet_of(gates, SECOND).kill()
         gates.open(SECOND)
         running.end(expect=0)

@@ -2,9 +2,8 @@
 
 import json
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,8 @@ GATE = 9
 """The encoder's pass at which the trial waits."""
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ray-") as name:
-        yield Path(name)
-
-
 def test_a_cluster_with_a_token_is_used_from_two_terminals(
-    folder: Path, sweep_file: SweepFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_folder: Path, sweep_file: SweepFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "package"))
     gates = Gates(tmp_path / "package")
@@ -39,7 +32,7 @@ def test_a_cluster_with_a_token_is_used_from_two_terminals(
     wide = sweep_file("wide.yaml", **small, name="wide", resources={"workers": 4})
     for name, value in with_token("a" * 32).items():
         monkeypatch.setenv(name, value)
-    with started(folder, {}, cpus=3) as address:
+    with started(ray_folder, {}, cpus=3) as address:
         text = ssl_sweep("submit", wide, "--address", address, expect=2)
         assert "3 CPUs, 0 GPUs: room for 3 of these workers" in text
         assert "Traceback" not in text

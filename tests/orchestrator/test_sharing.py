@@ -18,6 +18,7 @@ from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord, ProbeRecord
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
+from told_engine import ToldEngine
 
 SweepFile = Callable[..., Path]
 GB = 1_000_000_000
@@ -77,35 +78,12 @@ def test_hours_count_the_part_of_a_gpu_that_a_trial_had() -> None:
 # -- who waits --
 
 
-class Engine:
-    """Keeps what it is given, and tells what it is told to."""
-
-    room = 1
+class Engine(ToldEngine):
     gpu: str | None = "H100"
-
-    def __init__(self) -> None:
-        self.waiting: list[Job] = []
-        self.news: list[TrialEvent] = []
-
-    def start(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def submit(self, jobs: list[Job], *, first: bool = False) -> None:
-        self.waiting = [*jobs, *self.waiting] if first else [*self.waiting, *jobs]
 
     def larger(self, job: Job, fault: Fault) -> Job | None:
         gpus = job.resources.known_gpus or 1.0
         return job._replace(resources=ShapeConfig(gpus_per_worker=1.0)) if gpus < 1 else None
-
-    def events(self, timeout: float) -> list[TrialEvent]:
-        news, self.news = self.news, []
-        return news
-
-    def stop(self, trial_id: str | None, state: TrialState) -> list[str]:
-        withdrawn = [job.trial_id for job in self.waiting if trial_id in (None, job.trial_id)]
-        self.waiting = [job for job in self.waiting if job.trial_id not in withdrawn]
-        return withdrawn
 
 
 class Scene:
@@ -130,7 +108,7 @@ class Scene:
     def tell(self, trial_id: str, event: Event) -> list[TrialEvent]:
         """The job is taken, and this is heard of it; what the driver hears."""
         self.engine.waiting = [job for job in self.engine.waiting if job.trial_id != trial_id]
-        self.engine.news.append(TrialEvent(trial_id, event))
+        self.engine.tell(trial_id, event)
         return self.sharing.events(0)
 
     def probes(self) -> list[Job]:

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.slow
 
 SweepFile = Callable[..., Path]
 ONE = {"methods": ["random"], "evaluate": ["knn"], "pretrain": {"epochs": 1, "batch_size": 32}}
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ray-") as name:
-        yield Path(name)
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +37,9 @@ def submit(sweep: Path, address: str, variables: dict[str, str], expect: int) ->
     return text
 
 
-def test_a_cluster_with_a_token(folder: Path, sweep_file: SweepFile) -> None:
+def test_a_cluster_with_a_token(ray_folder: Path, sweep_file: SweepFile) -> None:
     sweep = sweep_file(**ONE)
-    with started(folder, with_token("a" * 32)) as address:
+    with started(ray_folder, with_token("a" * 32)) as address:
         said = submit(sweep, address, {}, 2)
         assert (
             f"error: the Ray cluster at '{address}' asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
@@ -58,19 +51,19 @@ def test_a_cluster_with_a_token(folder: Path, sweep_file: SweepFile) -> None:
     assert f"error: no Ray cluster at '{address}': Connection refused" in gone
 
 
-def test_a_second_node_is_asked_and_works(folder: Path, sweep_file: SweepFile) -> None:
-    with started(folder, OPEN) as address, joined(folder, address, OPEN):
+def test_a_second_node_is_asked_and_works(ray_folder: Path, sweep_file: SweepFile) -> None:
+    with started(ray_folder, OPEN) as address, joined(ray_folder, address, OPEN):
         submit(sweep_file(**ONE, resources={"workers": 2}), address, {}, 0)
 
 
-def test_auto_is_a_started_cluster_and_no_embedded_ray(folder: Path, sweep_file: SweepFile) -> None:
+def test_auto_is_a_started_cluster_and_no_embedded_ray(ray_folder: Path, sweep_file: SweepFile) -> None:
     long = sweep_file("long.yaml", name="long", pretrain={"epochs": 5000, "batch_size": 32}, evaluate=["knn"])
     running = Running(long)
     try:
         running.wait_for(running.workers)
         raylet = next(child for child in running.descendants() if child.name() == "raylet")
         own = dict(word.split("=", 1) for word in raylet.cmdline() if "=" in word)["--gcs-address"]
-        with started(folder, OPEN) as address:
+        with started(ray_folder, OPEN) as address:
             others = find_cluster._local_addresses()  # those of other tests may be among them
             assert own not in others
             assert address.rpartition(":")[2] in {other.rpartition(":")[2] for other in others}
@@ -98,10 +91,10 @@ def test_another_program_s_ray_is_not_joined() -> None:
         other.stdin.write("\n")
 
 
-def test_two_started_clusters(folder: Path) -> None:
+def test_two_started_clusters(ray_folder: Path) -> None:
     for name in ("a", "b"):
-        (folder / name).mkdir()
-    with started(folder / "a", OPEN) as a, started(folder / "b", OPEN) as b:
+        (ray_folder / name).mkdir()
+    with started(ray_folder / "a", OPEN) as a, started(ray_folder / "b", OPEN) as b:
         with pytest.raises(UserError, match=rf"several Ray clusters run on this machine \({a}, {b}\); name one"):
             find_cluster._on_this_machine([a, b])
         assert [find_cluster.find_cluster(address) for address in (a, b)] == [a, b]

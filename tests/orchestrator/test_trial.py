@@ -12,19 +12,13 @@ from in_process import CPU, TINY_VIT, Ear, carry, trials_of
 from safetensors.torch import load_file
 from ssl_sweep.orchestrator.store.events import EpochDone, Event, StepDone, Warned
 from ssl_sweep.orchestrator.store.fault import Fault
-from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import TrialFailed, TrialStopped
 from ssl_sweep.orchestrator.trial.learner import new_encoder
 from ssl_sweep.orchestrator.trial.runtime import Runtime
+from weights import assert_same_weights
 
 SweepFile = Callable[..., Path]
-
-
-def assert_same_weights(a: TrialStore, b: TrialStore) -> None:
-    one, other = (load_file(folder.store.path(folder.name("backbone.safetensors"))) for folder in (a, b))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> None:
