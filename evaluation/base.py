@@ -23,6 +23,8 @@ class EvaluationConfig(Config):
 
     version: ClassVar[int] = 1
     """Raised by a change of the evaluation that moves its numbers under unchanged settings."""
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Settings that came later: at its default, such a one is no part of `identity`, so that results from before it stay valid."""
 
     name: str
     protocol: str
@@ -32,6 +34,14 @@ class EvaluationConfig(Config):
     def draws(self) -> bool:
         """Whether a training draws anything but crops and flips: then its numbers depend on the version of the draws."""
         return False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings as JSON values: two evaluations that share them are the same one."""
+        fields = type(self).model_fields
+        return self.model_dump(
+            mode="json", exclude={key for key in self.added if getattr(self, key) == fields[key].default}
+        )
 
 
 C = TypeVar("C", bound=EvaluationConfig)

@@ -88,7 +88,7 @@ def _slug(parts: Iterable[str]) -> str:
 
 def evaluation_id(config: EvaluationConfig) -> str:
     """File name of an evaluation of one trial: protocol and hash of its settings, ``linear-simclr@1-0a1b2c3d4e``."""
-    content: dict[str, Any] = {"pipeline": PIPELINE_VERSION, "settings": config.model_dump(mode="json")}
+    content: dict[str, Any] = {"pipeline": PIPELINE_VERSION, "settings": config.identity}
     if config.version > 1:
         content["version"] = config.version
     if config.draws:
