@@ -1,5 +1,6 @@
 """A prepared split, or part of one, as an indexable set of images."""
 
+import copy
 import warnings
 from typing import Literal
 
@@ -16,13 +17,14 @@ from .decode import Pixels
 from .encoded import EncodedImages
 from .errors import DataError
 from .prepared import Prepared
-from .stratify import stratified_split
+from .stratify import stratified_rows, stratified_split
 from .verified import labels_of, open_split
 from .views import Images
 
 Part = Literal["all", "fit", "holdout"]
 
 HOLDOUT_SALT = 3
+SHARE_SALT = 4
 
 
 class ImageSet:
@@ -89,6 +91,14 @@ class ImageSet:
             count = prepared.split(split).count
             raise DataError(f"the part '{part}' of {count} images with holdout {prepared.holdout} is empty")
         return cls(prepared, split, rows, tables, torch.device(device), decoders)
+
+    def share(self, share: float) -> "ImageSet":
+        """The same share of each class to within one image, at least one image, and the same ones whenever it is asked for."""
+        count = max(1, round(share * len(self)))
+        rows = torch.from_numpy(stratified_rows(self.labels.numpy(), count, SHARE_SALT))
+        part = copy.copy(self)  # of the same pixels
+        part.samples, part.labels = self.samples[rows], self.labels[rows]
+        return part
 
     def __len__(self) -> int:
         return len(self.labels)

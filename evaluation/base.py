@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from .task import Score, Task
 
 
+def _share(value: Any) -> Any:
+    """``1%`` as 0.01."""
+    if not isinstance(value, str):
+        return value
+    number = value.removesuffix("%").strip()
+    share = float(number) / 100 if number != value and number.replace(".", "", 1).isdigit() else 0
+    if not 0 < share <= 1:
+        raise ValueError("must be a share, as 1% or 0.01")
+    return share
+
+
+LabelShare = Annotated[float, Field(gt=0, le=1), BeforeValidator(_share)]
+
+
 class EvaluationConfig(Config):
     """Base of every evaluation's configuration. The class defaults are those of its first protocol."""
 
@@ -29,6 +43,23 @@ class EvaluationConfig(Config):
     name: str
     protocol: str
     """Name and version, e.g. ``linear/simclr@1``: the settings that differ from it are reported as changed."""
+    as_name: str | None = Field(
+        default=None,
+        alias="as",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="its name in this sweep, if it evaluates in one way more than once",
+        exclude_if=lambda name: name is None,
+    )
+    labels: LabelShare | None = Field(
+        default=None,
+        description="share of the training images that it uses with their labels, e.g. 1%; unset: all",
+        exclude_if=lambda share: share is None,
+    )
+
+    @property
+    def known_as(self) -> str:
+        """What the sweep calls it, in tables, logs, MLflow and `search.metric`."""
+        return self.as_name or self.name
 
     @property
     def draws(self) -> bool:
@@ -39,9 +70,8 @@ class EvaluationConfig(Config):
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values: two evaluations that share them are the same one."""
         fields = type(self).model_fields
-        return self.model_dump(
-            mode="json", exclude={key for key in self.added if getattr(self, key) == fields[key].default}
-        )
+        late = {key for key in self.added if getattr(self, key) == fields[key].default}
+        return self.model_dump(mode="json", exclude={"as_name", *late})
 
 
 C = TypeVar("C", bound=EvaluationConfig)

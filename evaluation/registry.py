@@ -44,7 +44,8 @@ def resolve(config: EvaluationConfig, backbone: str, dataset: str) -> Evaluation
 def changed_settings(config: EvaluationConfig) -> dict[str, object]:
     """The settings that differ from those of the protocol."""
     standard = EVALUATIONS[config.name].protocol(config.protocol).model_dump()
-    return {key: value for key, value in config.model_dump().items() if value != standard[key]}
+    own = config.model_dump(exclude={"as_name"})
+    return {key: value for key, value in own.items() if key not in standard or value != standard[key]}
 
 
 def search_metrics(*, of_epochs: bool = False) -> list[str]:
@@ -54,6 +55,13 @@ def search_metrics(*, of_epochs: bool = False) -> list[str]:
         for evaluation in EVALUATIONS.values()
         if evaluation.main.higher_is_better and (evaluation.monitors or not of_epochs)
     ]
+
+
+def is_of_a_name(metric: str) -> bool:
+    """Whether it may be a main metric of an evaluation that has a name of its own in the sweep, as ``knn-20/top1``."""
+    name, _, measure = metric.partition("/")
+    main = {key.partition("/")[2] for key in search_metrics()}
+    return name not in EVALUATIONS and measure in main
 
 
 def title_of(name: str) -> str:

@@ -32,7 +32,7 @@ Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 class Config(BaseModel):
     """Base of every configuration: frozen, and an unknown key is an error rather than a silent default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
 
 # ---- views -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets.prepared import Prepared
 from ...evaluation.registry import EVALUATIONS, MONITOR
+from ..spec.identity import evaluation_id
 from ..spec.label import label_of, short_id
 from ..store.events import AttemptLost, EpochDone, EvaluationDone, Event, StatusChanged, Warned
 from ..store.planned import StoredTrial
@@ -172,10 +173,11 @@ def _difference(item: StoredTrial, before: TrialStatus, after: TrialStatus) -> s
         of = f" epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
         loss = "" if not of or progress.loss is None else f", loss {progress.loss:.4f}"
         words.append(f"{progress.stage}{of}{loss}")
+    names = {evaluation_id(config): config.known_as for config in item.trial.evaluate}
     for name in item.evaluation_ids:
         record = None if name in before.evaluations else after.evaluations.get(name)
         if record is not None:
-            words.append(f"{record.name} {EVALUATIONS[record.name].text(record.metrics)}")
+            words.append(f"{names[name]} {EVALUATIONS[record.name].text(record.metrics)}")
     return ", ".join(words) or None
 
 
@@ -200,7 +202,7 @@ def _line(event: Event, status: TrialStatus) -> str | None:
             rate = f"{event.images_per_second:,.0f} images/s"
             return f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.4f}{measured}, {rate}{rest}"
         case EvaluationDone():
-            return f"{event.stage} {EVALUATIONS[event.stage].text(event.metrics)}"
+            return f"{event.stage} {EVALUATIONS[event.name].text(event.metrics)}"
         case _:
             return None
 

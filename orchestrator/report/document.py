@@ -4,7 +4,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...evaluation.registry import title_of
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .formats import accuracy, plural
@@ -141,8 +140,8 @@ def _highlights(data: DataTable) -> list[str]:
     """The best setting by each evaluation; only where there is something to be better than."""
     names = labels(data.settings)
     found: list[str] = []
-    for name in dict.fromkeys(protocol.name for protocol in data.protocols):
-        protocol = commonest(data.settings, name)
+    for name, title in dict.fromkeys((protocol.name, protocol.title) for protocol in data.protocols):
+        protocol = commonest(data.settings, name, title)
         if protocol is None:
             continue
         main = protocol.main
@@ -151,8 +150,8 @@ def _highlights(data: DataTable) -> list[str]:
         if len(scored) > 1:
             best = main.best([score.mean for _, score in scored])
             label, score = next(entry for entry in scored if entry[1].mean == best)
-            several = sum(other.name == name for other in data.protocols) > 1
+            several = sum(other.title == title for other in data.protocols) > 1
             by = f" by {protocol.protocol}" if several else ""
             text = accuracy(score, digits=main.digits)
-            found.append(f"Best {title_of(name)} {main.label}{by}: {label}, {text}")
+            found.append(f"Best {title} {main.label}{by}: {label}, {text}")
     return found

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ...evaluation.base import Metric
-from ...evaluation.registry import title_of
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
 from .published import exact_match, same_protocol
@@ -136,8 +135,9 @@ def _repeats(setting: Setting) -> str:
 
 def _header(protocol: Protocol, protocols: Sequence[Protocol]) -> str:
     """Name of the evaluation; where several columns share it, with the settings that tell them apart."""
-    label = title_of(protocol.name) + (" (held-out part)" if protocol.split == "holdout" else "")
-    rivals = [other for other in protocols if (other.protocol, other.split) == (protocol.protocol, protocol.split)]
+    label = protocol.title + (" (held-out part)" if protocol.split == "holdout" else "")
+    kind = (protocol.title, protocol.protocol, protocol.split)
+    rivals = [other for other in protocols if (other.title, other.protocol, other.split) == kind]
     every = [json.loads(other.settings) for other in rivals]
     own = json.loads(protocol.settings)
     differing = {key: own[key] for key in own if any(other.get(key) != own[key] for other in every)}

@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ...evaluation.registry import EVALUATIONS, title_of
+from ...evaluation.registry import EVALUATIONS
 from ..store.trial_state import TrialState
 from .curves import MOST_CONTEXT, Colour, training_curves
 from .formats import integer, memory
@@ -78,7 +78,7 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
     workers = "GPU " if all(_on_gpu(setting) for _, _, _, setting in marks) else "worker "
     axes.set_xlabel(f"pretraining, {workers}{unit}")
     main = protocol.main
-    measure = f"{title_of(protocol.name)} {main.title}"
+    measure = f"{protocol.title} {main.title}"
     inside, outside = _near(marks)
     trails: list[tuple[float, float]] = []
     for _, _, _, setting in inside:
@@ -93,7 +93,7 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
     description = f"{measure} against pretraining time. {'; '.join(spoken)}."
     caption = f"{measure} ({protocol.protocol}) after pretraining; bars: ± one standard deviation.{outside}"
     if trails:
-        caption += f" Thin lines: {title_of(protocol.name)} while training."
+        caption += f" Thin lines: {protocol.title} while training."
     return Plot(name, title, caption, (render(figure, name, title, description),), description=description)
 
 

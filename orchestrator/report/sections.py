@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from ...evaluation.registry import EVALUATIONS, title_of
+from ...evaluation.registry import EVALUATIONS
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
 from .formats import NONE, accuracy, duration, integer, one_line, plural
@@ -125,9 +125,10 @@ def cost_table(result: SweepResult) -> Table:
         if trial.pretrain:
             stages.setdefault("pretraining", []).append(trial.pretrain.cost)
         for record in trial.evaluations:
-            stages.setdefault(record.name, []).append(record.cost)
-    names = dict.fromkeys(("pretraining", *EVALUATIONS, *stages))  # unknown evaluations last
-    rows = [_cost_row(title_of(name), stages[name]) for name in names if name in stages]
+            stages.setdefault(record.title, []).append(record.cost)
+    titles = [evaluation.title for evaluation in EVALUATIONS.values()]
+    names = dict.fromkeys(("pretraining", *titles, *stages))  # unknown evaluations last
+    rows = [_cost_row(name, stages[name]) for name in names if name in stages]
     if len(rows) > 1:
         rows.append(_cost_row("all", [cost for costs in stages.values() for cost in costs]))
     labels = ["stage", "runs", "time, all runs", "mean a run", "worker time", "on"]

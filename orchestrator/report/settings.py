@@ -41,6 +41,8 @@ class Protocol:
     rank: int
     """Order of the evaluations in tables."""
     name: str
+    title: str
+    """In tables."""
     protocol: str
     split: str
     settings: str
@@ -54,7 +56,7 @@ class Protocol:
         settings, changed = (json.dumps(part, sort_keys=True) for part in (record.settings, record.changed))
         rank = (*EVALUATIONS, record.name).index(record.name)
         measures = tuple(metric.name for metric in declared_metrics(record.name, record.metrics))
-        return cls(rank, record.name, record.protocol, record.split, settings, changed, measures)
+        return cls(rank, record.name, record.title, record.protocol, record.split, settings, changed, measures)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -173,11 +175,14 @@ def _traits(setting: Setting) -> list[str]:
     return [trial.backbone, *sizes, *axes]
 
 
-def commonest(settings: Sequence[Setting], name: str) -> Protocol | None:
-    """The protocol of evaluation `name` that most settings have: what a plot shows, since it may not mix them."""
+def commonest(settings: Sequence[Setting], name: str, title: str | None = None) -> Protocol | None:
+    """The protocol of evaluation `name` that most settings have: what a plot shows, since it may not mix them.
+
+    title: of one of several entries of a sweep; None: of any.
+    """
     counts: dict[Protocol, int] = {}
     for setting in settings:
         for protocol in setting.protocols():
-            if protocol.name == name:
+            if protocol.name == name and title in (None, protocol.title):
                 counts[protocol] = counts.get(protocol, 0) + 1
     return min(counts, key=lambda protocol: (-counts[protocol], protocol), default=None)

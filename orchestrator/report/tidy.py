@@ -97,7 +97,11 @@ def _trial(trial: TrialResult) -> dict[str, Any]:
 
 def _evaluation(record: EvaluationRecord) -> dict[str, Any]:
     row = record.model_dump(include={"protocol", "split", "images"})
-    row |= {"evaluation": record.name, "settings": _json(record.settings), "changed": _json(record.changed)}
+    row |= {
+        "evaluation": record.known_as or record.name,
+        "settings": _json(record.settings),
+        "changed": _json(record.changed),
+    }
     row |= {key: record.metrics.get(key) for key in ("top1", "top5")}
     row |= {f"best_{key}": record.best.get(key) for key in ("top1", "top5")}
     row |= {key: record.counts.get(key) for key in ("correct1", "correct5")}

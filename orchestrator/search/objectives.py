@@ -30,7 +30,7 @@ def scores_of(trial: TrialSpec, status: TrialStatus, objectives: Sequence[str], 
 
 def _metric(objective: str, trial: TrialSpec, status: TrialStatus) -> float | None:
     name, _, measure = objective.partition("/")
-    config = next((item for item in trial.evaluate if item.name == name), None)
+    config = next((item for item in trial.evaluate if item.known_as == name), None)
     record = status.evaluations.get(evaluation_id(config)) if config is not None else None
     return None if record is None else record.metrics.get(measure)
 

@@ -74,7 +74,7 @@ def search_id(search: SearchConfig, space: Space, template: PlannedTrial) -> str
     content: dict[str, Any] = {
         "space": {key: domain.model_dump(mode="json", exclude_defaults=True) for key, domain in space.items()},
         "metric": search.main if len(search.metric) == 1 else list(search.metric),
-        "evaluation": [evaluation_id(config) for config in template.trial.evaluate if config.name in names],
+        "evaluation": [evaluation_id(config) for config in template.trial.evaluate if config.known_as in names],
         "trial": template.trial_id,
     }
     if search.constraints:

@@ -11,6 +11,7 @@ from .axes import axis_problems, probes
 from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
+from .identity import evaluation_id
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
 from .recipes import RecipeError
@@ -132,6 +133,7 @@ class _Row:
         self.check_options(trial)
         self.check_collapse(trial)
         self.check_workers(trial)
+        self.check_evaluations(trial)
         self.check_search(trial)
         return trial
 
@@ -214,11 +216,20 @@ class _Row:
                 text = f"got {workers}; must divide the {what}, which is {batch_size} over all workers"
                 self.blame(("resources", "workers"), text)
 
+    def check_evaluations(self, trial: TrialSpec) -> None:
+        if self.stands_in("evaluate"):
+            return
+        seen: dict[str, str] = {}
+        for i, item in enumerate(trial.evaluate):
+            first = seen.setdefault(evaluation_id(item), item.known_as)
+            if first != item.known_as:
+                self.blame(("evaluate", i), f"'{item.known_as}' has the settings of '{first}'; list each once")
+
     def check_search(self, trial: TrialSpec) -> None:
         search = self.spec.search
         if search is None:
             return
-        metrics = [EVALUATIONS[item.name].main_key for item in trial.evaluate]
+        metrics = [f"{item.known_as}/{EVALUATIONS[item.name].main.name}" for item in trial.evaluate]
         absent = [metric for metric in search.metric if metric not in metrics and metric not in COSTS]
         if absent and not self.stands_in("evaluate"):
             text = f"got '{absent[0]}'; must name an evaluation listed in `evaluate`: {', '.join(metrics)}"

@@ -66,7 +66,9 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
         "backbone": trial.backbone.model_dump(mode="json"),
         "method": _sizes(trial.method.model_dump(mode="json")),
         "pretrain": [pretrain.batch_size, pretrain.accumulate, pretrain.precision, pretrain.optimizer.name],
-        "evaluate": [_sizes(config.model_dump(mode="json", exclude={"epochs"})) for config in trial.evaluate],
+        "evaluate": [
+            _sizes(config.model_dump(mode="json", exclude={"epochs", "as_name"})) for config in trial.evaluate
+        ],
         "worker": [resources.cpus_per_worker, resources.decoders(gpu=True), compiled],
     }
     parts = (trial.method.name, trial.backbone.name, trial.dataset.title, f"b{pretrain.batch_size}")

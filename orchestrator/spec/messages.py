@@ -200,7 +200,12 @@ def _allowed_keys(model: type[BaseModel], location: Steps, data: Any) -> list[st
         data = data[step] if _has(data, step) else None
         fields = [m.model_fields[step].annotation for m in candidates if step in m.model_fields]
         current = fields[0] if fields else current
-    return list(dict.fromkeys(key for candidate in _named_models(current, data) for key in candidate.model_fields))
+    return list(dict.fromkeys(key for candidate in _named_models(current, data) for key in keys_of(candidate)))
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """What a file writes for the model's fields."""
+    return [field.alias or key for key, field in model.model_fields.items()]
 
 
 def _named_models(annotation: Any, data: Any) -> list[type[BaseModel]]:

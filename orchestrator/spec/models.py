@@ -33,6 +33,8 @@ from .search import SearchConfig, Seed
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
+RESERVED = ("pretrain", "features")
+"""What logs and MLflow have beside the evaluations."""
 STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
 MAX_TRIALS = 10_000
 AUTO = "auto"
@@ -150,10 +152,17 @@ EvaluationEntry = Annotated[SerializeAsAny[EvaluationConfig], BeforeValidator(_e
 
 
 def _evaluated_once(evaluations: tuple[Any, ...]) -> tuple[Any, ...]:
-    names = [item.name for item in evaluations]
-    for i, name in enumerate(names):
+    names = [item.known_as for item in evaluations]
+    for i, (name, item) in enumerate(zip(names, evaluations, strict=True)):
         if name in names[:i]:
-            raise Misfit(f"duplicate evaluation '{name}'; list each once", (i,))
+            raise Misfit(
+                f"duplicate evaluation '{name}'; list each once, or give this one a name of its own: `as`", (i,)
+            )
+        if name != item.name and (name in EVALUATIONS or name in RESERVED):
+            taken = "an evaluation of its own" if name in EVALUATIONS else "taken by the pretraining"
+            raise Misfit(f"got '{name}', which is {taken}; give it another name", (i, "as"))
+        if item.labels is not None and not EVALUATIONS[item.name].needs_labels:
+            raise Misfit(f"'{item.name}' uses no labels; leave this out", (i, "labels"))
     return evaluations
 
 

@@ -167,7 +167,7 @@ def shared_batches(trial: TrialSpec) -> list[tuple[str, int]]:
     parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
     what = "part of a batch" if parts > 1 else "`pretrain.batch_size`"
     return [(f"{what} of method '{trial.method.name}'", batch_size // parts)] + [
-        (f"`batch_size` of evaluation '{item.name}'", of(item))
+        (f"`batch_size` of evaluation '{item.known_as}'", of(item))
         for item in trial.evaluate
         if (of := EVALUATIONS[item.name].batch_size)
     ]

@@ -50,8 +50,11 @@ def sweep_schema() -> Mapping[str, object]:
     schema["properties"]["evaluate"]["items"] = {"anyOf": listed}
     search = definitions["SearchConfig"]["properties"]
     search["algorithm"]["enum"] = list(ALGORITHMS)
-    main: dict[str, Any] = {"enum": search_metrics()}
-    search["metric"]["anyOf"] = [main, {"type": "array", "items": {"enum": [*search_metrics(), *COSTS]}}]
+    mains = sorted({metric.partition("/")[2] for metric in search_metrics()})
+    of_a_name = {"type": "string", "pattern": f"^[A-Za-z0-9][A-Za-z0-9._-]*/({'|'.join(mains)})$"}  # as `as` gives it
+    main = {"anyOf": [{"enum": search_metrics()}, of_a_name]}
+    several = {"type": "array", "items": {"anyOf": [{"enum": [*search_metrics(), *COSTS]}, of_a_name]}}
+    search["metric"]["anyOf"] = [main, several]
     search["limits"]["propertyNames"] = {"enum": list(COSTS)}
     head = {"title": "ssl-sweep", "$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {"$defs": definitions} | schema | head

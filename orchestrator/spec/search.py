@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from ...evaluation.base import Metric
-from ...evaluation.registry import EVALUATIONS, MONITOR, search_metrics
+from ...evaluation.registry import EVALUATIONS, MONITOR, is_of_a_name, search_metrics
 from ...methods.config import Config, Probability
 from .constraints import Constraint
 from .domains import LogUniform, OneOrSeveral, SearchAxis, Uniform, distinct
@@ -206,7 +206,7 @@ class SearchConfig(Config):
         for i, metric in enumerate(metrics):
             allowed = [*search_metrics(), *(COSTS if i else ())]
             at = (i,) if len(metrics) > 1 else ()
-            if metric not in allowed:
+            if metric not in allowed and not is_of_a_name(metric):
                 raise Misfit(f"got {show(metric)}; must be {one_of(allowed)}{did_you_mean(metric, allowed)}", at)
             if metric in metrics[:i]:
                 raise Misfit(f"duplicate objective {show(metric)}; list each once", at)

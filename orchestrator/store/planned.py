@@ -23,10 +23,10 @@ class StoredTrial:
         return [evaluation_id(config) for config in self.trial.evaluate]
 
     def missing(self, status: TrialStatus) -> list[str]:
-        """Stages that are still to run, in order: ``pretrain`` and the evaluations' names."""
+        """Stages that are still to run, in order: ``pretrain`` and what the sweep calls the evaluations."""
         ids = zip(self.trial.evaluate, self.evaluation_ids, strict=True)
         stages = [] if status.pretrain else ["pretrain"]
-        return stages + [config.name for config, name in ids if name not in status.evaluations]
+        return stages + [config.known_as for config, name in ids if name not in status.evaluations]
 
     def state(self, status: TrialStatus) -> TrialState:
         """The trial's state in this sweep, whatever other sweeps ask of it."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...evaluation.registry import title_of
 from .fault import Fault
 from .trial_state import TrialState
 
@@ -78,6 +79,8 @@ class EvaluationRecord(Record):
     lost: ClassVar[str] = "the evaluation will be repeated"
 
     name: str
+    known_as: str = Field(default="", exclude_if=lambda name: not name)
+    """What the sweep that shows it calls it; empty in the store, where sweeps share it."""
     protocol: str
     """Name and version, e.g. ``linear/simclr@1``; settings that differ from it are in `changed`."""
     settings: dict[str, Scalar | list[Scalar]]
@@ -96,6 +99,11 @@ class EvaluationRecord(Record):
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
     split: Literal["test", "holdout"]
     cost: Cost
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return title_of(self.name) if self.known_as in ("", self.name) else self.known_as
 
     @model_validator(mode="before")
     @classmethod

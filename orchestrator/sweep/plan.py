@@ -101,7 +101,9 @@ def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
         has = f"data set '{trial.dataset.title}' has {images} training images"
         return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"
     for config in trial.evaluate:
-        wrong = EVALUATIONS[config.name].misfit(config, images)
+        used = images if config.labels is None else max(1, round(config.labels * images))
+        wrong = EVALUATIONS[config.name].misfit(config, used)
         if wrong is not None:
-            return f"evaluate: {config.name} has {wrong}, and data set '{trial.dataset.title}' {images} training images"
+            has = f"{used} training images" + ("" if config.labels is None else f" with labels of {images}")
+            return f"evaluate: {config.known_as} has {wrong}, and data set '{trial.dataset.title}' {has}"
     return None

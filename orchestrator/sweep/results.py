@@ -41,7 +41,8 @@ def collect(
 
 def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> TrialResult:
     trial, dataset = item.trial, item.trial.dataset
-    records = [status.evaluations.get(name) for name in item.evaluation_ids]
+    wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
+    records = [(status.evaluations.get(name), config.known_as) for config, name in wanted]
     failed = status.state is TrialState.FAILED
     return TrialResult(
         trial_id=item.trial_id,
@@ -67,7 +68,9 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
-        evaluations=tuple(record for record in records if record is not None),
+        evaluations=tuple(
+            record.model_copy(update={"known_as": known_as}) for record, known_as in records if record is not None
+        ),
         environment=status.environment,
     )
 

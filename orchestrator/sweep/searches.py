@@ -71,7 +71,7 @@ def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
         dataset=template.dataset.title,
         axes=dict(search.group.axes),
         objectives=objectives,
-        protocol=next((config.protocol for config in template.evaluate if config.name == name), ""),
+        protocol=next((config.protocol for config in template.evaluate if config.known_as == name), ""),
         points=tuple(map(_of_report, points)),
         best=None if best is None else _of_report(best),
         front=tuple(map(_of_report, front_of(points, objectives))) if len(objectives) > 1 else (),

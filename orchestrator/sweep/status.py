@@ -89,7 +89,7 @@ def plan_rows(path: Path) -> list[PlanRow]:
     rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
     for trial in trials:
         if trial.dataset not in datasets:
-            everything = ["pretrain", *(config.name for config in trial.evaluate)]
+            everything = ["pretrain", *(config.known_as for config in trial.evaluate)]
             stages = [f"prepare {trial.dataset.title}", *everything]
             rows.append(PlanRow(label_of(trial), stages, needs(trial)))
     for group, template in searched:

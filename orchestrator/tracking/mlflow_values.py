@@ -58,7 +58,10 @@ def parameters(trial: TrialSpec) -> dict[str, str]:
                 walk(f"{prefix}.{key}" if prefix else key, item)
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             for i, item in enumerate(value):
-                walk(f"{prefix}.{item.get('name', i)}" if isinstance(item, dict) else f"{prefix}.{i}", item)
+                walk(
+                    f"{prefix}.{item.get('as', item.get('name', i))}" if isinstance(item, dict) else f"{prefix}.{i}",
+                    item,
+                )
         else:
             flat[key_of(prefix)] = "none" if value is None else shortened(str(value), PARAMETER_LENGTH)
 
@@ -128,11 +131,11 @@ def metrics_of(event: Event) -> list[Metric]:
         case PretrainingDone():
             values = _costs("pretrain", event.cost)
         case EvaluationDone():
-            values = {f"{event.name}/final_{name}": value for name, value in event.metrics.items()}
+            values = {f"{event.stage}/final_{name}": value for name, value in event.metrics.items()}
             main = declared_metrics(event.name, event.metrics)[0].name
             if main in event.best:
-                values[f"{event.name}/best_epoch_{main}"] = event.best[main]
-            values |= _costs(event.name, event.cost)
+                values[f"{event.stage}/best_epoch_{main}"] = event.best[main]
+            values |= _costs(event.stage, event.cost)
         case _:
             pass
     when = milliseconds(event.time)

@@ -70,7 +70,7 @@ class Writer:
         after = written.after(event)
         if after != written:
             self.written[trial_id] = after
-            self.live.setdefault(trial_id, []).extend(values.metrics_of(event))
+            self.live.setdefault(trial_id, []).extend(values.metrics_of(_as_here(item, event)))
 
     def flush(self) -> None:
         """Write the live metrics, each trial's in one request if MLflow takes as many."""
@@ -188,7 +188,7 @@ class Writer:
     def _make_good(self, item: PlannedTrial, status: TrialStatus, run_id: str) -> Written:
         """Write what the store has of a trial and its run has not; returns what the run has then."""
         events, written = self._stored_events(item, status)
-        metrics = [metric for event in events for metric in values.metrics_of(event)]
+        metrics = [metric for event in events for metric in values.metrics_of(_as_here(item, event))]
         if not metrics:
             return written
         points = self._opened().points(run_id)
@@ -222,7 +222,7 @@ def _of_records(item: PlannedTrial, status: TrialStatus) -> list[Event]:
     for name, config in zip(item.evaluation_ids, item.trial.evaluate, strict=True):
         if name in status.evaluations:
             record = dict(status.evaluations[name])
-            events.append(EvaluationDone(time=when, stage=config.name, evaluation_id=name, **record))
+            events.append(EvaluationDone(time=when, stage=config.known_as, evaluation_id=name, **record))
     return events
 
 
@@ -230,6 +230,14 @@ def _has_all(written: Written, item: PlannedTrial, status: TrialStatus) -> bool:
     """Whether no record's metrics are missing: an event may be lost on its way."""
     wanted = [name for name in item.evaluation_ids if name in status.evaluations]
     return {*wanted, *(["pretrain"] if status.pretrain else [])} <= set(written.stages)
+
+
+def _as_here(item: PlannedTrial, event: Event) -> Event:
+    """A result of an evaluation under the name that this sweep has for it: the trial may have run for another one."""
+    if not isinstance(event, EvaluationDone) or event.evaluation_id not in item.evaluation_ids:
+        return event
+    config = item.trial.evaluate[item.evaluation_ids.index(event.evaluation_id)]
+    return event.model_copy(update={"stage": config.known_as})
 
 
 def _of_another_sweep(item: PlannedTrial, event: Event) -> bool:

@@ -18,7 +18,7 @@ class EvaluationCheckpoints:
     """
 
     def __init__(self, config: EvaluationConfig, folder: TrialStore, journal: Journal):
-        self.evaluation, self.runtime, self.journal = config.name, journal.runtime, journal
+        self.evaluation, self.runtime, self.journal = config.known_as, journal.runtime, journal
         self.files = folder.evaluation_checkpoints(config)
         self.writer = CheckpointWriter(journal, self.files.save)
         self.seconds_before = 0.0

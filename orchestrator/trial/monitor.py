@@ -25,6 +25,8 @@ class Monitor:
     def look(self, encoder: Encoder, epoch: int) -> dict[str, float]:
         """Evaluations as ``knn/top1``, ``features/rank`` and ``features/std``; what is not due in this `epoch` is left out.
 
+        A second evaluation of a kind goes by the sweep's name for it.
+
         Raises:
             TrialFailed: the features are not finite.
         """
@@ -42,8 +44,10 @@ class Monitor:
         task = self._task(encoder)
         logs: dict[str, float] = {}
         for item in self.evaluations if evaluate else ():
-            metrics = EVALUATIONS[item.name].run(task, item).metrics
-            logs |= {f"{item.name}/{name}": value for name, value in metrics.items()}
+            part = task if item.labels is None else task._replace(train=task.train.share(item.labels))
+            metrics = EVALUATIONS[item.name].run(part, item).metrics
+            key = item.known_as if any(log.startswith(f"{item.name}/") for log in logs) else item.name
+            logs |= {f"{key}/{name}": value for name, value in metrics.items()}
         if diagnosis:
             found = diagnose(task)
             logs |= {"features/rank": found.rank, "features/std": found.std}

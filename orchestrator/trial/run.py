@@ -97,17 +97,17 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         if runtime.agree(int(done is not None)):
             checkpoints.discard()  # a crash may have come between the record and this
             if done is not None and evaluation_id(config) not in journal.status.evaluations:  # or before the event
-                journal.tell(EvaluationDone(stage=config.name, evaluation_id=evaluation_id(config), **dict(done)))
+                journal.tell(EvaluationDone(stage=config.known_as, evaluation_id=evaluation_id(config), **dict(done)))
             continue
         if journal.request() == STOP:
-            raise journal.stopped(f"before {config.name}")
-        journal.tell(StageStarted(stage=config.name))
+            raise journal.stopped(f"before {config.known_as}")
+        journal.tell(StageStarted(stage=config.known_as))
         record = _evaluate(task, config, trial, checkpoints, journal)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
         checkpoints.discard()
-        log.info("%s: %s", config.protocol, EVALUATIONS[config.name].text(record.metrics))
-        journal.tell(EvaluationDone(stage=config.name, evaluation_id=evaluation_id(config), **dict(record)))
+        log.info("%s (%s): %s", config.known_as, config.protocol, EVALUATIONS[config.name].text(record.metrics))
+        journal.tell(EvaluationDone(stage=config.known_as, evaluation_id=evaluation_id(config), **dict(record)))
 
 
 def task_of(trial: TrialSpec, encoder: Encoder, train: ImageSet, test: ImageSet, runtime: Runtime) -> Task:
@@ -159,16 +159,18 @@ def _evaluate(
 
     def after_epoch(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         values, seconds = dict(metrics), checkpoints.seconds()
-        journal.tell(ScoreDone(stage=config.name, epoch=epoch, epochs=epochs, metrics=values, seconds=seconds))
+        journal.tell(ScoreDone(stage=config.known_as, epoch=epoch, epochs=epochs, metrics=values, seconds=seconds))
 
     evaluation = EVALUATIONS[config.name]
+    if config.labels is not None:
+        task = task._replace(train=task.train.share(config.labels))
     with measured(journal.runtime) as meter:
         try:
             score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
         except NotFinite as error:
             raise TrialFailed(f"{evaluation.name}: {error}", Fault.DIVERGED) from error
     metrics = _declared(evaluation, score)
-    settings = config.model_dump(mode="json", exclude={"name", "protocol"})
+    settings = config.model_dump(mode="json", exclude={"name", "protocol", "as_name"})
     return EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
