@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
-from pydantic.json_schema import JsonSchemaValue
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
+from ..datasets.config import DatasetConfig
 from ..methods.config import Config
 
 if TYPE_CHECKING:
@@ -56,10 +57,25 @@ class EvaluationConfig(Config):
         exclude_if=lambda share: share is None,
     )
 
+    dataset: DatasetConfig | None = Field(
+        default=None,
+        description="images that it trains and scores on; unset: those of the pretraining",
+        exclude_if=lambda dataset: dataset is None,
+    )
+    fingerprint: SkipJsonSchema[str | None] = Field(default=None, exclude_if=lambda fingerprint: fingerprint is None)
+    """Of the content of `dataset`, once it is known. No setting of a sweep file."""
+
     @property
     def known_as(self) -> str:
-        """What the sweep calls it, in tables, logs, MLflow and `search.metric`."""
-        return self.as_name or self.name
+        """What the sweep calls it, in tables, logs, MLflow and `search.metric`: its own name, unless it is told another."""
+        return self.as_name or (f"{self.name}-{self.dataset.title}" if self.dataset is not None else self.name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is printed beside its numbers, as JSON values."""
+        hidden = {"name", "protocol", "as_name", "dataset", "fingerprint"}
+        shown = {} if self.dataset is None else {"dataset": self.dataset.title}
+        return shown | self.model_dump(mode="json", exclude=hidden)
 
     @property
     def draws(self) -> bool:
@@ -71,7 +87,8 @@ class EvaluationConfig(Config):
         """The settings as JSON values: two evaluations that share them are the same one."""
         fields = type(self).model_fields
         late = {key for key in self.added if getattr(self, key) == fields[key].default}
-        return self.model_dump(mode="json", exclude={"as_name", *late})
+        where = set[str]() if self.fingerprint is None else {"dataset"}  # the same images, wherever they lie
+        return self.model_dump(mode="json", exclude={"as_name", *late, *where})
 
 
 C = TypeVar("C", bound=EvaluationConfig)

@@ -18,7 +18,13 @@ def batch_size(task: Task) -> int:
 
 @torch.no_grad()
 def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Features (n, D) in float32 and labels (n,) of this rank's share: every W-th of the `chosen` rows (N,), or of all."""
+    """Features (n, D) in float32 and labels (n,) of this rank's share: every W-th of the `chosen` rows (N,), or of all.
+
+    Those of all may be shared with other evaluations: they are not to be written to.
+    """
+    kept = task.extracted.of(images) if task.extracted is not None and chosen is None else None
+    if kept is not None:
+        return kept.to(task.device), images.labels[task.rank :: task.world_size].to(task.device)
     encoder = task.encoder.eval()
     rows = (torch.arange(len(images)) if chosen is None else chosen)[task.rank :: task.world_size]
     features = torch.empty(len(rows), encoder.dim, device=task.device)
@@ -31,6 +37,8 @@ def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> 
             features[done : done + len(chunk)] = encoder(view)
         done += len(chunk)
         task.is_alive()
+    if task.extracted is not None and chosen is None:
+        task.extracted.keep(images, features)
     return features, images.labels[rows].to(task.device)
 
 

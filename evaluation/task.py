@@ -61,6 +61,28 @@ class NoCheckpoints:
     def save(self, step: int, snapshot: Callable[[], Snapshot]) -> None: ...
 
 
+class Extracted:
+    """Features of whole image sets, which the evaluations of one frozen backbone share: each image is encoded once.
+
+    They are in the host's memory, as fine-tuning wants the GPU's. What has no room is extracted again.
+    """
+
+    LIMIT = 4 * 2**30
+    """Bytes on each rank."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[ImageSet, Tensor]] = []
+
+    def of(self, images: ImageSet) -> Tensor | None:
+        """This rank's share (n, D), if it is kept. Not to be written to."""
+        return next((features for kept, features in self._kept if kept is images), None)
+
+    def keep(self, images: ImageSet, features: Tensor) -> None:
+        """Keep this rank's share (n, D), if it has room beside the others."""
+        if features.nbytes + sum(kept.nbytes for _, kept in self._kept) <= self.LIMIT:
+            self._kept.append((images, features.cpu()))
+
+
 class Task(NamedTuple):
     """A pretrained backbone and the images that it is scored on. All ranks hold the same backbone."""
 
@@ -78,6 +100,8 @@ class Task(NamedTuple):
     checkpoints: Checkpoints = NoCheckpoints()
     is_alive: Callable[[], None] = lambda: None
     """Called between batches of what has no steps: an evaluation that says nothing for long counts as hung."""
+    extracted: Extracted | None = None
+    """For what is evaluated more than once as it is; None: every evaluation extracts its own features."""
 
     @property
     def device(self) -> torch.device:

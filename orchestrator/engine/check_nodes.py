@@ -64,11 +64,12 @@ class NodeChecks:
     def data(self, jobs: Iterable[Job]) -> None:
         """Raise UserError that names each node that has neither the prepared images of these jobs nor their source."""
         nodes = _alive()
-        new = {job.fingerprint: job for job in jobs if job.fingerprint not in self._known}
+        needed = {key: config for job in jobs for key, config in job.datasets(but=self._known).items()}
+        new = {key: config for key, config in needed.items() if key not in self._known}
         if len(nodes) < 2 or not new:
             return
         root = str(self.data_root)
-        checks = [functools.partial(_problem_with_data, job.trial.dataset, key, root) for key, job in new.items()]
+        checks = [functools.partial(_problem_with_data, config, key, root) for key, config in new.items()]
         _refuse(_ask(nodes, *checks))
         self._known |= set(new)
 

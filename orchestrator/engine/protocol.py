@@ -1,7 +1,9 @@
 """What an engine is: it takes jobs, runs each on workers of a shape, and hands back what happens."""
 
+from collections.abc import Container
 from typing import NamedTuple, Protocol
 
+from ...datasets.config import DatasetConfig
 from ..spec.models import ShapeConfig, TrialSpec
 from ..store.events import Event
 from ..store.fault import Fault
@@ -60,6 +62,13 @@ class Job(NamedTuple):
         """The trial. Raises ValidationError if a plug-in that it names is missing here."""
         trial = TrialSpec.model_validate_json(self.trial_json)
         return trial.model_copy(update={"keep_every": self.keep_every})
+
+    def datasets(self, but: Container[str] = ()) -> dict[str, DatasetConfig]:
+        """By fingerprint, the data sets that the trial needs. It is read only if it may need others than those in `but`."""
+        if self.fingerprint in but and '"fingerprint"' not in self.trial_json:
+            return {}
+        trial = self.trial
+        return {self.fingerprint: trial.dataset} | {key: dataset for dataset, key in trial.other_datasets}
 
 
 class TrialEvent(NamedTuple):

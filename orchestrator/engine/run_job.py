@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
 from ...datasets.prepare import prepare
 from ...datasets.prepared import Prepared, find_known
@@ -57,7 +58,8 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
         try:
             trial = job.trial
             watched = listener if lease is None else _WhileHeld(listener, lease)
-            run_trial(trial, folder, _prepared(trial, job, data_root, runtime), runtime, watched, background)
+            prepared, elsewhere = _images(trial, job, data_root, runtime)
+            run_trial(trial, folder, prepared, runtime, watched, background, elsewhere)
         except TrialStopped as stop:
             log.info("%s", stop)
         except TrialFailed as failure:
@@ -79,7 +81,7 @@ def _measure(job: Job, file: str, store: Store, data_root: Path, runtime: Runtim
     spoiled: Exception | None = None
     try:
         trial = job.trial
-        store.write_record(file, probe_trial(trial, _prepared(trial, job, data_root, runtime), runtime, listener))
+        store.write_record(file, probe_trial(trial, *_images(trial, job, data_root, runtime), runtime, listener))
         end = StatusChanged(state=TrialState.FINISHED)
     except TrialStopped as stop:
         end = StatusChanged(state=stop.state, reason=str(stop))
@@ -114,12 +116,19 @@ class _WhileHeld:
         return TrialState.INTERRUPTED if self.lease.lost else self.listener.stop_requested()
 
 
-def _prepared(trial: TrialSpec, job: Job, data_root: Path, runtime: Runtime) -> Prepared:
-    prepared = find_known(trial.dataset, job.fingerprint, data_root)
+def _images(trial: TrialSpec, job: Job, data_root: Path, runtime: Runtime) -> tuple[Prepared, dict[str, Prepared]]:
+    """Those of the trial, and by fingerprint those of its evaluations on other data sets."""
+    others = {fingerprint: dataset for dataset, fingerprint in trial.other_datasets}
+    elsewhere = {key: _prepared(config, key, data_root, runtime) for key, config in others.items()}
+    return _prepared(trial.dataset, job.fingerprint, data_root, runtime), elsewhere
+
+
+def _prepared(config: DatasetConfig, fingerprint: str, data_root: Path, runtime: Runtime) -> Prepared:
+    prepared = find_known(config, fingerprint, data_root)
     if prepared is None:  # for hours, which is no sign of a trial that hangs
-        prepared = prepare(trial.dataset, data_root, lambda _done, _total: runtime.pulse.beat())
-    if prepared.fingerprint != job.fingerprint:
-        raise DataError(f"the images of '{trial.dataset.title}' on this node differ from those of the sweep")
+        prepared = prepare(config, data_root, lambda _done, _total: runtime.pulse.beat())
+    if prepared.fingerprint != fingerprint:
+        raise DataError(f"the images of '{config.title}' on this node differ from those of the sweep")
     return prepared
 
 

@@ -107,6 +107,14 @@ def _locate(document: Document, base: Path) -> list[Problem]:
         data["storage"] = located(data["storage"], ("storage",))
     if "dataset" in data:
         data["dataset"] = located(data["dataset"], ("dataset",), may_be_name=True)
+    entries = data.get("evaluate")
+    if isinstance(entries, tuple):
+        data["evaluate"] = tuple(
+            entry | {"dataset": located(entry["dataset"], ("evaluate", i, "dataset"), may_be_name=True)}
+            if isinstance(entry, dict) and "dataset" in entry
+            else entry
+            for i, entry in enumerate(entries)
+        )
     grid = data.get("grid")
     if isinstance(grid, dict):
         data["grid"] = dict(grid)

@@ -161,6 +161,12 @@ def _evaluated_once(evaluations: tuple[Any, ...]) -> tuple[Any, ...]:
         if name != item.name and (name in EVALUATIONS or name in RESERVED):
             taken = "an evaluation of its own" if name in EVALUATIONS else "taken by the pretraining"
             raise Misfit(f"got '{name}', which is {taken}; give it another name", (i, "as"))
+        if item.fingerprint is not None:
+            raise Misfit("unknown key 'fingerprint'", (i, "fingerprint"))
+        if item.dataset is not None and item.dataset.image_size is not None:
+            raise Misfit(
+                "evaluations see images at the size of the pretraining; leave this out", (i, "dataset", "image_size")
+            )
         if item.labels is not None and not EVALUATIONS[item.name].needs_labels:
             raise Misfit(f"'{item.name}' uses no labels; leave this out", (i, "labels"))
     return evaluations
@@ -229,6 +235,11 @@ class TrialSpec(Config):
     """Of this sweep: no part of the trial's identity, nor of what the store keeps of it."""
     keep_every: NonNegativeInt = Field(default=0, exclude=True)
     """Epochs between two checkpoints that trials with further changes may begin from; 0: none. Of this sweep, as `resources`."""
+
+    @property
+    def other_datasets(self) -> list[tuple[DatasetConfig, str]]:
+        """Those of evaluations, with the fingerprints of their contents once these are known."""
+        return [(item.dataset, item.fingerprint or "") for item in self.evaluate if item.dataset is not None]
 
     @model_validator(mode="after")
     def changes_are_possible(self) -> "TrialSpec":

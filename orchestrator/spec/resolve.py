@@ -105,7 +105,9 @@ def trial_values(
         **material,
         **trained,
         "image_size": dataset.usual_size,
-        "evaluate": tuple(resolve_evaluation(item, backbone, dataset.name).model_dump() for item in spec.evaluate),
+        "evaluate": tuple(
+            resolve_evaluation(item, backbone, (item.dataset or dataset).name).model_dump() for item in spec.evaluate
+        ),
         "seed": seed,
         "split": "holdout" if holdout else "test",
         "recipe": spec.recipe,

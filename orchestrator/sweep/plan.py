@@ -1,12 +1,13 @@
 """From trials and data sets to planned trials, and the data sets of a sweep."""
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 
 from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
 from ...datasets.prepared import Prepared, find_prepared
+from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import EVALUATIONS
 from ..spec.errors import UserError
 from ..spec.identity import trial_id
@@ -25,6 +26,7 @@ def plan_trials(trials: list[TrialSpec], datasets: Datasets) -> list[PlannedTria
     planned: dict[str, PlannedTrial] = {}
     for trial in trials:
         prepared = datasets[trial.dataset]
+        trial = _known(trial, datasets)
         if not prepared.classes:
             trial = _without_labels(trial)
         _refuse_misfit(trial, prepared)
@@ -33,10 +35,44 @@ def plan_trials(trials: list[TrialSpec], datasets: Datasets) -> list[PlannedTria
     return list(planned.values())
 
 
+def _known(trial: TrialSpec, datasets: Datasets) -> TrialSpec:
+    """The trial whose evaluations on other data sets know these by their contents.
+
+    Raises:
+        UserError: an evaluation does not fit its data set.
+    """
+    if not trial.other_datasets:
+        return trial
+    evaluate: list[EvaluationConfig] = []
+    for config in trial.evaluate:
+        if config.dataset is not None:
+            prepared = datasets[config.dataset]
+            if not prepared.classes or not prepared.test.count:
+                lacks = "labels" if not prepared.classes else "test images"
+                raise UserError(f"evaluate: {config.known_as}: data set '{config.dataset.title}' has no {lacks}")
+            wrong = _misfit_of(config, config.dataset, _training_images(trial, prepared, config.dataset.holdout))
+            if wrong is not None:
+                raise UserError(wrong)
+            config = config.model_copy(update={"fingerprint": prepared.fingerprint})
+        evaluate.append(config)
+    return trial.model_copy(update={"evaluate": tuple(evaluate)})
+
+
+def datasets_of(trials: Iterable[TrialSpec]) -> list[DatasetConfig]:
+    """Those of the trials and of their evaluations, each once."""
+    every = ((trial.dataset, *(dataset for dataset, _ in trial.other_datasets)) for trial in trials)
+    return list(dict.fromkeys(dataset for some in every for dataset in some))
+
+
+def is_ready(trial: TrialSpec, datasets: Datasets) -> bool:
+    """Whether all its data sets are among those that are prepared."""
+    return all(dataset in datasets for dataset in datasets_of([trial]))
+
+
 def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig, Prepared]:
     """Those of the trials' data sets that have been prepared."""
     found: dict[DatasetConfig, Prepared] = {}
-    for dataset in dict.fromkeys(trial.dataset for trial in trials):  # to look at a source may be to list a bucket
+    for dataset in datasets_of(trials):  # to look at a source may be to list a bucket
         with data_errors():
             prepared = find_prepared(dataset, root)
         if prepared is not None:
@@ -53,7 +89,7 @@ def prepare_datasets(trials: list[TrialSpec], root: Path, preparing: Preparing) 
     from ...datasets.prepare import prepare
 
     datasets: dict[DatasetConfig, Prepared] = {}
-    for config in dict.fromkeys(trial.dataset for trial in trials):
+    for config in datasets_of(trials):
         with data_errors(), preparing(config.name) as on_progress:
             datasets[config] = prepare(config, root, on_progress)
     return datasets
@@ -75,7 +111,7 @@ def _without_labels(trial: TrialSpec) -> TrialSpec:
         raise UserError(f"methods: '{trial.method.name}' needs labels, {lack}")
     if trial.split == "holdout":
         raise UserError(f"search: to score a trial needs labels, {lack}")
-    evaluate = tuple(item for item in trial.evaluate if not EVALUATIONS[item.name].needs_labels)
+    evaluate = tuple(item for item in trial.evaluate if item.dataset or not EVALUATIONS[item.name].needs_labels)
     pretrain = trial.pretrain.model_copy(update={"knn_every": 0})
     return trial.model_copy(update={"evaluate": evaluate, "pretrain": pretrain})
 
@@ -90,8 +126,12 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
 
 def training_images(trial: TrialSpec, prepared: Prepared) -> int:
     """How many images a trial is pretrained on."""
+    return _training_images(trial, prepared, trial.dataset.holdout)
+
+
+def _training_images(trial: TrialSpec, prepared: Prepared, holdout: float) -> int:
     images = prepared.train.count
-    return images - round(images * trial.dataset.holdout) if trial.split == "holdout" else images
+    return images - round(images * holdout) if trial.split == "holdout" else images
 
 
 def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
@@ -100,10 +140,12 @@ def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
     if trial.pretrain.batch_size > images:
         has = f"data set '{trial.dataset.title}' has {images} training images"
         return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"
-    for config in trial.evaluate:
-        used = images if config.labels is None else max(1, round(config.labels * images))
-        wrong = EVALUATIONS[config.name].misfit(config, used)
-        if wrong is not None:
-            has = f"{used} training images" + ("" if config.labels is None else f" with labels of {images}")
-            return f"evaluate: {config.known_as} has {wrong}, and data set '{trial.dataset.title}' {has}"
-    return None
+    wrong = (_misfit_of(config, trial.dataset, images) for config in trial.evaluate if config.dataset is None)
+    return next((text for text in wrong if text is not None), None)
+
+
+def _misfit_of(config: EvaluationConfig, dataset: DatasetConfig, images: int) -> str | None:
+    used = images if config.labels is None else max(1, round(config.labels * images))
+    wrong = EVALUATIONS[config.name].misfit(config, used)
+    has = f"{used} training images" + ("" if config.labels is None else f" with labels of {images}")
+    return wrong and f"evaluate: {config.known_as} has {wrong}, and data set '{dataset.title}' {has}"

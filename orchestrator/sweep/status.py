@@ -17,7 +17,7 @@ from ..store.records import SearchRecord, SweepResult, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .estimate import Estimate, estimates
-from .plan import Datasets, plan_trials, prepared_datasets
+from .plan import Datasets, datasets_of, is_ready, plan_trials, prepared_datasets
 from .results import collect
 from .searches import make_searches, search_records
 from .state import SweepState
@@ -82,15 +82,16 @@ def plan_rows(path: Path) -> list[PlanRow]:
     if searched:
         fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]
         trials = [resolve(spec, group, seed) for group in fixed for seed in spec.seeds]
-    known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
+    known = plan_trials([trial for trial in trials if is_ready(trial, datasets)], datasets)
     store = Store(spec.storage)
     catalog = read_catalog(store, [item.trial_id for item in known])
     expected = estimates(store, known, catalog, compiled=spec.resources.compile)
     rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
     for trial in trials:
-        if trial.dataset not in datasets:
+        if not is_ready(trial, datasets):
             everything = ["pretrain", *(config.known_as for config in trial.evaluate)]
-            stages = [f"prepare {trial.dataset.title}", *everything]
+            absent = [dataset.title for dataset in datasets_of([trial]) if dataset not in datasets]
+            stages = [*(f"prepare {title}" for title in absent), *everything]
             rows.append(PlanRow(label_of(trial), stages, needs(trial)))
     for group, template in searched:
         assert spec.search is not None
@@ -161,7 +162,7 @@ class StoredSweep(NamedTuple):
 
     def searches(self) -> tuple[SearchRecord, ...]:
         """What its searches have found so far; of those that have not begun nothing is said."""
-        if self.spec.search is None or any(trial.dataset not in self.datasets for trial in self.rows):
+        if self.spec.search is None or not all(is_ready(trial, self.datasets) for trial in self.rows):
             return ()
         going = (TrialState.RUNNING, TrialState.INTERRUPTED, TrialState.WAITING)
         ended = not any(status.state in going for status in self.state.trials.values())
@@ -186,7 +187,7 @@ def stored_sweep(path: Path) -> StoredSweep:
     if listed is not None:
         trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]
     datasets = prepared_datasets([*trials, *rows], data_root())
-    absent = {trial.dataset.title for trial in trials if trial.dataset not in datasets}
+    absent = {dataset.title for dataset in datasets_of(trials) if dataset not in datasets}
     if absent:
         raise NotPreparedError(
             f"data set '{absent.pop()}' is not prepared here, so nothing has run; start with: ssl-sweep submit {path}",

@@ -16,7 +16,7 @@ class Monitor:
 
     def __init__(self, trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime):
         self.trial, self.train, self.test, self.runtime = trial, train, test, runtime
-        self.evaluations = [item for item in trial.evaluate if EVALUATIONS[item.name].monitors]
+        self.evaluations = [item for item in trial.evaluate if EVALUATIONS[item.name].monitors and item.dataset is None]
         if all(item.name != MONITOR for item in self.evaluations):
             monitor = EVALUATIONS[MONITOR]
             usual = monitor.protocol(monitor.default_protocol(trial.backbone.name, trial.dataset.name))

@@ -8,7 +8,7 @@ import contextlib
 import gc
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -30,10 +30,11 @@ from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from .background import Background
+from .images import TrialImages
 from .journal import Journal, Listener, TrialStopped
 from .learner import new_encoder
 from .pretrain import pretrain
-from .run import image_sets, task_of
+from .run import task_of
 from .runtime import Runtime, measured
 
 WARM_UP, TIMED, PROFILED = 5, 20, 5
@@ -44,19 +45,21 @@ LOOK_SECONDS = 10.0
 """For an evaluation that does not train: enough for all of it on small data sets."""
 
 
-def probe_trial(trial: TrialSpec, prepared: Prepared, runtime: Runtime, listener: Listener) -> ProbeRecord:
-    """Measure `trial` on the device of `runtime`, which it has for itself; nothing is kept.
+def probe_trial(
+    trial: TrialSpec, prepared: Prepared, elsewhere: Mapping[str, Prepared], runtime: Runtime, listener: Listener
+) -> ProbeRecord:
+    """Measure `trial` on the device of `runtime`, which it has for itself; nothing is kept. elsewhere: as for `run_trial`.
 
     Raises:
         TrialStopped: the listener asked for it.
         Exception: as the trial itself would.
     """
     watch = _Watch(runtime, listener)
-    train, test = image_sets(trial, prepared, runtime)
+    images = TrialImages(trial, prepared, elsewhere, runtime)
     with measured(runtime) as meter:
-        _train(trial, train, test, runtime, watch)
+        _train(trial, *images.own, runtime, watch)
         gc.collect()
-        _evaluate(trial, train, test, runtime, watch)
+        _evaluate(trial, images, runtime, watch)
         outside, total = _beside_torch(runtime.device)
     seconds = watch.seconds / TIMED if watch.seconds else None
     return ProbeRecord(
@@ -81,14 +84,16 @@ def _train(trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime, 
             watch.refuse_stopped()
 
 
-def _evaluate(trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime, watch: "_Watch") -> None:
+def _evaluate(trial: TrialSpec, images: TrialImages, runtime: Runtime, watch: "_Watch") -> None:
     """Begin each evaluation, of an untrained backbone."""
-    encoder = build_method(trial.method, new_encoder(trial), train.info).backbone
-    task = task_of(trial, encoder, train, test, runtime)
+    encoder = build_method(trial.method, new_encoder(trial), images.own[0].info).backbone
+    task = task_of(trial, encoder, images, runtime)
     for config in trial.evaluate:
         begun = _Begun(runtime, watch)
+        train, test = images.of(config)
+        begins = task._replace(train=train, test=test, checkpoints=begun, is_alive=begun.is_alive)
         with contextlib.suppress(_Enough):
-            EVALUATIONS[config.name].run(task._replace(checkpoints=begun, is_alive=begun.is_alive), config)
+            EVALUATIONS[config.name].run(begins, config)
 
 
 def _beside_torch(device: torch.device) -> tuple[int, int | None]:

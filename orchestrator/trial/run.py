@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -16,7 +16,7 @@ from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
 from ...evaluation.base import Evaluation, EvaluationConfig
 from ...evaluation.registry import EVALUATIONS, changed_settings
-from ...evaluation.task import NotFinite, Score, Task
+from ...evaluation.task import Extracted, NotFinite, Score, Task
 from ...methods import build_method
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
@@ -28,6 +28,7 @@ from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from .background import Background
 from .evaluation_checkpoints import EvaluationCheckpoints
+from .images import TrialImages
 from .journal import STOP, Deaf, Journal, Listener, TrialFailed, TrialStopped
 from .learner import new_encoder
 from .pretrain import pretrain
@@ -43,6 +44,7 @@ def run_trial(
     runtime: Runtime,
     listener: Listener | None = None,
     background: Background | None = None,
+    elsewhere: Mapping[str, Prepared] = MappingProxyType({}),
 ) -> None:
     """Do what the store does not have yet of `trial`; every rank of a group calls it. However it ends, all is written then.
 
@@ -53,6 +55,7 @@ def run_trial(
         runtime: this worker.
         listener: hears of the progress, and may end it.
         background: writes; without one the trial has its own.
+        elsewhere: by fingerprint, the images of evaluations on other data sets.
 
     Raises:
         TrialFailed: the trial cannot go on, or something could not be written; what is done is kept.
@@ -73,7 +76,7 @@ def run_trial(
         )
         try:
             with journal.warnings():
-                _run_stages(trial, folder, prepared, runtime, journal)
+                _run_stages(trial, folder, TrialImages(trial, prepared, elsewhere, runtime), runtime, journal)
                 journal.settle()
         except TrialStopped as stop:
             journal.end(StatusChanged(state=stop.state, reason=str(stop)))
@@ -86,11 +89,10 @@ def run_trial(
         journal.end(StatusChanged(state=TrialState.FINISHED))
 
 
-def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtime: Runtime, journal: Journal) -> None:
+def _run_stages(trial: TrialSpec, folder: TrialStore, images: TrialImages, runtime: Runtime, journal: Journal) -> None:
     """The pretraining and the evaluations, as far as the store does not have them."""
-    train, test = image_sets(trial, prepared, runtime)
-    encoder = _pretrained_encoder(trial, folder, train, test, runtime, journal)
-    task = task_of(trial, encoder, train, test, runtime)
+    encoder = _pretrained_encoder(trial, folder, *images.own, runtime, journal)
+    task = task_of(trial, encoder, images, runtime)
     for config in trial.evaluate:
         checkpoints = EvaluationCheckpoints(config, folder, journal)
         done = folder.evaluation(config)
@@ -102,7 +104,8 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         if journal.request() == STOP:
             raise journal.stopped(f"before {config.known_as}")
         journal.tell(StageStarted(stage=config.known_as))
-        record = _evaluate(task, config, trial, checkpoints, journal)
+        train, test = images.of(config)
+        record = _evaluate(task._replace(train=train, test=test), config, trial, checkpoints, journal)
         if runtime.is_first:
             folder.finish_evaluation(config, record)
         checkpoints.discard()
@@ -110,29 +113,20 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, prepared: Prepared, runtim
         journal.tell(EvaluationDone(stage=config.known_as, evaluation_id=evaluation_id(config), **dict(record)))
 
 
-def task_of(trial: TrialSpec, encoder: Encoder, train: ImageSet, test: ImageSet, runtime: Runtime) -> Task:
+def task_of(trial: TrialSpec, encoder: Encoder, images: TrialImages, runtime: Runtime) -> Task:
     """What the trial's evaluations get."""
     return Task(
         runtime.place(encoder).eval(),
         trial.backbone,
-        train,
-        test,
+        *images.own,
         trial.image_size,
         trial.seed,
         trial.pretrain.precision == "bf16",
         runtime.rank,
         runtime.world_size,
         is_alive=runtime.pulse.beat,
+        extracted=Extracted(),
     )
-
-
-def image_sets(trial: TrialSpec, prepared: Prepared, runtime: Runtime) -> tuple[ImageSet, ImageSet]:
-    """What is trained on and what is scored on. Tuning never sees the test set."""
-    opened = partial(ImageSet.open, prepared, device=runtime.device, decoders=runtime.decoders)
-    if trial.split == "holdout":
-        return opened("train", "fit"), opened("train", "holdout")
-    train = opened("train")
-    return train, opened("test") if prepared.test.count else train
 
 
 def _pretrained_encoder(
@@ -162,20 +156,17 @@ def _evaluate(
         journal.tell(ScoreDone(stage=config.known_as, epoch=epoch, epochs=epochs, metrics=values, seconds=seconds))
 
     evaluation = EVALUATIONS[config.name]
-    if config.labels is not None:
-        task = task._replace(train=task.train.share(config.labels))
     with measured(journal.runtime) as meter:
         try:
             score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
         except NotFinite as error:
             raise TrialFailed(f"{evaluation.name}: {error}", Fault.DIVERGED) from error
     metrics = _declared(evaluation, score)
-    settings = config.model_dump(mode="json", exclude={"name", "protocol", "as_name"})
     return EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
-        settings=settings,
-        changed={key: settings[key] for key in changed_settings(config)},
+        settings=config.settings,
+        changed=changed_settings(config),
         metrics=metrics,
         best={
             metric.name: metric.best([epoch[metric.name] for epoch in score.epochs])
