@@ -153,3 +153,12 @@ def total(hits: Tensor) -> Counts:
     if bad:
         raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} images are not finite")
     return Counts(*counts)
+
+
+def majority_remark(labels: Tensor, num_classes: int) -> str | None:
+    """What a constant answer scores, where that is much more than chance; None elsewhere. labels: (N,), -1 for none."""
+    counts = labels[labels >= 0].bincount()
+    share, chance = float(counts.max() / counts.sum()), 1 / num_classes
+    if share < min(2 * chance, (1 + chance) / 2):
+        return None
+    return f"{100 * share:.1f} % of them are of one class, which is the top-1 of a constant answer"

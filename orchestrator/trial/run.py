@@ -14,9 +14,9 @@ import safetensors.torch
 
 from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
-from ...evaluation.base import Evaluation, EvaluationConfig
+from ...evaluation.base import ACCURACY, Evaluation, EvaluationConfig
 from ...evaluation.registry import EVALUATIONS, changed_settings
-from ...evaluation.task import Extracted, NotFinite, Score, Task
+from ...evaluation.task import Extracted, NotFinite, Score, Task, majority_remark
 from ...methods import build_method
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
@@ -176,10 +176,16 @@ def _evaluate(
         counts=dict(score.counts),
         images=score.images,
         variants=tuple(Variant(settings=dict(one.settings), metrics=dict(one.metrics)) for one in score.variants),
-        remarks=score.remarks,
+        remarks=(*score.remarks, *_of_the_images(evaluation, task.test)),
         split=trial.split,
         cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )
+
+
+def _of_the_images(evaluation: Evaluation[Any], test: ImageSet) -> list[str]:
+    """What the scored images say about the numbers of a classifier."""
+    remark = majority_remark(test.labels, test.num_classes) if evaluation.metrics[0] == ACCURACY[0] else None
+    return [] if remark is None else [remark]
 
 
 def _declared(evaluation: Evaluation[Any], score: Score) -> dict[str, float]:

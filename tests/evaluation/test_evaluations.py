@@ -14,7 +14,7 @@ from ssl_sweep.evaluation.knn import KNN, KnnConfig, evaluate_knn
 from ssl_sweep.evaluation.linear import LINEAR, LinearConfig, evaluate_linear
 from ssl_sweep.evaluation.registry import EVALUATIONS, changed_settings, resolve
 from ssl_sweep.evaluation.supervised import plan
-from ssl_sweep.evaluation.task import Counts, NotFinite, Score, Task, count
+from ssl_sweep.evaluation.task import Counts, NotFinite, Score, Task, count, majority_remark
 from ssl_sweep.methods.config import BackboneConfig
 
 MakeTask = Callable[..., Task]
@@ -146,3 +146,18 @@ def test_features_that_are_not_finite_do_not_score(task: MakeTask) -> None:
         next(made.encoder.parameters()).fill_(math.nan)
     with pytest.raises(NotFinite, match="the scores of 100 of 100 images are not finite"):
         evaluate_linear(made, LinearConfig(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("counts", "remark"),
+    [
+        ([10, 10], None),
+        ([14, 6], None),
+        ([17, 3], "85.0 % of them are of one class, which is the top-1 of a constant answer"),
+        ([11, 9, 10, 10], None),
+        ([4, 20, 8, 8], "50.0 % of them are of one class, which is the top-1 of a constant answer"),
+    ],
+)
+def test_what_a_constant_answer_scores_is_said(counts: list[int], remark: str | None) -> None:
+    labels = torch.tensor([-1] + [label for label, count in enumerate(counts) for _ in range(count)])
+    assert majority_remark(labels, len(counts)) == remark
