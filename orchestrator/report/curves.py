@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from ...evaluation.registry import EVALUATIONS, MONITOR
 from ..store.records import EpochRecord, TrialResult
 from ..store.trial_state import TrialState
-from .settings import Setting, spread
+from .settings import Setting
+from .statistics import spread
 from .svg import LIGHT, Drawing, Plot, new_figure, render
 
 WIDTH, TALL, SHORT = 300, 290, 180

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
+from .comparison import comparison_table
 from .formats import accuracy, plural
+from .intervals import interval_table
 from .main_table import DataTable, data_tables
+from .ranks import rank_table, rankings
 from .search import front_table, search_table
 from .sections import (
     NO_REASON,
@@ -19,7 +22,7 @@ from .sections import (
     restarts_table,
     unfinished_table,
 )
-from .settings import BASELINES, commonest, labels
+from .settings import BASELINES, Protocol, commonest, labels
 from .svg import Plot
 from .table import Table
 
@@ -49,13 +52,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataSection:
-    """One data set: the main table, what was published, the plots."""
+    """One data set: the main table, tests and intervals, what was published, the plots."""
 
     heading: str
     table: Table
     highlights: tuple[str, ...]
     notes: tuple[str, ...]
+    comparison: Table
     other: Table
+    intervals: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
 
@@ -68,6 +73,7 @@ class Document:
     failures: str
     """One sentence, or nothing where every trial has finished."""
     data: tuple[DataSection, ...]
+    ranks: Table
     unfinished: Table
     restarts: Table
     search: Table
@@ -89,7 +95,9 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             data.table,
             tuple(_highlights(data)),
             tuple(matched_notes(data)),
+            comparison_table(data.comparisons, data.protocols, labels(data.settings)),
             other_settings(data),
+            interval_table(data),
             draw_plots(data, methods, f"d{index}-"),
             _pictures(data, f"d{index}-"),
         )
@@ -101,6 +109,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         _summary(result, tables),
         _failures(result),
         sections,
+        rank_table(rankings(result, tables)),
         unfinished_table(result, log_link),
         restarts_table(result),
         search_table(result),
@@ -137,7 +146,7 @@ def _failures(result: SweepResult) -> str:
 
 
 def _highlights(data: DataTable) -> list[str]:
-    """The best setting by each evaluation; only where there is something to be better than."""
+    """By each evaluation the setting with the highest mean, and what tests say of it; for several settings only."""
     names = labels(data.settings)
     found: list[str] = []
     for name, title in dict.fromkeys((protocol.name, protocol.title) for protocol in data.protocols):
@@ -153,5 +162,23 @@ def _highlights(data: DataTable) -> list[str]:
             several = sum(other.title == title for other in data.protocols) > 1
             by = f" by {protocol.protocol}" if several else ""
             text = accuracy(score, digits=main.digits)
-            found.append(f"Best {title} {main.label}{by}: {label}, {text}")
+            first = "Highest" if main.higher_is_better else "Lowest"
+            tested = _tested(data, protocol, names.index(label), len(scored) - 1)
+            found.append(f"{first} {title} {main.label}{by}: {label}, {text}{tested}")
     return found
+
+
+def _tested(data: DataTable, protocol: Protocol, setting: int, others: int) -> str:
+    """End of a sentence about the setting with the best mean; nothing if it is not the one that was tested."""
+    comparison = next((found for found in data.comparisons if found.protocol == protocol), None)
+    if comparison is None or comparison.best != setting:
+        return ""
+    worse = sum(map(comparison.better_than, comparison.rivals))
+    which = (
+        "the other"
+        if others == 1
+        else f"each of the {others} others"
+        if worse == others
+        else f"{worse} of {others} others"
+    )
+    return f"; better than {which}, by paired tests" if worse else "; no difference to others shown"

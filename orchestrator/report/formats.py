@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ..store.records import Scalar
-from .settings import Spread
+from .statistics import Interval, Spread
 from .table import NONE
 
 Value = Scalar | Sequence[Scalar]
@@ -22,8 +22,26 @@ def accuracy(value: Spread | None, expected: int | None = None, digits: int = 1)
 
 def difference(ours: float, published: float) -> str:
     """Signed difference of the two numbers as they are printed, so that a reader's own subtraction agrees."""
-    text = f"{round(ours, 1) - published:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+    return signed(round(ours, 1) - published, 1)
+
+
+def signed(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
+
+
+def interval(value: Interval | None, digits: int, sign: bool = False) -> str:
+    """``43.1 to 46.9``; with signs, ``−0.2 to +1.3``."""
+    if value is None:
+        return NONE
+    ends = [signed(end, digits) if sign else f"{end:.{digits}f}" for end in value]
+    return " to ".join(ends)
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def duration(seconds: float) -> str:

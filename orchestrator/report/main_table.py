@@ -9,15 +9,26 @@ from typing import NamedTuple
 
 from ...evaluation.base import Metric
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
+from .comparison import Comparison, compare
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
 from .published import exact_match, same_protocol
-from .settings import Protocol, Setting, group_settings, spread
+from .settings import Protocol, Setting, group_settings
+from .statistics import LEAST_SEEDS, spread
 from .table import Cell, Column, Note, Row, Table
 
 INCOMPLETE = "▲"
 BEST_EPOCH = "best epoch*"
-FEW_SEEDS = (
-    "n is the number of seeds; a number stands for their mean ± sample standard deviation, or alone where n = 1."
+SEEDS_REMARK = (
+    "n: number of seeds. A number is their mean ± sample standard deviation, or the only value if n = 1; the report has 95 % "
+    "intervals."
+)
+BOLD_REMARK = "Bold: the best of its column, baselines left out."
+TESTED_REMARK = (
+    "Whether it is better than others by more than chance is tested in “Comparison of methods” of the report."
+)
+ONE_SEED_REMARK = "No difference between rows is claimed from one seed."
+FEW_SEEDS_REMARK = (
+    f"No difference between rows is claimed: a test takes at least {LEAST_SEEDS} seeds that two rows share."
 )
 UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
 BEST_EPOCH_REMARK = (
@@ -26,8 +37,8 @@ BEST_EPOCH_REMARK = (
 )
 PUBLISHED_REMARK = (
     "Lightly: the figure published for this data set, method, backbone, batch size and number of epochs (one run, "
-    "Lightly's own recipe), and in brackets ours less theirs. ‡ No difference is given: theirs is the best epoch on the "
-    "test set and ours is not, or the protocols differ."
+    "Lightly's own recipe), and in brackets ours less theirs; with one run of theirs, no test can tell it from chance. ‡ No "
+    "difference is given: theirs is the best epoch on the test set and ours is not, or the protocols differ."
 )
 
 
@@ -39,6 +50,8 @@ class DataTable:
     settings: tuple[Setting, ...]
     protocols: tuple[Protocol, ...]
     table: Table
+    comparisons: tuple[Comparison, ...]
+    """By protocol, of those under which enough seeds were scored."""
 
 
 def render_table(result: SweepResult) -> tuple[Table, ...]:
@@ -64,14 +77,17 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
         if names.count(dataset) > 1:
             title += f" (data {fingerprint[:8] or 'unknown'})"
         protocols = tuple(sorted({protocol for setting in settings for protocol in setting.protocols()}))
-        tables.append(DataTable(title, tuple(settings), protocols, _table(title, settings, protocols)))
+        found = (compare(settings, protocol) for protocol in protocols)
+        comparisons = tuple(comparison for comparison in found if comparison)
+        table = _table(title, settings, protocols, tested=bool(comparisons))
+        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons))
     return tuple(tables)
 
 
 Filled = tuple[Column, list[Cell]]
 
 
-def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol]) -> Table:
+def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol], *, tested: bool) -> Table:
     filled = _identity(settings)
     notes: list[Note] = []
     for number, protocol in enumerate(protocols, start=1):
@@ -82,9 +98,8 @@ def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol
         Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
         for index, setting in enumerate(settings)
     )
-    return Table(
-        title, tuple(column for column, _ in filled), rows, tuple(notes), _remarks(settings, protocols, filled)
-    )
+    remarks = _remarks(settings, protocols, filled, tested=tested)
+    return Table(title, tuple(column for column, _ in filled), rows, tuple(notes), remarks)
 
 
 def _identity(settings: Sequence[Setting]) -> list[Filled]:
@@ -234,12 +249,17 @@ def _costs(settings: Sequence[Setting]) -> list[Filled]:
     return columns
 
 
-def _remarks(settings: Sequence[Setting], protocols: Sequence[Protocol], filled: Sequence[Filled]) -> tuple[str, ...]:
+def _remarks(
+    settings: Sequence[Setting], protocols: Sequence[Protocol], filled: Sequence[Filled], *, tested: bool
+) -> tuple[str, ...]:
     labels = {column.label for column, _ in filled}
     hardware = {setting.hardware() for setting in settings} - {""}
-    remarks = [FEW_SEEDS]
-    if any(cell.best for _, cells in filled for cell in cells):
-        remarks.append("Bold: the best of its column, baselines apart; whether by more than chance, n and ± must tell.")
+    remarks = [SEEDS_REMARK]
+    said = [BOLD_REMARK] if any(cell.best for _, cells in filled for cell in cells) else []
+    if len(settings) > 1 and protocols:
+        several = any(len(setting.records(protocol)) > 1 for setting in settings for protocol in protocols)
+        said.append(TESTED_REMARK if tested else FEW_SEEDS_REMARK if several else ONE_SEED_REMARK)
+    remarks += [" ".join(said)] if said else []
     if any(setting.finished < len(setting.trials) for setting in settings):
         remarks.append(f"{INCOMPLETE} Not every trial of this row has finished; the others are listed below the table.")
     if not all(setting.first.labelled for setting in settings):

@@ -28,10 +28,12 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             for note in section.table.notes
         ]
         yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks, *section.notes))
+        yield from _titled(section.comparison)
         if section.other.rows:
             yield "### Published, other setting"
             yield escape(document.other_remark)
             yield _table(section.other)
+        yield from _titled(section.intervals)
         for plot in section.plots:
             path = plot_paths.get(plot.name)
             yield f"### {escape(plot.title)}"
@@ -41,6 +43,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             yield "### Images and their views"
         for picture in section.pictures:
             yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
+    yield from _titled(document.ranks, level=2)
     if document.unfinished.rows:
         yield "## Trials without a result"
         yield _table(document.unfinished)
@@ -60,6 +63,14 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     yield "## Environment"
     yield _fenced(document.command)
     yield _table(document.environment)
+
+
+def _titled(table: Table, level: int = 3) -> Iterator[str]:
+    """A table with its title above it and its remarks below; nothing if it has no rows."""
+    if table.rows:
+        yield f"{'#' * level} {escape(table.title)}"
+        yield _table(table)
+        yield "\n".join(f"- {escape(text)}" for text in table.remarks)
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,8 @@ from .curves import MOST_CONTEXT, Colour, training_curves
 from .formats import integer, memory
 from .labelling import label_points
 from .main_table import DataTable
-from .settings import Setting, Spread, commonest, labels, spread
+from .settings import Setting, commonest, labels
+from .statistics import Spread, spread
 from .svg import LIGHT, RC, Plot, hue, new_figure, render
 
 WIDTH, HEIGHT = 460, 360

@@ -10,7 +10,8 @@ from ..store.trial_state import TrialState
 from .formats import NONE, accuracy, duration, integer, one_line, plural
 from .main_table import DataTable
 from .published import exact_match, nearest
-from .settings import Spread, commonest
+from .settings import commonest
+from .statistics import Spread
 from .table import Cell, Table, plain_table
 
 LogLink = Callable[[TrialResult], str | None]

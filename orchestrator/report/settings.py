@@ -1,7 +1,7 @@
 """Which trials repeat one another, which numbers may stand in one column, and their mean and spread."""
 
 import json
-import statistics
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,29 +9,15 @@ from functools import cached_property
 from itertools import groupby
 
 from ...evaluation.base import Metric
-from ...evaluation.registry import EVALUATIONS, declared_metrics
+from ...evaluation.registry import EVALUATIONS, declared_metrics, title_of
 from ..store.records import EvaluationRecord, Scalar, TrialResult
 from ..store.trial_state import TrialState
+from .statistics import Spread, spread
 
 BASELINES = ("random", "supervised")
 
 SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
 """Axes that a table shows in any case."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean over seeds, sample standard deviation (n - 1; none for one seed), and n."""
-
-    mean: float
-    std: float | None
-    n: int
-
-
-def spread(values: Sequence[float]) -> Spread | None:
-    if not values:
-        return None
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
 @dataclass(frozen=True, order=True)
@@ -41,8 +27,8 @@ class Protocol:
     rank: int
     """Order of the evaluations in tables."""
     name: str
-    title: str
-    """In tables."""
+    known_as: str
+    """What the sweep calls the evaluation."""
     protocol: str
     split: str
     settings: str
@@ -56,11 +42,25 @@ class Protocol:
         settings, changed = (json.dumps(part, sort_keys=True) for part in (record.settings, record.changed))
         rank = (*EVALUATIONS, record.name).index(record.name)
         measures = tuple(metric.name for metric in declared_metrics(record.name, record.metrics))
-        return cls(rank, record.name, record.title, record.protocol, record.split, settings, changed, measures)
+        return cls(
+            rank,
+            record.name,
+            record.known_as or record.name,
+            record.protocol,
+            record.split,
+            settings,
+            changed,
+            measures,
+        )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         return declared_metrics(self.name, self.measures)
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return title_of(self.name) if self.known_as == self.name else self.known_as
 
     @property
     def main(self) -> Metric:
@@ -92,6 +92,12 @@ class Setting:
     def records(self, protocol: Protocol) -> list[EvaluationRecord]:
         """The evaluation under `protocol` of each trial that has it, the latest where there are several."""
         return [records[protocol] for records in self._by_protocol if protocol in records]
+
+    def scores(self, protocol: Protocol) -> dict[int, float]:
+        """The protocol's main metric by seed: what is paired with another setting's."""
+        found = zip(self.trials, self._by_protocol, strict=True)
+        main = {trial.seed: own[protocol].metrics[protocol.main.name] for trial, own in found if protocol in own}
+        return {seed: value for seed, value in main.items() if math.isfinite(value)}
 
     def main(self, protocol: Protocol) -> Spread | None:
         """Of the protocol's main metric."""

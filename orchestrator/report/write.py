@@ -20,6 +20,7 @@ class ReportFiles:
     markdown: Path
     parquet: Path
     csv: Path
+    statistics: Path
     plots: tuple[Path, ...]
     """The plots of the Markdown; the page has its own within it."""
 
@@ -33,6 +34,7 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
     import pyarrow.parquet as arrow_parquet
 
     from .document import build_document
+    from .intervals import statistics_table
     from .markdown import to_markdown
     from .page import to_html
     from .svg import standalone
@@ -59,12 +61,14 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
         folder / "report.md",
         folder / "results.parquet",
         folder / "results.csv",
+        folder / "statistics.csv",
         tuple(folder / path for path in paths.values()),
     )
     _replace(files.html, _text(to_html(document)))
     _replace(files.markdown, _text(to_markdown(document, paths)))
     _replace(files.parquet, lambda path: arrow_parquet.write_table(table, path))
-    _replace(files.csv, lambda path: arrow_csv.write_csv(for_spreadsheets(table), path))
+    for path, rows in ((files.csv, table), (files.statistics, statistics_table(result))):
+        _replace(path, partial(arrow_csv.write_csv, for_spreadsheets(rows)))
     return files
 
 

@@ -92,7 +92,7 @@ def test_without_its_package_it_has_its_names_for_titles() -> None:
 @pytest.mark.usefixtures("installed")
 def test_the_whole_report(tmp_path: Path) -> None:
     files = write_report(result(), tmp_path)
-    assert "- Best Speed time, ms: SimCLR, 1.23" in files.markdown.read_text()
+    assert "- Lowest Speed time, ms: SimCLR, 1.23" in files.markdown.read_text()
     rows = [row for row in tidy_table(result()).to_pylist() if row["evaluation"] == "speed"]
     assert json.loads(rows[0]["metrics"]) == {"ms": 1.234, "share": 50.0}
     assert rows[0]["top1"] is rows[0]["correct5"] is None and rows[0]["images"] == 10

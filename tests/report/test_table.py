@@ -19,7 +19,8 @@ from ssl_sweep.orchestrator.report.sections import (
     restarts_table,
     unfinished_table,
 )
-from ssl_sweep.orchestrator.report.settings import Spread, group_settings, labels, spread
+from ssl_sweep.orchestrator.report.settings import group_settings, labels
+from ssl_sweep.orchestrator.report.statistics import Spread, spread
 from ssl_sweep.orchestrator.report.table import NONE, Table
 from ssl_sweep.orchestrator.report.terminal import MOST_ROWS
 from ssl_sweep.orchestrator.store.fault import Fault
