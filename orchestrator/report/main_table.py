@@ -16,6 +16,7 @@ from .settings import Protocol, Setting, group_settings, spread
 from .table import Cell, Column, Note, Row, Table
 
 INCOMPLETE = "▲"
+UNTRAINED = ("random", "pretrained")
 BEST_EPOCH = "best epoch*"
 FEW_SEEDS = (
     "n is the number of seeds; a number stands for their mean ± sample standard deviation, or alone where n = 1."
@@ -98,7 +99,7 @@ def _identity(settings: Sequence[Setting]) -> list[Filled]:
         return len({value(setting.first) for setting in settings}) > 1
 
     def trained(setting: Setting, value: int) -> str:
-        return NONE if setting.first.method == "random" else integer(value)
+        return NONE if setting.first.method in UNTRAINED else integer(value)
 
     def axis(key: str) -> Callable[[Setting], str]:
         return lambda setting: scalar(setting.axes[key]) if key in setting.axes else NONE

@@ -51,6 +51,9 @@ def probe_trial(trial: TrialSpec, prepared: Prepared, runtime: Runtime, listener
         TrialStopped: the listener asked for it.
         Exception: as the trial itself would.
     """
+    trial = trial.model_copy(
+        update={"backbone": trial.backbone.model_copy(update={"weights": None})}
+    )  # any cost the same
     watch = _Watch(runtime, listener)
     train, test = image_sets(trial, prepared, runtime)
     with measured(runtime) as meter:
