@@ -20,11 +20,10 @@ def validate(sweep: Path, as_json: bool) -> None:
       ssl-sweep validate sweep.yaml
     """
     from ..spec.load import load_spec
-    from ..store.files import Store
     from ..sweep.weights import expanded
 
     spec, document = load_spec(sweep)
-    spec, trials = expanded(spec, document, Store(spec.storage), read=True)
+    spec, trials = expanded(spec, document, read=True)
     if as_json:
         click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials)}))
     else:

@@ -77,14 +77,14 @@ class SweepRow(NamedTuple):
 def plan_rows(path: Path) -> list[PlanRow]:
     """The trials of the sweep in `path`: identity, what is missing, what each takes."""
     spec, document = load_spec(path)
-    store = Store(spec.storage)
-    spec, trials = expanded(spec, document, store, read=True)
+    spec, trials = expanded(spec, document, read=True)
     datasets = prepared_datasets(trials, data_root())
     searched = _searched(spec)
     if searched:
         fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]
         trials = [resolve(spec, group, seed) for group in fixed for seed in spec.seeds]
     known = plan_trials([trial for trial in trials if trial.dataset in datasets], datasets)
+    store = Store(spec.storage)
     catalog = read_catalog(store, [item.trial_id for item in known])
     expected = estimates(store, known, catalog, compiled=spec.resources.compile)
     rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
@@ -182,7 +182,7 @@ def stored_sweep(path: Path) -> StoredSweep:
     """
     spec, document = load_spec(path)
     store = Store(spec.storage)
-    spec, rows = expanded(spec, document, store)
+    spec, rows = expanded(spec, document)
     trials = rows
     listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList) if spec.search is not None else None
     if listed is not None:

@@ -99,9 +99,9 @@ def run_sweep(
         KeyboardInterrupt: the user ended it before there was anything to report.
     """
     spec, document = load_spec(path)
+    spec, trials = expanded(spec, document, read=True, keep=True)
     choice.refuse_search(spec)
     place = Place(Store(spec.storage), spec.name)
-    spec, trials = expanded(spec, document, place.store, read=True, keep=True)
     with held(place.store, place.folder) as lease, contextlib.ExitStack() as requests:
         if lease is None:
             raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")

@@ -31,14 +31,13 @@ Digest = Callable[[WeightsConfig], str]
 
 
 def expanded(
-    spec: SweepSpec, document: Document, store: Store, *, read: bool = False, keep: bool = False
+    spec: SweepSpec, document: Document, *, read: bool = False, keep: bool = False
 ) -> tuple[SweepSpec, list[TrialSpec]]:
     """The sweep with the digest of all weights that it names, and its trials.
 
     Args:
         spec: as it was loaded.
         document: of its file.
-        store: the sweep's own.
         read: read the weights and compare them with the backbones; otherwise they are only looked up, and those that were
             found when the sweep was submitted may be gone.
         keep: copy them into the store.
@@ -46,7 +45,7 @@ def expanded(
     Raises:
         SpecError: with all problems of the file that `expand` finds, and of the weights.
     """
-    sources = _Sources(store, spec.name, must_be_there=read)
+    sources = _Sources(spec.storage, spec.name, must_be_there=read)
     filled = _Filled(document, sources.digest_of)
     spec = filled.sweep(spec)
     try:
@@ -109,9 +108,14 @@ class _Filled:
 class _Sources:
     """Files, and trials of the store, by the weights that name them."""
 
-    def __init__(self, store: Store, sweep: str, *, must_be_there: bool):
-        self.store, self.sweep, self.must_be_there = store, sweep, must_be_there
+    def __init__(self, storage: str, sweep: str, *, must_be_there: bool):
+        self.storage, self.sweep, self.must_be_there = storage, sweep, must_be_there
         self._digests: dict[tuple[str | None, str | None], str] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """The sweep's own; opened if any weights are named."""
+        return Store(self.storage)
 
     def digest_of(self, weights: WeightsConfig) -> str:
         """SHA-256 of the content.
@@ -192,7 +196,6 @@ class _Reader:
 
     def __init__(self, sources: _Sources, *, keep: bool):
         self.sources, self.keep = sources, keep
-        self.kept = WeightsStore(sources.store)
         self._answers: dict[str, str | None] = {}
         self._last: tuple[str, dict[str, Tensor]] | None = None
         """Of the file that was read last: rows with the same one follow one another."""
@@ -222,9 +225,9 @@ class _Reader:
         except ValueError as error:
             return str(error)
         match_weights(tensors, encoder, prefix=weights.prefix, partial=weights.partial)
-        if self.keep and not self.kept.has(sha256):
+        if self.keep and not (kept := WeightsStore(self.sources.store)).has(sha256):
             whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # some may share memory
-            self.kept.keep(sha256, weights.place, safetensors.torch.save(whole))
+            kept.keep(sha256, weights.place, safetensors.torch.save(whole))
         return None
 
     def _tensors(self, weights: WeightsConfig, sha256: str) -> "dict[str, Tensor]":

@@ -1,6 +1,7 @@
 """Backbones that begin with given weights: evaluated as they are, or pretrained further."""
 
 import io
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ KNN: list[Any] = [{"name": "knn", "k": 20}]
 def given(path: Path) -> list[TrialSpec]:
     """The trials of a sweep, its weights in its store."""
     spec, document = load_spec(path)
-    return expanded(spec, document, Store(spec.storage), read=True, keep=True)[1]
+    return expanded(spec, document, read=True, keep=True)[1]
 
 
 def knn(folder: TrialStore) -> dict[str, float]:
@@ -86,7 +87,7 @@ def test_a_trial_s_weights_score_as_the_trial(source: TrialStore, sweep_file: Sw
     assert_same_weights(again, source)
     assert again.trial_id.startswith("pretrained-vit_tiny_patch16_224-digits-")
     record = again.pretrained()
-    assert record is not None and record.epochs == 0 and record.weights == "27 of 27 tensors"
+    assert record is not None and record.epochs == 0 and record.weights == "30 of 30 tensors"
 
 
 def test_the_content_of_weights_is_what_counts(source: TrialStore, sweep_file: SweepFile, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_a_part_of_the_weights_is_told_beside_every_number(
     weights: dict[str, Any] = {"path": "part.safetensors"}
     changes: dict[str, Any] = {"methods": [{"name": "pretrained", "weights": weights}], "evaluate": KNN}
     with pytest.raises(
-        SpecError, match=r"methods\[0\]\.weights: .*part\.safetensors' has 25 of the 27 tensors"
+        SpecError, match=r"methods\[0\]\.weights: .*part\.safetensors' has 28 of the 30 tensors"
     ) as error:
         given(sweep_file(**changes))
     assert "not in the file: norm.weight, norm.bias" in str(error.value)
@@ -268,3 +269,23 @@ def test_bad_weights_are_refused_before_anything_runs(
     assert result.exit_code == 2
     assert message.format(key="methods[0].weights", folder=tmp_path) in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_weights_are_evaluated_without_a_sweep_file(
+    source: TrialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep that the command makes is the one that a file would say."""
+    driven: list[Path] = []
+    monkeypatch.setattr("ssl_sweep.orchestrator.cli.evaluate.drive", lambda path, *_: driven.append(path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(file_of(source), tmp_path / "ours.safetensors")
+    options = ["--dataset", "{name: digits, train_images: 320, test_images: 100}", "--backbone", json.dumps(TINY_VIT)]
+    options += ["--evaluate", "{name: knn, k: 20}"]
+    for checkpoint in ("ours.safetensors", "ours.safetensors", f"trial:{source.trial_id}"):
+        result = CliRunner().invoke(main, ["evaluate", checkpoint, *options], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    first, second, third = driven
+    assert first == second != third and first.parent.parent == tmp_path / "runs/sweeps"
+    assert knn(carry(given(first)[0], tmp_path / "runs")) == knn(source)
+    result = CliRunner().invoke(main, ["evaluate", "a.pth", "--dataset", "[digits", "--backbone", "resnet18"])
+    assert result.exit_code == 2 and result.stderr.startswith("error: ")
