@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import yaml
 
+from ...methods.config import OF_A_TRIAL
 from ..spec.errors import SpecError, UserError
 from ..spec.identity import digest
 from ..spec.locate import locate
@@ -44,11 +45,21 @@ def evaluate(
             "--address: evaluate takes auto or HOST:PORT; for a job, write a sweep with method 'pretrained'"
         )
     text = f"dataset: {dataset}\nbackbone: {backbone}\nevaluate: [{evaluate}]\n"
-    weights = {"path": checkpoint, "title": title} if title and not checkpoint.startswith("trial:") else checkpoint
-    path = _sweep_file(text, weights, storage)
+    path = _sweep_file(text, _weights(checkpoint, title), storage)
     from ..sweep.choice import EVERYTHING
 
     drive(path, address, EVERYTHING)
+
+
+def _weights(checkpoint: str, title: str | None) -> str | dict[str, str]:
+    if title is None:
+        return checkpoint
+    trial = checkpoint.startswith(OF_A_TRIAL)
+    return (
+        {"trial": checkpoint.removeprefix(OF_A_TRIAL), "title": title}
+        if trial
+        else {"path": checkpoint, "title": title}
+    )
 
 
 def _sweep_file(text: str, weights: object, storage: str) -> Path:

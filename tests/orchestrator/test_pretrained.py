@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ssl_sweep.orchestrator.store.events import Event, StepDone
 from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.sweep.cleaning import OLD_SECONDS, collect_garbage, find_garbage
 from ssl_sweep.orchestrator.sweep.status import plan_rows, stored_sweep
 from ssl_sweep.orchestrator.sweep.weights import expanded
 from ssl_sweep.orchestrator.trial.given_weights import begin_with_weights
@@ -179,7 +181,9 @@ def test_weights_in_a_pickle_are_safetensors_in_the_store(
     assert set(load_file(copies[0])) == {f"teacher.backbone.{name}" for name in tensors}
     (tmp_path / "dino.pth").unlink()  # no worker needs it
     assert knn(carry(trial, tmp_path / "runs")) == knn(source)
-    copies[0].unlink()
+    unused = [item for item in find_garbage(source.store, now=time.time() + 2 * OLD_SECONDS) if item.kind == "weights"]
+    assert [item.names for item in unused] == [sorted(f"weights/{path.name}" for path in copies[0].parent.iterdir())]
+    assert collect_garbage(source.store, unused) == unused and not copies[0].exists()
     (other,) = [trial.model_copy(update={"seed": 5})]
     with pytest.raises(TrialFailed, match="the store has no copy of its weights") as error:
         carry(other, tmp_path / "runs")
@@ -206,6 +210,7 @@ def test_a_table_of_given_weights(source: TrialStore, sweep_file: SweepFile, tmp
     assert outcome.exit_status == 0
     (table,) = render_table(outcome.result)
     assert [row.cells[0].text for row in table.rows] == ["one", "Second", "SimCLR from one", "Random init"]
+    assert "weights" not in {item.kind for item in find_garbage(source.store, now=time.time() + 2 * OLD_SECONDS)}
     for name in ("one", "two"):
         (tmp_path / f"{name}.safetensors").unlink()
     assert [trial.title for trial in stored_sweep(path).result("").trials] == [
