@@ -22,11 +22,18 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _digits(text: str) -> str:
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError("must be the 64 hexadecimal digits that `sha256sum` prints")
+    return text
+
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 BatchSize = Annotated[int, Field(ge=2)]
 """Over all workers; batch norm has no statistics of one image."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Share of a running mean that stays at each step."""
+Sha256 = Annotated[str, AfterValidator(_digits)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
 
 
@@ -244,7 +251,7 @@ class WeightsConfig(Config):
         description="of the backbone's names in the file, as `teacher.backbone`; unset: that under which most are found",
     )
     partial: bool = Field(default=False, description="whether tensors that the file lacks may begin at random")
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+    sha256: Sha256 | None = Field(
         default=None, description="of the file; unset: that of the file as it is, which becomes part of the trial"
     )
 
@@ -260,7 +267,7 @@ class WeightsConfig(Config):
     @model_validator(mode="after")
     def one_place(self) -> "WeightsConfig":
         if (self.path is None) == (self.trial is None):
-            raise ValueError("`weights` are a `path` or a `trial`: give one of the two")
+            raise ValueError("weights need either a `path` or a `trial`")
         return self
 
     @property

@@ -107,7 +107,7 @@ def match_weights(
 class _Way(NamedTuple):
     """A place and a layout, and under how many names there the backbone has a tensor of the same shape."""
 
-    count: int
+    matches: int
     place: str
     layout: Layout
 
@@ -128,8 +128,8 @@ def _ways(
         ways += [_Way(count, place, layout) for place, count in counts.items() if prefix in (None, place)]
     if not ways:
         return []
-    most = max(way.count for way in ways)
-    best = [way for way in ways if way.count == most]
+    most = max(way.matches for way in ways)
+    best = [way for way in ways if way.matches == most]
     return sorted((way for way in best if way.layout is best[0].layout), key=lambda way: _rank(way.place))
 
 

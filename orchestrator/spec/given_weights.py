@@ -26,7 +26,8 @@ def weights_problem(
         return (("method",), text) if method.weights == "needed" else None
     key: Steps = ("backbone", "weights") if entry.weights is None else ("method", "weights")
     if method.weights == "refused":
-        return key, f"method '{method.name}' begins at random; leave them out, or use the method 'pretrained'"
+        text = f"method '{method.name}' takes no weights: give it a backbone of its own without, or use method 'pretrained'"
+        return key, text
     if "backbone" in sampled or any(axis.startswith("backbone.weights") for axis in sampled):
         return key, "weights cannot be searched; list them under `grid` to search for each"
     text = read(trial) if read is not None else None

@@ -60,8 +60,7 @@ def pretrain(
         images_per_second=state.step * trial.pretrain.batch_size / seconds if seconds else 0.0,
         attempts=state.attempts,
         parameters=sum(parameter.numel() for parameter in run.learner.method.backbone.parameters()),
-        **run.given,
-    )
+    ).model_copy(update=run.given)
     backbone = run.learner.method.backbone
     if runtime.is_first:
         tensors, metadata = export(backbone)
@@ -101,7 +100,9 @@ class _Run:
         self.state = State() if saved is None else saved.state
         self.learner = self._learner(saved)
         match = begin_with_weights(trial, self.learner.method, folder.store, resumed=saved is not None)
-        self.given = {} if match is None else {"weights": str(match), "weights_missing": match.total - match.found}
+        self.given: dict[str, object] = {}
+        if match is not None:
+            self.given = {"weights": str(match), "weights_missing": match.total - match.found}
         """What the record says of weights that the trial was given."""
         del match  # a copy of the backbone
         self.changes = {change.after_epoch * self.steps_per_epoch for change in trial.changes}

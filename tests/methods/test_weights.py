@@ -4,7 +4,7 @@ import argparse
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import Encoder, build_encoder, export
 from ssl_sweep.methods.weight_files import WeightsError, find_file, tensors_in
 from ssl_sweep.methods.weights import Match, load_weights, match_weights
-from timm.models.vision_transformer import checkpoint_filter_fn
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from tiny import IMAGE_SIZE, VIT
 from torch import Tensor, nn
 
@@ -203,7 +203,7 @@ def test_a_timm_model_at_another_size_has_timm_s_features(tmp_path: Path) -> Non
     path = tmp_path / "model.pth"
     torch.save(made.state_dict(), path)
     there = timm.create_model(VIT.name, img_size=IMAGE_SIZE, num_classes=0, **options).eval()
-    there.load_state_dict(checkpoint_filter_fn(made.state_dict(), there), strict=False)
+    there.load_state_dict(checkpoint_filter_fn(made.state_dict(), cast(VisionTransformer, there)), strict=False)
     again, match = read(path.read_bytes(), VIT)
     assert match.resampled == "6 x 6 to 4 x 4 patches" and match.left_over == ("head.weight", "head.bias")
     torch.testing.assert_close(features(again), of(there), rtol=1e-5, atol=1e-6)

@@ -182,7 +182,9 @@ def test_weights_in_a_pickle_are_safetensors_in_the_store(
     (tmp_path / "dino.pth").unlink()  # no worker needs it
     assert knn(carry(trial, tmp_path / "runs")) == knn(source)
     unused = [item for item in find_garbage(source.store, now=time.time() + 2 * OLD_SECONDS) if item.kind == "weights"]
-    assert [item.names for item in unused] == [sorted(f"weights/{path.name}" for path in copies[0].parent.iterdir())]
+    assert [sorted(item.names) for item in unused] == [
+        sorted(f"weights/{path.name}" for path in copies[0].parent.iterdir())
+    ]
     assert collect_garbage(source.store, unused) == unused and not copies[0].exists()
     (other,) = [trial.model_copy(update={"seed": 5})]
     with pytest.raises(TrialFailed, match="the store has no copy of its weights") as error:
