@@ -12,6 +12,7 @@ METHODS: Registry[type[MethodConfig]] = Registry(
     __name__,
     {
         "random": "configs.random:RandomConfig",
+        "pretrained": "configs.pretrained:PretrainedConfig",
         "supervised": "configs.supervised:SupervisedConfig",
         "simclr": "configs.simclr:SimCLRConfig",
         "dcl": "configs.dcl:DCLConfig",

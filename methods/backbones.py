@@ -45,9 +45,9 @@ NOT_OURS_TO_SET: Mapping[str, str] = {
     "in_chans": "images have three channels",
     "num_classes": "evaluations bring classifiers of their own",
     "features_only": "methods and evaluations take pooled features",
-    "pretrained": "nothing is downloaded",
+    "pretrained": "nothing is downloaded (a file is named as `weights`, beside `options`)",
     "pretrained_cfg": "nothing is downloaded",
-    "checkpoint_path": "a backbone begins with random weights",
+    "checkpoint_path": "the file is named as `weights`, beside `options`",
 }
 """Options of timm's that cannot be used here, and why."""
 

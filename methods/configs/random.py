@@ -10,6 +10,7 @@ class RandomConfig(MethodConfig):
     paper = "Baseline: the untrained encoder"
     family = "baseline"
     trains = False
+    weights = "refused"
     pretrain = PretrainConfig()
 
     name: Literal["random"] = "random"

@@ -19,11 +19,11 @@ def validate(sweep: Path, as_json: bool) -> None:
     Example:
       ssl-sweep validate sweep.yaml
     """
-    from ..spec.expand import expand
     from ..spec.load import load_spec
+    from ..sweep.weights import expanded
 
     spec, document = load_spec(sweep)
-    trials = expand(spec, document)
+    spec, trials = expanded(spec, document, read=True)
     if as_json:
         click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials)}))
     else:

@@ -6,6 +6,7 @@ import click
 
 from .common import show_warnings
 from .data import datasets, prepare
+from .evaluate import evaluate
 from .files import methods, schema, validate
 from .overview import plan, status
 from .results import diff, export, report
@@ -35,7 +36,7 @@ def main() -> None:
     show_warnings()
 
 
-for command in (validate, plan, submit, stop, resume, retry, status, logs, path):
+for command in (validate, plan, submit, evaluate, stop, resume, retry, status, logs, path):
     main.add_command(command)
 for command in (report, export, diff, du, rm, gc):
     main.add_command(command)

@@ -15,7 +15,8 @@ def method_rows(*, details: bool) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     listed = _listed() if details else {}
     for name, config in METHODS.items():
-        needs = [text for flag, text in ((config.needs_vit, "a ViT"), (config.needs_labels, "labels")) if flag]
+        needed = ((config.needs_vit, "a ViT"), (config.needs_labels, "labels"), (config.weights == "needed", "weights"))
+        needs = [text for flag, text in needed if flag]
         row = {"name": name, "title": config.title, "family": config.family, "needs": ", ".join(needs)}
         if details:
             recipes = [dataset for dataset, methods in listed.items() if name in methods]

@@ -55,7 +55,7 @@ def submit(sweep: Path, address: str | None, detach: bool, replace: bool) -> Non
         sys.exit(submit_detached(sweep, address, replace=replace))
     from ..sweep.choice import EVERYTHING
 
-    _run(sweep, address, EVERYTHING, replace=replace)
+    drive(sweep, address, EVERYTHING, replace=replace)
 
 
 @click.command()
@@ -72,7 +72,7 @@ def resume(sweep: Path, address: str | None) -> None:
     _run_remotely_if_asked(address, "resume", sweep)
     from ..sweep.choice import UNFINISHED
 
-    _run(sweep, address, UNFINISHED)
+    drive(sweep, address, UNFINISHED)
 
 
 @click.command()
@@ -96,7 +96,7 @@ def retry(sweep: Path, trials: tuple[str, ...], failed: bool, address: str | Non
     _run_remotely_if_asked(address, "retry", sweep, ["--failed"] if failed else trials)
     from ..sweep.choice import FAILED, Choice
 
-    _run(sweep, address, FAILED if failed else Choice(named=trials))
+    drive(sweep, address, FAILED if failed else Choice(named=trials))
 
 
 def _run_remotely_if_asked(address: str | None, command: str, sweep: Path, options: "Sequence[str]" = ()) -> None:
@@ -107,7 +107,7 @@ def _run_remotely_if_asked(address: str | None, command: str, sweep: Path, optio
         run_remotely(address, command, str(sweep), [*options, "--address", "auto"])
 
 
-def _run(sweep: Path, address: str | None, choice: "Choice", *, replace: bool = False) -> None:
+def drive(sweep: Path, address: str | None, choice: "Choice", *, replace: bool = False) -> None:
     """Drive a sweep here, then end this process."""
     from .environment import configure
 

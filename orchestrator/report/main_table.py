@@ -17,6 +17,7 @@ from .statistics import LEAST_SEEDS, spread
 from .table import Cell, Column, Note, Row, Table
 
 INCOMPLETE = "▲"
+UNTRAINED = ("random", "pretrained")
 BEST_EPOCH = "best epoch*"
 SEEDS_REMARK = (
     "n: number of seeds. A number is their mean ± sample standard deviation, or the only value if n = 1; the report has 95 % "
@@ -112,7 +113,7 @@ def _identity(settings: Sequence[Setting]) -> list[Filled]:
         return len({value(setting.first) for setting in settings}) > 1
 
     def trained(setting: Setting, value: int) -> str:
-        return NONE if setting.first.method == "random" else integer(value)
+        return NONE if setting.first.method in UNTRAINED else integer(value)
 
     def axis(key: str) -> Callable[[Setting], str]:
         return lambda setting: scalar(setting.axes[key]) if key in setting.axes else NONE

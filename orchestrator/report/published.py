@@ -66,9 +66,12 @@ def _parse(row: dict[str, str]) -> Published:
 
 
 def candidates(setting: Setting) -> list[Published]:
-    """Published runs of the same data, image size, method and backbone, the nearest batch size and epochs first."""
+    """Published runs of the same data, image size, method and backbone, the nearest batch size and epochs first.
+
+    None of them began with given weights.
+    """
     trial = setting.first
-    if not trial.full_dataset:
+    if not trial.full_dataset or trial.weights is not None:
         return []
     method = re.sub(r"[^a-z0-9]", "", trial.method.lower())
     ours = (trial.dataset, ALIASES.get(method, method), trial.backbone.split(".")[0], trial.image_size)

@@ -152,6 +152,8 @@ def environment_table(result: SweepResult) -> Table:
             found[f"data fingerprint, {trial.dataset}" + ("" if trial.full_dataset else " (a part)")] = (
                 trial.dataset_fingerprint
             )
+        if trial.weights is not None:
+            found[f"SHA-256 of the weights, {trial.title}"] = trial.weights
         if trial.damaged_images:
             found[f"damaged images, left out of {trial.dataset}"] = integer(trial.damaged_images)
         for key, value in found.items():

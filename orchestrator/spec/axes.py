@@ -11,6 +11,7 @@ from ...methods.config import BackboneConfig, PretrainConfig
 from .constraints import keys_of
 from .domains import Axis, Choice, kind_of
 from .errors import Problem, Steps, did_you_mean, dotted, show, unknown
+from .label import WEIGHTS
 from .models import SweepSpec
 from .resolve import Group, applies
 from .search import SearchConfig
@@ -38,6 +39,9 @@ def axis_problems(spec: SweepSpec, document: Document, *, all_methods: bool) -> 
             what = "appears in both `grid` and `search.space`; keep one"
         elif path[0] == "search" and key.split(".")[0] == "dataset":
             what = "scores on different images do not compare; list the values under `grid` to search for each"
+            bad.add(key)
+        elif path[0] == "search" and key == WEIGHTS:
+            what = "weights cannot be searched; list them under `grid` to search for each"
             bad.add(key)
         if what is not None:
             problems.append(document.problem(path, f"{dotted(path)}: {what}", of_key=True))
@@ -77,6 +81,10 @@ def _wrong_with(key: str, spec: SweepSpec, *, all_methods: bool) -> str | None:
         return f"unknown axis {show(key)}{hint} {RULE}"
     if root == "method" and not all_methods:
         return None
+    if key.startswith(f"{WEIGHTS}."):
+        return (
+            f"weights are one value; list whole ones under '{WEIGHTS}', as in [a.pth, {{path: b.pth, partial: true}}]"
+        )
     models: Sequence[type[BaseModel]] = methods if root == "method" else [ROOTS[root]]
     for i, step in enumerate(steps):
         fields = _fields(models)

@@ -11,6 +11,7 @@ from .axes import axis_problems, probes
 from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
+from .given_weights import ReadWeights, content_of, weights_problem
 from .identity import evaluation_id
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
@@ -31,13 +32,15 @@ class Broken(NamedTuple):
     """Entries by their index."""
 
 
-def expand(spec: SweepSpec, document: Document) -> list[TrialSpec]:
+def expand(spec: SweepSpec, document: Document, read_weights: ReadWeights | None = None) -> list[TrialSpec]:
     """All trials of the sweep at its own values (those of a search are sampled later).
+
+    `read_weights` says whether given weights fit a trial; without it they are not read.
 
     Raises:
         SpecError: with every problem that shows only in a resolved trial, at the place in the file that causes it.
     """
-    problems, rows = _look(spec, document, Broken())
+    problems, rows = _look(spec, document, Broken(), read_weights)
     if problems:
         raise SpecError(problems)
     return [row.model_copy(update={"seed": seed}) for row in rows for seed in spec.seeds]
@@ -48,7 +51,9 @@ def whole_problems(spec: SweepSpec, document: Document, broken: Broken) -> list[
     return _look(spec, document, broken)[0]
 
 
-def _look(spec: SweepSpec, document: Document, broken: Broken) -> tuple[list[Problem], list[TrialSpec]]:
+def _look(
+    spec: SweepSpec, document: Document, broken: Broken, read_weights: ReadWeights | None = None
+) -> tuple[list[Problem], list[TrialSpec]]:
     """All problems, and each row's trial at the first seed."""
     problems, bad_axes = axis_problems(spec, document, all_methods=not broken.methods)
     spec = spec.model_copy(update={"grid": {key: axis for key, axis in spec.grid.items() if key not in bad_axes}})
@@ -63,13 +68,13 @@ def _look(spec: SweepSpec, document: Document, broken: Broken) -> tuple[list[Pro
     for group in groups(spec):
         if group.index in broken.methods:
             continue
-        row = _Row(spec, group, document, broken)
+        row = _Row(spec, group, document, broken, read_weights=read_weights)
         trial = row.trial()
         problems += row.problems
         if trial is None:
             continue
         rows.append(trial)
-        content = trial.model_dump_json(exclude={"axes"})
+        content = content_of(trial)
         if content in seen:
             problems.append(_repeated(group, seen[content], document))
         elif spec.search is not None and group.index not in tried:
@@ -101,8 +106,10 @@ class _Row:
         broken: Broken,
         sampled: Mapping[str, object] | None = None,
         places: dict[str, Steps] | None = None,
+        read_weights: ReadWeights | None = None,
     ):
         self.spec, self.group, self.document, self.broken = spec, group, document, broken
+        self.read_weights = read_weights
         self.sampled = sampled or {}
         self.places = places or {}
         for key, value in group.axes.items():
@@ -131,6 +138,7 @@ class _Row:
             return None
         self.check_backbone(trial)
         self.check_options(trial)
+        self.check_weights(trial)
         self.check_collapse(trial)
         self.check_workers(trial)
         self.check_evaluations(trial)
@@ -179,6 +187,12 @@ class _Row:
         if problem is not None and not self.stands_in("backbone"):
             option, text = problem
             self.blame(("backbone", "options", option), text)
+
+    def check_weights(self, trial: TrialSpec) -> None:
+        if not self.stands_in("backbone"):
+            problem = weights_problem(trial, self.group.entry, self.sampled, self.read_weights)
+            if problem is not None:
+                self.blame(*problem)
 
     def stands_in(self, key: str) -> bool:
         """Whether the trial's `key` may be a harmless value for one that is broken."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...evaluation.base import EvaluationConfig
 from ...methods.backbones import draws
+from ...methods.config import WeightsConfig
 from .models import ShapeConfig, TrialSpec
 
 PIPELINE_VERSION = 2
@@ -16,6 +17,9 @@ PIPELINE_VERSION = 2
 DRAWS_VERSION = 2
 """Of drop path, dropout, mixup and their kin, and of masks of accumulated batches: hashed with what has any of them."""
 
+WEIGHTS_VERSION = 1
+"""Of how a backbone is found in a file of given weights: hashed with what begins with some."""
+
 SEEN = ("mask", "resolution")
 """In the names of settings that are shares of patches or of a side in pixels: their fractions change memory and speed."""
 
@@ -23,14 +27,14 @@ SEEN = ("mask", "resolution")
 def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     """Readable slug and hash of the pretraining: ``simclr-resnet18-cifar-cifar10-b512-e200-s0-1f2e3d4c5b``.
 
-    Resources, storage and tracking are not in it, nor where the data lies: `fingerprint` is of its content.
+    Resources, storage and tracking are not in it, nor where the data and given weights lie: `fingerprint` is of the data's content.
     Evaluations are not in it either, so that a changed evaluation never pretrains again.
     """
     content: dict[str, Any] = {
         "pipeline": PIPELINE_VERSION,
         "data": fingerprint,
         "image_size": trial.image_size,
-        "backbone": trial.backbone.model_dump(mode="json"),
+        "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
         "method": trial.method.model_dump(mode="json") | {"version": trial.method.version},
         "pretrain": trial.pretrain.model_dump(mode="json"),
         "seed": trial.seed,
@@ -40,6 +44,8 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         content["holdout"] = trial.dataset.holdout
     if draws(trial.backbone) or (trial.method.masks_patches and trial.pretrain.accumulate > 1):
         content["draws"] = DRAWS_VERSION
+    if trial.backbone.weights is not None:
+        content["weights"] = _given(trial.backbone.weights)
     if trial.changes:
         content["changes"] = [change.model_dump(mode="json") for change in trial.changes]
     parts = (
@@ -53,6 +59,13 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     return f"{_slug(parts)}-{digest(content)}"
 
 
+def _given(weights: WeightsConfig) -> dict[str, Any]:
+    """What of given weights changes numbers: their content, wherever it lies, and what is taken of it."""
+    assert weights.sha256 is not None, "the sweep's weights are looked up before its trials have identities"
+    content: dict[str, Any] = {"version": WEIGHTS_VERSION, "sha256": weights.sha256}
+    return content | weights.model_dump(mode="json", include={"prefix", "partial"}, exclude_defaults=True)
+
+
 def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compiled: bool) -> str:
     """Slug and hash of what a trial's memory and speed depend on: ``simclr-resnet18-cifar-cifar10-b512-1f2e3d4c5b``.
 
@@ -63,7 +76,7 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
         "data": fingerprint,
         "split": trial.split,
         "image_size": trial.image_size,
-        "backbone": trial.backbone.model_dump(mode="json"),
+        "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
         "method": _sizes(trial.method.model_dump(mode="json")),
         "pretrain": [pretrain.batch_size, pretrain.accumulate, pretrain.precision, pretrain.optimizer.name],
         "evaluate": [

@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from ...methods import METHODS
-from .errors import Problem, SpecError, Steps, dotted, show
+from .errors import Problem, SpecError
 from .expand import Broken, whole_problems
-from .locations import expanded, whole, without_file_scheme
+from .locate import locate
+from .locations import whole
 from .messages import complaints, problems_of, validate
 from .models import SweepSpec
 from .recipes import method_problems
-from .secrets import OF_STORES, OF_TRACKING, has_credentials, has_password
 from .yaml_document import Document, read_document
 
 __all__ = ["load_spec", "problems_of", "validate"]
@@ -26,7 +26,7 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
     """
     document = read_document(path)
     base = path.absolute().parent
-    problems = _locate(document, base)
+    problems = locate(document, base)
     broken: set[tuple[Any, ...]] = set()
     spec: SweepSpec | None = None
     try:
@@ -37,7 +37,7 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
     for i, entry in enumerate(_entries(document)):
         if isinstance(entry, dict) and entry.get("name") in METHODS:
             found = method_problems(
-                document, ("methods", i), entry["name"], entry, ("backbone", "pretrain", "resources")
+                document, ("methods", i), entry["name"], entry, ("backbone", "weights", "pretrain", "resources")
             )
             broken |= {("methods", i) for _ in found}
             problems += found
@@ -74,66 +74,3 @@ def _problems_of_the_rest(document: Document, broken: set[tuple[Any, ...]]) -> l
     except ValidationError:  # at odds with itself in one more way, which shows once the rest is mended
         return []
     return whole_problems(spec, document, Broken(frozenset(map(str, places)), methods))
-
-
-def _locate(document: Document, base: Path) -> list[Problem]:
-    """Make the places that the file names whole, in its data; those that cannot be are problems.
-
-    Relative ones are taken from the file's folder: every command finds the same place, wherever it is started.
-    """
-    problems: list[Problem] = []
-
-    def located(value: Any, path: Steps, *, may_be_name: bool = False) -> Any:
-        if isinstance(value, dict):
-            return value | {"path": located(value["path"], (*path, "path"))} if "path" in value else value
-        if not isinstance(value, str) or not value:
-            return value
-        try:
-            place = expanded(value)
-            if has_credentials(place):
-                problems.append(document.problem(path, f"{dotted(path)}: {OF_STORES}"))
-                return value
-            if may_be_name and "/" not in place and not place.endswith(".parquet"):
-                return value
-            return whole(without_file_scheme(place) if path == ("storage",) else place, base)
-        except ValueError as error:
-            problems.append(document.problem(path, f"{dotted(path)}: got {show(value)}; {error}"))
-            return value
-
-    data = dict(document.data)
-    if isinstance(data.get("tracking"), str):
-        data["tracking"] = _tracking(data["tracking"], document, problems)
-    if "storage" in data:
-        data["storage"] = located(data["storage"], ("storage",))
-    if "dataset" in data:
-        data["dataset"] = located(data["dataset"], ("dataset",), may_be_name=True)
-    entries = data.get("evaluate")
-    if isinstance(entries, tuple):
-        data["evaluate"] = tuple(
-            entry | {"dataset": located(entry["dataset"], ("evaluate", i, "dataset"), may_be_name=True)}
-            if isinstance(entry, dict) and "dataset" in entry
-            else entry
-            for i, entry in enumerate(entries)
-        )
-    grid = data.get("grid")
-    if isinstance(grid, dict):
-        data["grid"] = dict(grid)
-        for key in ("dataset", "dataset.path"):
-            values = grid.get(key)
-            if isinstance(values, tuple):
-                data["grid"][key] = tuple(
-                    located(value, ("grid", key, i), may_be_name=key == "dataset") for i, value in enumerate(values)
-                )
-    document.data = data
-    return problems
-
-
-def _tracking(uri: str, document: Document, problems: list[Problem]) -> str:
-    """MLflow's URI with its variables replaced: the file itself, of which copies are kept, has no password."""
-    try:
-        if has_password(uri):
-            raise ValueError(OF_TRACKING)
-        return expanded(uri)
-    except ValueError as error:
-        problems.append(document.problem(("tracking",), f"tracking: {error}"))
-        return uri

@@ -25,7 +25,7 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import DEFAULT, EVALUATIONS
 from ...methods import METHODS
-from ...methods.config import BackboneConfig, Config, MethodConfig, OptimizerConfig, PretrainConfig
+from ...methods.config import BackboneConfig, Config, MethodConfig, OptimizerConfig, PretrainConfig, WeightsConfig
 from .changes import CHANGEABLE, Change, is_changeable, values_after
 from .domains import distinct
 from .errors import Misfit, show, unknown
@@ -96,6 +96,9 @@ class MethodEntry(Config):
 
     name: str
     backbone: BackboneConfig | None = None
+    weights: WeightsConfig | None = Field(
+        default=None, description="of its backbone, in the place of `backbone.weights`"
+    )
     pretrain: PretrainConfig | None = None
     resources: ShapeConfig | None = None
 

@@ -1,5 +1,6 @@
 """From a method's entry and a point of the grid to a trial, resolved to the last value."""
 
+import contextlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.registry import EVALUATIONS
 from ...evaluation.registry import resolve as resolve_evaluation
 from ...methods import METHODS
-from ...methods.config import BackboneConfig
+from ...methods.config import BackboneConfig, WeightsConfig
 from .changes import Change, scheduled
 from .errors import show
 from .messages import validate
@@ -83,10 +84,10 @@ def trial_values(
     entry = group.entry
     axes = {key: value for key, value in {**group.axes, **(sampled or {})}.items() if applies(key, entry)}
     axes = _tuples(axes)
-    material: dict[str, Any] = {
-        "dataset": spec.dataset.model_dump(),
-        "backbone": (entry.backbone or spec.backbone).model_dump(),
-    }
+    backbone_config = entry.backbone or spec.backbone
+    if entry.weights is not None:
+        backbone_config = backbone_config.model_copy(update={"weights": entry.weights})
+    material: dict[str, Any] = {"dataset": spec.dataset.model_dump(), "backbone": backbone_config.model_dump()}
     material = _laid(material, {key: value for key, value in axes.items() if key.split(".")[0] in material})
     dataset, backbone = _dataset(material, spec), _backbone(material)
     recipe_method, recipe_pretrain = recipe_values(spec.recipe, dataset.name, entry.name)
@@ -112,10 +113,16 @@ def trial_values(
         "split": "holdout" if holdout else "test",
         "recipe": spec.recipe,
         "resources": _shape(spec.resources) | (_shape(entry.resources, exclude_unset=True) if entry.resources else {}),
-        "axes": {
-            key: value if isinstance(value, (bool, int, float, str)) else show(value) for key, value in axes.items()
-        },
+        "axes": {key: _shown(key, value) for key, value in axes.items()},
     }
+
+
+def _shown(key: str, value: Any) -> bool | int | float | str:
+    """The value of an axis in labels and tables; weights by their name, for their place is long."""
+    if key == "backbone.weights":
+        with contextlib.suppress(ValidationError):  # the trial's own check says so
+            return validate(WeightsConfig, value).name
+    return value if isinstance(value, (bool, int, float, str)) else show(value)
 
 
 def shapes_of(spec: SweepSpec) -> list[ShapeConfig]:

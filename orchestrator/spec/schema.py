@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from ...datasets.config import DatasetConfig
 from ...evaluation.registry import EVALUATIONS, search_metrics
 from ...methods import METHODS
-from ...methods.config import BackboneConfig, PretrainConfig
+from ...methods.config import BackboneConfig, PretrainConfig, WeightsConfig
 from .models import ShapeConfig, SweepSpec
 from .search import ALGORITHMS, COSTS
 
@@ -20,12 +20,14 @@ def sweep_schema() -> Mapping[str, object]:
     methods, evaluations = dict(METHODS), dict(EVALUATIONS)
     # in one call, which keeps apart what different packages give the same name
     named = (*methods.values(), *(evaluation.config for evaluation in evaluations.values()))
-    models = (SweepSpec, PretrainConfig, BackboneConfig, DatasetConfig, ShapeConfig, *named)
+    models = (SweepSpec, PretrainConfig, BackboneConfig, WeightsConfig, DatasetConfig, ShapeConfig, *named)
     refs, together = models_json_schema([(model, "validation") for model in models], ref_template=REF)
     definitions: dict[str, Any] = together["$defs"]
     schema = definitions.pop(_key(refs[SweepSpec, "validation"]))
     definitions.pop("MethodEntry", None)
     backbone = {"anyOf": [{"type": "string"}, refs[BackboneConfig, "validation"]]}
+    weights = {"anyOf": [{"type": "string"}, refs[WeightsConfig, "validation"]]}
+    definitions[_key(refs[BackboneConfig, "validation"])]["properties"]["weights"] |= weights
     entries: list[dict[str, Any]] = [{"enum": list(methods)}]
     for config in methods.values():
         ref = refs[config, "validation"]
@@ -34,6 +36,7 @@ def sweep_schema() -> Mapping[str, object]:
         entry["description"] = config.paper
         entry["properties"] |= {
             "backbone": backbone,
+            "weights": weights,
             "pretrain": refs[PretrainConfig, "validation"],
             "resources": refs[ShapeConfig, "validation"],
         }

@@ -60,6 +60,10 @@ class PretrainRecord(Record):
     """How often training was started or resumed."""
     parameters: int | None = None
     """Of the backbone."""
+    weights: str | None = None
+    """What was taken of the weights that it began with, in words."""
+    weights_missing: int | None = None
+    """Tensors of the backbone that were not among them, and began at random."""
     backbone_sha256: str | None = None
     """Digest of `backbone.safetensors`; records of earlier versions have none."""
     backbone_bytes: int | None = None
@@ -170,6 +174,8 @@ class TrialResult(Record):
     """Without labels nothing is evaluated."""
     damaged_images: int = 0
     """Images that are left out because they cannot be read."""
+    weights: str | None = None
+    """SHA-256 of the file that the backbone began with; None: it began at random."""
     image_size: int
     batch_size: int
     epochs: int

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ...methods.config import WeightsConfig
 from ..spec.errors import UserError, did_you_mean
-from ..spec.label import label, short_id
+from ..spec.label import WEIGHTS, label, short_id
 from .files import Store
 from .records import TrialList
 
@@ -70,4 +71,7 @@ def _label(trial: dict[str, Any]) -> str:
     """From the values as JSON: the plug-in of its method need not be installed here."""
     method = trial.get("method")
     name = method.get("name", "") if isinstance(method, dict) else ""
-    return label(str(name), trial.get("axes") or {}, trial.get("seed", 0))
+    axes, backbone = trial.get("axes") or {}, trial.get("backbone")
+    given = backbone.get("weights") if isinstance(backbone, dict) and WEIGHTS not in axes else None
+    weights = WeightsConfig.model_validate(given).name if given else ""
+    return label(str(name), axes, trial.get("seed", 0), weights)

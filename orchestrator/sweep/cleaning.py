@@ -11,7 +11,7 @@ from ..store.lease import held, holder
 from ..store.removal import FIRST, remove_files, remove_held, remove_trial
 from ..store.trial_folder import TrialStore
 from .place import Place
-from .usage import Contents, contents, references
+from .usage import Contents, contents, references, weights_in_use
 
 OLD_SECONDS = 24 * 3600.0
 """A write takes no longer: a temporary file of this age is of a process that died."""
@@ -31,9 +31,9 @@ class Garbage(NamedTuple):
     """Something that nothing needs."""
 
     kind: str
-    """``trial``, ``checkpoints`` or ``leftovers``."""
+    """``trial``, ``checkpoints``, ``weights`` or ``leftovers``."""
     folder: str
-    """In the store, of a trial or a sweep."""
+    """In the store, of a trial or a sweep; of weights, their files without the ending."""
     bytes: int
     names: Sequence[str]
     """The files."""
@@ -64,7 +64,10 @@ def remove_sweep(place: Place, first: Callable[[], object]) -> list[str]:
 
 
 def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
-    """Trials that no sweep asks for, checkpoints of what is done, and leftovers of writes of a day ago; none that somebody runs."""
+    """Trials that no sweep asks for, checkpoints of what is done, given weights that no sweep names, and leftovers of writes.
+
+    Nothing that somebody runs; of the last two what is older than a day, for a sweep lists its trials once its data are prepared.
+    """
     files, sweeps = contents(store), references(store)
     asked = frozenset().union(*sweeps.values())
     running = [name for name in sweeps if holder(store, f"sweeps/{name}") is not None]
@@ -80,7 +83,8 @@ def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
         done = _of_what_is_done(store, trial_id, held_files, searched=trial_id in searched)
         if done and holder(store, folder) is None:
             found.append(_garbage("checkpoints", folder, done))
-    return found + _leftovers(files, {item.folder for item in found if item.kind == "trial"}, old)
+    leftovers = _leftovers(files, {item.folder for item in found if item.kind == "trial"}, old)
+    return found + _unused_weights(store, old) + leftovers
 
 
 def collect_garbage(store: Store, garbage: Sequence[Garbage]) -> list[Garbage]:
@@ -95,9 +99,22 @@ def _delete(store: Store, item: Garbage, asked: frozenset[str]) -> bool:
         return trial_id not in asked and remove_trial(store, trial_id)
     if item.kind == "checkpoints":
         return remove_files(store, item.folder, item.names)
+    if item.kind == "weights" and item.folder in weights_in_use(store):
+        return False
     for name in item.names:
         store.delete(name)
     return True
+
+
+def _unused_weights(store: Store, old: float) -> list[Garbage]:
+    asked = weights_in_use(store)
+    held: dict[str, list[StoredFile]] = {}
+    for file in store.walk("weights"):
+        held.setdefault(file.name.partition(".")[0], []).append(file)
+    unused = {name: files for name, files in held.items() if name not in asked}
+    return [
+        _garbage("weights", name, files) for name, files in unused.items() if all(file.written < old for file in files)
+    ]
 
 
 def _is_trial(files: Sequence[StoredFile], folder: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from ..report.formats import Value, scalar
 from ..spec.expand import expand
-from ..spec.label import label
+from ..spec.label import label_of
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.records import TrialList
@@ -52,7 +52,7 @@ def _rows(path: Path) -> tuple[SweepSpec, dict[str, Mapping[str, str]]]:
     spec, document = load_spec(path)
     rows: dict[str, Mapping[str, str]] = {}
     for trial in expand(spec, document):
-        name = label(trial.method.name, trial.axes, 0).removesuffix(" seed 0")
+        name = label_of(trial.model_copy(update={"seed": 0})).removesuffix(" seed 0")
         settings = _settings(trial)
         del settings["seed"]
         rows.setdefault(_free(name, rows, settings), settings)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..spec.label import title_of
 from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
@@ -47,13 +48,14 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
     return TrialResult(
         trial_id=item.trial_id,
         method=trial.method.name,
-        title=trial.method.title,
+        title=title_of(trial),
         backbone=trial.backbone.name,
         dataset=dataset.title,
         dataset_fingerprint=item.prepared.fingerprint,
         full_dataset=dataset.train_images is None and dataset.test_images is None and item.prepared.whole,
         labelled=bool(item.prepared.classes),
         damaged_images=len(item.prepared.damaged),
+        weights=weights.sha256 if (weights := trial.backbone.weights) else None,
         image_size=trial.image_size,
         batch_size=trial.pretrain.batch_size,
         epochs=trial.pretrain.epochs,

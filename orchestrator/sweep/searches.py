@@ -14,6 +14,7 @@ from ..spec.changes import scheduled
 from ..spec.constraints import holds
 from ..spec.errors import UserError
 from ..spec.expand import Group, groups, resolve
+from ..spec.label import title_of
 from ..spec.models import SweepSpec, TrialSpec
 from ..spec.resolve import is_divisible
 from ..store.catalog import read_catalog
@@ -66,7 +67,7 @@ def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
     best = search.best_point
     name = search.search.main.partition("/")[0]
     return SearchRecord(
-        title=template.method.title,
+        title=title_of(template),
         backbone=template.backbone.name,
         dataset=template.dataset.title,
         axes=dict(search.group.axes),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..search.space import domains
 from ..spec.errors import UserError
-from ..spec.expand import Group, expand, groups, resolve
+from ..spec.expand import Group, groups, resolve
 from ..spec.label import label_of
 from ..spec.load import load_spec
 from ..spec.models import AUTO, SweepSpec, TrialSpec, data_root
@@ -21,6 +21,7 @@ from .plan import Datasets, datasets_of, is_ready, plan_trials, prepared_dataset
 from .results import collect
 from .searches import make_searches, search_records
 from .state import SweepState
+from .weights import expanded
 
 
 class PlanRow(NamedTuple):
@@ -76,7 +77,7 @@ class SweepRow(NamedTuple):
 def plan_rows(path: Path) -> list[PlanRow]:
     """The trials of the sweep in `path`: identity, what is missing, what each takes."""
     spec, document = load_spec(path)
-    trials = expand(spec, document)
+    spec, trials = expanded(spec, document, read=True)
     datasets = prepared_datasets(trials, data_root())
     searched = _searched(spec)
     if searched:
@@ -182,7 +183,8 @@ def stored_sweep(path: Path) -> StoredSweep:
     """
     spec, document = load_spec(path)
     store = Store(spec.storage)
-    rows = trials = expand(spec, document)
+    spec, rows = expanded(spec, document)
+    trials = rows
     listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList) if spec.search is not None else None
     if listed is not None:
         trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]

@@ -13,7 +13,7 @@ from ..engine.interrupts import Interrupts
 from ..engine.protocol import Engine
 from ..search.group_search import GroupSearch
 from ..spec.errors import UserError
-from ..spec.expand import expand, resolve
+from ..spec.expand import resolve
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..spec.secrets import without_passwords
@@ -33,6 +33,7 @@ from .plan import Datasets, plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
 from .searches import make_searches, search_records
 from .stopping import heeding_requests
+from .weights import expanded
 
 if TYPE_CHECKING:
     from ..tracking.tracker import Tracker
@@ -98,7 +99,7 @@ def run_sweep(
         KeyboardInterrupt: the user ended it before there was anything to report.
     """
     spec, document = load_spec(path)
-    trials = expand(spec, document)
+    spec, trials = expanded(spec, document, read=True, keep=True)
     choice.refuse_search(spec)
     place = Place(Store(spec.storage), spec.name)
     with held(place.store, place.folder) as lease, contextlib.ExitStack() as requests:

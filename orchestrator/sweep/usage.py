@@ -56,6 +56,21 @@ def references(store: Store) -> dict[str, frozenset[str]]:
     return found
 
 
+def weights_in_use(store: Store) -> frozenset[str]:
+    """Names, without their endings, of the copies of given weights that trials of any sweep begin with.
+
+    Raises:
+        UserError: as `references`.
+    """
+    found: set[str] = set()
+    for sweep in store.names("sweeps"):
+        listed = _read(store, f"sweeps/{sweep}/trials.json", TrialList)
+        for item in listed.trials if listed else ():
+            given = (item.trial.get("backbone") or {}).get("weights") or {}
+            found |= {f"weights/{given['sha256']}"} if given.get("sha256") else set()
+    return frozenset(found)
+
+
 def usage_rows(storage: str) -> list[UsageRow]:
     """A row for each sweep, and one for the trials that none asks for."""
     store = Store(storage)

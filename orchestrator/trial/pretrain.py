@@ -24,6 +24,7 @@ from ..store.records import PretrainRecord
 from ..store.trial_folder import TrialStore
 from .checkpoint import Saved, State
 from .checkpoint_writer import CheckpointWriter
+from .given_weights import begin_with_weights
 from .journal import CONTINUE, STOP, Journal, TrialFailed
 from .learner import Learner
 from .monitor import Monitor
@@ -59,7 +60,7 @@ def pretrain(
         images_per_second=state.step * trial.pretrain.batch_size / seconds if seconds else 0.0,
         attempts=state.attempts,
         parameters=sum(parameter.numel() for parameter in run.learner.method.backbone.parameters()),
-    )
+    ).model_copy(update=run.given)
     backbone = run.learner.method.backbone
     if runtime.is_first:
         tensors, metadata = export(backbone)
@@ -98,6 +99,12 @@ class _Run:
         saved = self._saved() if self.total_steps else None
         self.state = State() if saved is None else saved.state
         self.learner = self._learner(saved)
+        match = begin_with_weights(trial, self.learner.method, folder.store, resumed=saved is not None)
+        self.given: dict[str, object] = {}
+        if match is not None:
+            self.given = {"weights": str(match), "weights_missing": match.total - match.found}
+        """What the record says of weights that the trial was given."""
+        del match  # a copy of the backbone
         self.changes = {change.after_epoch * self.steps_per_epoch for change in trial.changes}
         """Steps after which settings change."""
         self.checkpoints = CheckpointWriter(journal, folder.save_checkpoint)

@@ -54,6 +54,9 @@ def probe_trial(
         TrialStopped: the listener asked for it.
         Exception: as the trial itself would.
     """
+    trial = trial.model_copy(
+        update={"backbone": trial.backbone.model_copy(update={"weights": None})}
+    )  # any cost the same
     watch = _Watch(runtime, listener)
     images = TrialImages(trial, prepared, elsewhere, runtime)
     with measured(runtime) as meter:

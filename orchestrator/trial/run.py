@@ -176,7 +176,7 @@ def _evaluate(
         counts=dict(score.counts),
         images=score.images,
         variants=tuple(Variant(settings=dict(one.settings), metrics=dict(one.metrics)) for one in score.variants),
-        remarks=(*score.remarks, *_of_the_images(evaluation, task.test)),
+        remarks=(*score.remarks, *_of_the_images(evaluation, task.test), *_of_weights(journal)),
         split=trial.split,
         cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )
@@ -186,6 +186,14 @@ def _of_the_images(evaluation: Evaluation[Any], test: ImageSet) -> list[str]:
     """What the scored images say about the numbers of a classifier."""
     remark = majority_remark(test.labels, test.num_classes) if evaluation.metrics[0] == ACCURACY[0] else None
     return [] if remark is None else [remark]
+
+
+def _of_weights(journal: Journal) -> tuple[str, ...]:
+    """What must be said of a backbone that began with a part of its weights."""
+    record = journal.status.pretrain
+    missing = 0 if record is None else record.weights_missing or 0
+    tensors = "tensor of the backbone was" if missing == 1 else "tensors of the backbone were"
+    return (f"{missing} {tensors} not among its given weights and began at random",) if missing else ()
 
 
 def _declared(evaluation: Evaluation[Any], score: Score) -> dict[str, float]:

@@ -6,6 +6,8 @@ import pytest
 from ssl_sweep.orchestrator.spec.errors import SpecError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
+from ssl_sweep.orchestrator.spec.locate import locate, relative_weights
+from ssl_sweep.orchestrator.spec.yaml_document import parse_document
 
 HEAD = "name: good\nbackbone: resnet18-cifar\nmethods: [random]\n"
 
@@ -116,3 +118,25 @@ def test_ready_made_sweeps_write_beside_the_readme(path: Path) -> None:
     spec, _ = load_spec(path)
     assert spec.storage == str(ROOT / "runs")
     assert spec.dataset.path is None or Path(spec.dataset.path).parent == ROOT / "data"
+
+
+WEIGHTS = """
+backbone: {name: resnet18, weights: a.pth}
+methods:
+  - random
+  - {name: byol, weights: {path: sub/b.pth, partial: true}}
+  - {name: dino, backbone: {name: vit, weights: "trial:dino seed 0"}}
+grid: {backbone.weights: [c.pth, /d.pth, ~/e.pth], backbone: [vit, {name: vit, weights: f.pth}]}
+"""
+
+
+def test_weights_are_relative_to_the_file(tmp_path: Path) -> None:
+    document = parse_document(WEIGHTS, "sweep.yaml")
+    assert list(relative_weights(document.data)) == ["sub/b.pth", "a.pth", "f.pth", "c.pth"]
+    assert locate(document, tmp_path) == []
+    assert document.data["backbone"]["weights"] == f"{tmp_path}/a.pth"
+    assert document.data["methods"][1]["weights"] == {"path": f"{tmp_path}/sub/b.pth", "partial": True}
+    assert document.data["methods"][2]["backbone"]["weights"] == "trial:dino seed 0"
+    assert document.data["grid"]["backbone.weights"][:2] == (f"{tmp_path}/c.pth", "/d.pth")
+    assert document.data["grid"]["backbone"][1]["weights"] == f"{tmp_path}/f.pth"
+    assert list(relative_weights(document.data)) == []

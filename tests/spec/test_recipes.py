@@ -38,7 +38,7 @@ def test_every_pair_resolves(dataset: str, method: str, tmp_path: Path) -> None:
     assert trial.method.name == method and trial.recipe == "lightly"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].weights != "needed"])
 def test_every_method_has_its_paper_s(method: str, tmp_path: Path) -> None:
     trial = resolved(tmp_path, "imagenet1k", method, recipe="paper")
     assert trial.pretrain.optimizer == METHODS[method].pretrain.optimizer

@@ -1,0 +1,137 @@
+"""Where the things are that a sweep file names: its store, images, weights and MLflow's database, whole in the file's data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...methods.config import OF_A_TRIAL
+from .errors import Problem, Steps, dotted, show
+from .locations import expanded, is_relative, whole, without_file_scheme
+from .secrets import OF_STORES, OF_TRACKING, has_credentials, has_password
+from .yaml_document import Document
+
+
+def locate(document: Document, base: Path) -> list[Problem]:
+    """Make the places that the file names whole, in its data; those that cannot be are problems.
+
+    Relative ones are taken from the file's folder: every command finds the same place, wherever it is started.
+    """
+    return _Locator(document, base).locate()
+
+
+def relative_weights(written: dict[str, Any]) -> Iterator[str]:
+    """Places of weights that depend on where the file is, of the data of a file as it is written."""
+    methods, grid = written.get("methods"), written.get("grid")
+    entries = [entry for entry in methods if isinstance(entry, dict)] if isinstance(methods, tuple) else []
+    axes: dict[str, Any] = grid if isinstance(grid, dict) else {}
+    backbones = [written.get("backbone"), *(entry.get("backbone") for entry in entries), *axes.get("backbone", ())]
+    holders = [*entries, *(backbone for backbone in backbones if isinstance(backbone, dict))]
+    for weights in [*(holder.get("weights") for holder in holders), *axes.get("backbone.weights", ())]:
+        place = weights.get("path") if isinstance(weights, dict) else weights
+        if isinstance(place, str) and not place.startswith(OF_A_TRIAL) and is_relative(place):
+            yield place
+
+
+class _Locator:
+    def __init__(self, document: Document, base: Path):
+        self.document, self.base = document, base
+        self.problems: list[Problem] = []
+
+    def locate(self) -> list[Problem]:
+        data = dict(self.document.data)
+        if isinstance(data.get("tracking"), str):
+            data["tracking"] = self.tracking(data["tracking"])
+        if "storage" in data:
+            data["storage"] = self.place(data["storage"], ("storage",))
+        if "dataset" in data:
+            data["dataset"] = self.dataset(data["dataset"], ("dataset",))
+        if "backbone" in data:
+            data["backbone"] = self.backbone(data["backbone"], ("backbone",))
+        if isinstance(data.get("methods"), tuple):
+            data["methods"] = tuple(self.entry(entry, ("methods", i)) for i, entry in enumerate(data["methods"]))
+        if isinstance(data.get("evaluate"), tuple):
+            data["evaluate"] = tuple(self.evaluation(item, ("evaluate", i)) for i, item in enumerate(data["evaluate"]))
+        if isinstance(data.get("grid"), dict):
+            data["grid"] = self.grid(data["grid"])
+        self.document.data = data
+        return self.problems
+
+    def grid(self, grid: dict[str, Any]) -> dict[str, Any]:
+        axes = {
+            "dataset": self.dataset,
+            "dataset.path": self.place,
+            "backbone": self.backbone,
+            "backbone.weights": self.weights,
+        }
+        found = dict(grid)
+        for key, located in axes.items():
+            values = grid.get(key)
+            if isinstance(values, tuple):
+                found[key] = tuple(located(value, ("grid", key, i)) for i, value in enumerate(values))
+        return found
+
+    def dataset(self, value: Any, path: Steps) -> Any:
+        """A mapping, a path, or a name."""
+        if isinstance(value, dict):
+            return self.in_mapping(value, path)
+        return self.place(value, path, may_be_name=True)
+
+    def evaluation(self, value: Any, path: Steps) -> Any:
+        """Of `evaluate`."""
+        if not isinstance(value, dict) or "dataset" not in value:
+            return value
+        return value | {"dataset": self.dataset(value["dataset"], (*path, "dataset"))}
+
+    def entry(self, value: Any, path: Steps) -> Any:
+        """Of `methods`."""
+        if not isinstance(value, dict):
+            return value
+        found = self.backbone(value, path)
+        return (
+            found | {"backbone": self.backbone(value["backbone"], (*path, "backbone"))}
+            if "backbone" in value
+            else found
+        )
+
+    def backbone(self, value: Any, path: Steps) -> Any:
+        """A mapping that may have `weights`."""
+        if not isinstance(value, dict) or "weights" not in value:
+            return value
+        return value | {"weights": self.weights(value["weights"], (*path, "weights"))}
+
+    def weights(self, value: Any, path: Steps) -> Any:
+        """A mapping, a path, or a trial."""
+        if isinstance(value, dict):
+            return self.in_mapping(value, path)
+        of_a_trial = isinstance(value, str) and value.startswith(OF_A_TRIAL)
+        return value if of_a_trial else self.place(value, path)
+
+    def in_mapping(self, value: dict[str, Any], path: Steps) -> dict[str, Any]:
+        """With its `path`, if it has one."""
+        return value | {"path": self.place(value["path"], (*path, "path"))} if "path" in value else value
+
+    def place(self, value: Any, path: Steps, *, may_be_name: bool = False) -> Any:
+        """A path or an address; `may_be_name`: without a slash it is neither."""
+        if not isinstance(value, str) or not value:
+            return value
+        try:
+            place = expanded(value)
+            if has_credentials(place):
+                self.problems.append(self.document.problem(path, f"{dotted(path)}: {OF_STORES}"))
+                return value
+            if may_be_name and "/" not in place and not place.endswith(".parquet"):
+                return value
+            return whole(without_file_scheme(place) if path == ("storage",) else place, self.base)
+        except ValueError as error:
+            self.problems.append(self.document.problem(path, f"{dotted(path)}: got {show(value)}; {error}"))
+            return value
+
+    def tracking(self, uri: str) -> str:
+        """MLflow's URI with its variables replaced: the file itself, of which copies are kept, has no password."""
+        try:
+            if has_password(uri):
+                raise ValueError(OF_TRACKING)
+            return expanded(uri)
+        except ValueError as error:
+            self.problems.append(self.document.problem(("tracking",), f"tracking: {error}"))
+            return uri
