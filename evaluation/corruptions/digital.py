@@ -39,12 +39,12 @@ def elastic_transform(images: Tensor, keys: Tensor, severity: int) -> Tensor:
     side = size if size <= SMALL else size * 244 / 224  # the authors have 244 for their 224 px
     strength, sigma, shift = (share * side for share in ELASTIC.at(severity, size))
     corners = shift * (2 * uniforms(hash64(1, keys), 6).double() - 1).view(-1, 3, 2)
-    images = _sampled(images, affine_sources(corners, size), edges_at_centres=True)
+    images = sampled(images, affine_sources(corners, size), edges_at_centres=True)
     if not strength:
         return images
     field = (2 * uniforms(hash64(2, keys), 2 * size * size).double() - 1).view(-1, 2, size, size)
     moved = strength * smoothed(field, sigma, 3, "reflect")  # x, then y
-    return _sampled(images, _grid(size, images) + moved.permute(0, 2, 3, 1), edges_at_centres=False)
+    return sampled(images, _grid(size, images) + moved.permute(0, 2, 3, 1), edges_at_centres=False)
 
 
 def affine_sources(shifts: Tensor, size: int) -> Tensor:
@@ -67,7 +67,7 @@ def _grid(size: int, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1)  # (S, S, 2)
 
 
-def _sampled(images: Tensor, points: Tensor, *, edges_at_centres: bool) -> Tensor:
+def sampled(images: Tensor, points: Tensor, *, edges_at_centres: bool) -> Tensor:
     """Bilinear samples at `points` (B, S, S, 2), x and y in pixels; outside, the image is mirrored at the centres of the pixels at
     its edge, or else at the edge."""
     size = images.shape[-1]

@@ -55,7 +55,7 @@ def smoothing(size: int, sigma: float, truncate: float, edges: Literal["nearest"
     if not reach:
         return torch.eye(size, dtype=torch.float64)
     offsets = torch.arange(-reach, reach + 1)
-    weights = (-0.5 * (offsets / sigma).double() ** 2).exp()
+    weights = (-0.5 * (offsets.double() / sigma) ** 2).exp()
     weights /= weights.sum()
     sources = torch.arange(size)[:, None] + offsets  # (size, 2 reach + 1)
     if edges == "nearest":
