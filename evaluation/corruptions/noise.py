@@ -30,7 +30,7 @@ def shot_noise(images: Tensor, keys: Tensor, severity: int) -> Tensor:
     photons = PHOTONS.at(severity, images.shape[-1])
     probabilities = _cumulative(photons).to(images.device)
     levels = (images * 255).round()
-    drawn = levels + uniforms(keys, images[0].numel()).view_as(images)
+    drawn = (levels + uniforms(keys, images[0].numel()).view_as(images)).contiguous()
     counts = torch.searchsorted(probabilities, drawn, right=True) - levels.long() * (len(probabilities) // 256)
     return counts.double() / photons
 

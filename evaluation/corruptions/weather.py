@@ -69,7 +69,7 @@ def frost(images: Tensor, keys: Tensor, severity: int) -> Tensor:
     kept, strength = FROST.at(severity, images.shape[-1])
     size = images.shape[-1]
     veil = plasma(hash64(1, keys), size, 2.0)
-    ridges = 1 - (2 * plasma(hash64(2, keys), size, 1.5) - 1).abs()
+    ridges = 1 - (2 * plasma(hash64(2, keys), size, 1.3) - 1).abs()
     crystals = F.relu(ridges - CRYSTAL) / (1 - CRYSTAL)
     ice = (0.45 * veil + 0.55 * crystals)[:, None] * images.new_tensor(ICE)[:, None, None]
     return kept * images + strength * ice
