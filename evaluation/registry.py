@@ -20,6 +20,7 @@ EVALUATIONS: Registry[Evaluation[Any]] = Registry(
         "knn": "knn:KNN",
         "linear": "linear:LINEAR",
         "finetune": "finetune:FINETUNE",
+        "robustness": "robustness:ROBUSTNESS",
     },
     _refusal,
 )

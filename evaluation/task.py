@@ -112,7 +112,7 @@ class Task(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """The metrics under one combination of settings that were given as lists."""
+    """The metrics under one combination of settings that were given as lists, or of one part of what is scored."""
 
     settings: Mapping[str, bool | int | float | str]
     metrics: Mapping[str, float]
@@ -130,7 +130,8 @@ class Score(NamedTuple):
     epochs: tuple[Mapping[str, float], ...] = ()
     """The metrics after each epoch, for what is trained."""
     variants: tuple[Variant, ...] = ()
-    """If settings were given as lists: every combination of them, the main one first, which `metrics` are of."""
+    """If settings were given as lists: every combination of them, the main one first, which `metrics` are of. Of an evaluation
+    with parts, as corruptions: every part, of which `metrics` are the mean."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
 

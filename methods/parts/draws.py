@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     MIXING = 3
     ERASING = 4
     RANDAUGMENT = 5
+    CORRUPTION = 6  # of test images
 
 
 def hash64(first: int, *parts: int | Tensor) -> Tensor:

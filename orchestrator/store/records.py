@@ -71,7 +71,7 @@ class PretrainRecord(Record):
 
 
 class Variant(Record):
-    """The metrics of an evaluation under one combination of settings that were given as lists."""
+    """The metrics of an evaluation under one combination of settings that were given as lists, or of one of its parts."""
 
     settings: dict[str, Scalar]
     metrics: dict[str, float]
@@ -98,7 +98,8 @@ class EvaluationRecord(Record):
     images: int
     """How many images were scored, each once."""
     variants: tuple[Variant, ...] = ()
-    """If settings are lists: every combination of them, the main one first, which `metrics` are of."""
+    """If settings are lists: every combination of them, the main one first, which `metrics` are of. Of an evaluation with parts,
+    as corruptions: every part, of which `metrics` are the mean."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
     split: Literal["test", "holdout"]
