@@ -168,12 +168,13 @@ def _evaluate(
         except NotFinite as error:
             raise TrialFailed(f"{evaluation.name}: {error}", Fault.DIVERGED) from error
     metrics = _declared(evaluation, score)
-    settings = config.model_dump(mode="json", exclude={"name", "protocol"})
+    given = config.model_dump(mode="json")
+    settings = {key: value for key, value in config.identity.items() if key not in ("name", "protocol")}
     return EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
         settings=settings,
-        changed={key: settings[key] for key in changed_settings(config)},
+        changed={key: given[key] for key in changed_settings(config)},
         metrics=metrics,
         best={
             metric.name: metric.best([epoch[metric.name] for epoch in score.epochs])
