@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..datasets.color import MEAN
 from ..methods.parts.draws import hash64, normals, uniforms
-from . import pillow
-from .pillow import Interpolation
+from . import geometry, pillow
+from .geometry import Interpolation
 
 POLICY = "rand-m9-mstd0.5-inc1"
 LAYERS = 2
@@ -63,7 +63,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Strength], Tensor]] = {
     "AutoContrast": lambda images, _: pillow.autocontrast(images),
     "Equalize": lambda images, _: pillow.equalize(images),
     "Invert": lambda images, _: pillow.invert(images),
-    "Rotate": lambda images, by: pillow.rotate(images, 30 * by.signed, by.interpolation, FILL),
+    "Rotate": lambda images, by: geometry.rotate(images, 30 * by.signed, by.interpolation, FILL),
     "PosterizeIncreasing": _posterize,
     "SolarizeIncreasing": _solarize,
     "SolarizeAdd": _solarize_add,
@@ -71,10 +71,10 @@ OPERATIONS: dict[str, Callable[[Tensor, Strength], Tensor]] = {
     "ContrastIncreasing": lambda images, by: pillow.contrast(images, by.factor),
     "BrightnessIncreasing": lambda images, by: pillow.brightness(images, by.factor),
     "SharpnessIncreasing": lambda images, by: pillow.sharpness(images, by.factor),
-    "ShearX": lambda images, by: pillow.shear_x(images, 0.3 * by.signed, by.interpolation, FILL),
-    "ShearY": lambda images, by: pillow.shear_y(images, 0.3 * by.signed, by.interpolation, FILL),
-    "TranslateXRel": lambda images, by: pillow.translate_x(images, 0.45 * by.signed, by.interpolation, FILL),
-    "TranslateYRel": lambda images, by: pillow.translate_y(images, 0.45 * by.signed, by.interpolation, FILL),
+    "ShearX": lambda images, by: geometry.shear_x(images, 0.3 * by.signed, by.interpolation, FILL),
+    "ShearY": lambda images, by: geometry.shear_y(images, 0.3 * by.signed, by.interpolation, FILL),
+    "TranslateXRel": lambda images, by: geometry.translate_x(images, 0.45 * by.signed, by.interpolation, FILL),
+    "TranslateYRel": lambda images, by: geometry.translate_y(images, 0.45 * by.signed, by.interpolation, FILL),
 }
 """By timm's names, in timm's order, which is part of the draws."""
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from ssl_sweep.evaluation.pillow import Interpolation, posterize
+from ssl_sweep.evaluation.geometry import Interpolation
+from ssl_sweep.evaluation.pillow import posterize
 from ssl_sweep.evaluation.randaugment import (
     FILL,
     OPERATIONS,
