@@ -41,9 +41,9 @@ def rotate(images: Tensor, degrees: Tensor, interpolation: Interpolation, fill: 
     """Counter-clockwise, about the middle."""
     height, width = images.shape[2:]
     angle = degrees[:, None, None] * (math.pi / 180)
-    cos, sin = angle.cos(), angle.sin()
-    x = _middles(width, images.device) - width / 2
-    y = _middles(height, images.device)[:, None] - height / 2
+    cos, sin = angle.cos().float(), angle.sin().float()
+    x = (_middles(width, images.device) - width / 2).float()
+    y = (_middles(height, images.device) - height / 2).float()[:, None]
     across = cos * x - sin * y + width / 2  # (B, H, W)
     along = sin * x + cos * y + height / 2
     return _sampled(images, across, along, interpolation, fill)
@@ -57,9 +57,10 @@ def _shifted(images: Tensor, shift: Tensor, interpolation: Interpolation, fill: 
     sources = torch.arange(1 - taps // 2, width + taps // 2, device=images.device) + first.long()[..., None]
     sources = sources.clamp_(0, width - 1)[:, None].expand(-1, 3, -1, -1)  # (B, 3, H, W + taps - 1)
     line = images.gather(3, sources).float()
-    summed = torch.zeros((), device=images.device)
-    for tap, weight in enumerate(_weights((shift - first).float(), interpolation)):
-        summed = summed + line[..., tap : tap + width] * weight[:, None, :, None]
+    first_weight, *weights = (weight[:, None, :, None] for weight in _weights((shift - first).float(), interpolation))
+    summed = line[..., :width] * first_weight
+    for tap, weight in enumerate(weights, start=1):
+        summed.addcmul_(line[..., tap : tap + width], weight)
     place = _middles(width, images.device) + shift[..., None]  # (B, H, W)
     return _levels(summed, (place >= 0) & (place < width), fill)
 
@@ -69,19 +70,19 @@ def _sampled(images: Tensor, across: Tensor, along: Tensor, interpolation: Inter
     height, width = images.shape[2:]
     taps = 4 if interpolation == "bicubic" else 2
     left, top = (across - 0.5).floor(), (along - 0.5).floor()  # pixels have their values at their middles
-    columns = _weights((across - 0.5 - left).float().flatten(1)[:, None], interpolation)  # each (B, 1, H * W)
-    rows = _weights((along - 0.5 - top).float().flatten(1)[:, None], interpolation)
+    columns = _weights((across - 0.5 - left).flatten(1)[:, None], interpolation)  # each (B, 1, H * W)
+    rows = _weights((along - 0.5 - top).flatten(1)[:, None], interpolation)
     edge = taps // 2
-    padded = F.pad(images.float(), (edge,) * 4, mode="replicate").flatten(2)
+    padded = F.pad(images.float(), (edge,) * 4, mode="replicate").to(torch.uint8).flatten(2)
     stride = width + 2 * edge
-    first = (top.clamp_(-1, height - 1) + 1) * stride + left.clamp_(-1, width - 1) + 1
-    first = first.long().flatten(1)[:, None].expand(-1, 3, -1)  # (B, 3, H * W): the first pixel of each sum
-    summed = torch.zeros((), device=images.device)
+    first = (top.clamp_(-1, height - 1).long() + 1) * stride + left.clamp_(-1, width - 1).long() + 1
+    first = first.flatten(1)[:, None].expand(-1, 3, -1)  # (B, 3, H * W): the first pixel of each sum
+    summed = torch.zeros(first.shape, device=images.device)
     for row, of_row in enumerate(rows):
-        line = torch.zeros((), device=images.device)
+        line = torch.zeros_like(summed)
         for column, of_column in enumerate(columns):
-            line = line + padded[..., row * stride + column :].gather(2, first).mul_(of_column)
-        summed = summed + line * of_row
+            line.add_(padded[..., row * stride + column :].gather(2, first) * of_column)
+        summed.addcmul_(line, of_row)
     inside = (across >= 0) & (across < width) & (along >= 0) & (along < height)
     return _levels(summed.view(images.shape), inside, fill)
 

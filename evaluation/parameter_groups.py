@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from timm.models import group_with_matcher
+from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay
 from timm.optim._param_groups import auto_group_layers
 from torch import nn
@@ -72,13 +72,13 @@ def layers(encoder: Encoder) -> tuple[dict[str, int], int]:
         return {name: _vit_layer(name, top) for name in names}, top
     head = network.pretrained_cfg.get("classifier") or "head"
     head = f"{head if isinstance(head, str) else head[0]}.weight"
-    named = [(name, None) for name in [*names, head]]
+    whole: Any = SimpleNamespace(  # what timm asks of a network
+        named_parameters=lambda: [(name, None) for name in [*names, head]], pretrained_cfg=network.pretrained_cfg
+    )
     if hasattr(network, "group_matcher"):
-        found = group_with_matcher(iter(named), network.group_matcher(coarse=False), reverse=True)
+        found = group_parameters(whole, network.group_matcher(coarse=False), reverse=True)
     else:
-        found = auto_group_layers(
-            SimpleNamespace(named_parameters=lambda: named, pretrained_cfg=network.pretrained_cfg)  # pyright: ignore
-        )
+        found = auto_group_layers(whole)
     return {name: found[name] for name in names}, found[head]
 
 
