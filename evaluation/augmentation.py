@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from ..datasets.color import MEAN, STD, constants
 from ..methods.parts.collectives import gather, rank, world_size
 from ..methods.parts.draws import Purpose, drawing, hash64, normals, sample_keys, step_key, uniforms
+from .randaugment import POLICY, randaugment
 from .supervised import Labelled
 from .task import Task
 
@@ -32,14 +33,13 @@ class Augmentation:
 
     def __init__(self, config: "FinetuneConfig", task: Task):
         self.config, self.task = config, task
-        self.randaugment = v2.RandAugment(num_ops=2, magnitude=9) if config.randaugment else None
 
     def loss(self, model: nn.Module, batch: Labelled, step: int) -> Tensor:
         """Cross-entropy of the augmented batch; `model` gives logits (B, C) of images (B, 3, H, W)."""
         config, seed = self.config, self.task.seed
         images, labels, samples = batch
-        if self.randaugment is not None:
-            images = _randaugmented(images, sample_keys(seed, Purpose.RANDAUGMENT, step, samples), self.randaugment)
+        if config.randaugment:
+            images = self._randaugmented(images, sample_keys(seed, Purpose.RANDAUGMENT, step, samples))
         if config.erasing:
             images = erased(images, sample_keys(seed, Purpose.ERASING, step, samples), config.erasing)
         mixing = drawn_mixing(config, step_key(seed, Purpose.MIXING, step), images.shape[2], images.shape[3])
@@ -51,6 +51,16 @@ class Augmentation:
             return self._cross_entropy(logits, labels)
         share = mixing.share
         return share * self._cross_entropy(logits, labels) + (1 - share) * self._cross_entropy(logits, next_of(labels))
+
+    def _randaugmented(self, images: Tensor, keys: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) after RandAugment for their keys (B,)."""
+        mean, std = constants(images.device, MEAN, STD)
+        levels = ((images * std + mean) * 255).round().to(torch.uint8)  # exact: a crop has whole grey levels
+        if self.config.randaugment_policy == POLICY:
+            levels = randaugment(levels, keys, self.config.interpolation)
+        else:
+            levels = _torchvisions(levels, keys)
+        return (levels.float() / 255 - mean) / std
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
@@ -131,13 +141,12 @@ def erased(images: Tensor, keys: Tensor, probability: float) -> Tensor:
     return torch.where((inside & erases[:, :, None])[:, None], noise, images)
 
 
-def _randaugmented(images: Tensor, keys: Tensor, randaugment: v2.RandAugment) -> Tensor:
-    """Normalised images (B, 3, H, W) after RandAugment, which draws from torch's generator: seeded with the key of each (B,)."""
-    mean, std = constants(images.device, MEAN, STD)
-    pixels = ((images * std + mean) * 255).round().to(torch.uint8)  # exact: a crop has whole grey levels
+def _torchvisions(levels: Tensor, keys: Tensor) -> Tensor:
+    """Images (B, 3, H, W), uint8, after torchvision's RandAugment, which draws from torch's generator: seeded with the key of each (B,)."""
+    operate = v2.RandAugment(num_ops=2, magnitude=9)
     made: list[Tensor] = []
     with torch.random.fork_rng(devices=[]):
-        for image, key in zip(pixels, keys.tolist(), strict=True):
+        for image, key in zip(levels, keys.tolist(), strict=True):
             torch.default_generator.manual_seed(key)
-            made.append(randaugment(image))
-    return (torch.stack(made).float() / 255 - mean) / std
+            made.append(operate(image))
+    return torch.stack(made)

@@ -71,11 +71,16 @@ class EvaluationConfig(Config):
         return self.as_name or (f"{self.name}-{self.dataset.title}" if self.dataset is not None else self.name)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What is printed beside its numbers, as JSON values."""
+    def all_settings(self) -> dict[str, Any]:
+        """Of the protocol and of the sweep, as JSON values."""
         hidden = {"name", "protocol", "as_name", "dataset", "fingerprint"}
         shown = {} if self.dataset is None else {"dataset": self.dataset.title}
         return shown | self.model_dump(mode="json", exclude=hidden)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is printed beside its numbers: the same for all that share an `identity`, whichever version made them."""
+        return {key: value for key, value in self.all_settings.items() if key not in self._late}
 
     @property
     def draws(self) -> bool:
@@ -85,10 +90,14 @@ class EvaluationConfig(Config):
     @property
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values: two evaluations that share them are the same one."""
-        fields = type(self).model_fields
-        late = {key for key in self.added if getattr(self, key) == fields[key].default}
         where = set[str]() if self.fingerprint is None else {"dataset"}  # the same images, wherever they lie
-        return self.model_dump(mode="json", exclude={"as_name", *late, *where})
+        return self.model_dump(mode="json", exclude={"as_name", *self._late, *where})
+
+    @property
+    def _late(self) -> set[str]:
+        """What was added later, and says nothing."""
+        fields = type(self).model_fields
+        return {key for key in self.added if getattr(self, key) == fields[key].default}
 
 
 C = TypeVar("C", bound=EvaluationConfig)

@@ -1,6 +1,7 @@
 """What the trained evaluations share: crops with labels, and a linear classifier."""
 
 from contextlib import closing
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,12 +45,23 @@ def labelled_batches(task: Task, plan: Plan, views: ViewsConfig, start_step: int
             yield Labelled(batch.global_views[0].image, batch.labels, batch.samples)
 
 
-def linear_head(dim: int, num_classes: int, seed: int) -> nn.Linear:
-    """A classifier with weights from N(0, 0.01²) and zero bias, the same on every rank."""
+HeadInit = Literal["normal", "mae", "uniform"]
+
+
+def linear_head(dim: int, num_classes: int, seed: int, init: HeadInit = "normal") -> nn.Linear:
+    """A classifier, the same on every rank.
+
+    normal: weights from N(0, 0.01²), zero bias. mae: weights from N(0, 0.00002²), zero bias. uniform: weights and biases
+    from U(-1/√dim, 1/√dim), as `nn.Linear` begins.
+    """
     head = nn.Linear(dim, num_classes)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        head.weight.normal_(0, 0.01, generator=generator)
+        if init == "uniform":
+            for parameter in (head.weight, head.bias):
+                parameter.uniform_(-(dim**-0.5), dim**-0.5, generator=generator)
+            return head
+        head.weight.normal_(0, 2e-5 if init == "mae" else 0.01, generator=generator)
         head.bias.zero_()
     return head
 
@@ -57,10 +69,10 @@ def linear_head(dim: int, num_classes: int, seed: int) -> nn.Linear:
 class Classifier(nn.Module):
     """An encoder and a linear classifier on its pooled features."""
 
-    def __init__(self, encoder: Encoder, num_classes: int, seed: int):
+    def __init__(self, encoder: Encoder, num_classes: int, seed: int, head_init: HeadInit = "normal"):
         super().__init__()
         self.encoder = encoder
-        self.head = linear_head(encoder.dim, num_classes, seed)
+        self.head = linear_head(encoder.dim, num_classes, seed, head_init)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""

@@ -44,8 +44,8 @@ def resolve(config: EvaluationConfig, backbone: str, dataset: str) -> Evaluation
 
 def changed_settings(config: EvaluationConfig) -> dict[str, object]:
     """The settings that differ from those of the protocol, as JSON values."""
-    standard = EVALUATIONS[config.name].protocol(config.protocol).settings
-    return {key: value for key, value in config.settings.items() if key not in standard or value != standard[key]}
+    standard = EVALUATIONS[config.name].protocol(config.protocol).all_settings
+    return {key: value for key, value in config.all_settings.items() if key not in standard or value != standard[key]}
 
 
 def search_metrics(*, of_epochs: bool = False) -> list[str]:

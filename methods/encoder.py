@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from . import backbones
@@ -141,6 +142,16 @@ class Encoder(nn.Module):
 def is_vit(config: BackboneConfig) -> bool:
     """Whether the backbone is a ViT whose tokens a masked method can drop; nothing is built."""
     return backbones.is_vit(config.name)
+
+
+def gives_class_token(encoder: Encoder) -> bool:
+    """Whether the pooled features are a ViT's class token, and could be the mean of its patches (not of a distilled DeiT)."""
+    model = encoder.model
+    return (
+        encoder.patch_size is not None
+        and model.global_pool == "token"
+        and not isinstance(model, VisionTransformerDistilled)
+    )
 
 
 def check_backbone(config: BackboneConfig) -> None:

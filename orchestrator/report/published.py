@@ -30,6 +30,8 @@ class Published:
     """``knn_top1`` and so on, in percent."""
     settings: dict[str, dict[str, float]]
     """What is known of the settings, by evaluation: ``k`` and ``temperature`` of kNN."""
+    protocols: dict[str, str]
+    """The protocol that the figures of an evaluation were made by, where one of ours is meant to be it; by evaluation."""
     best_epoch: tuple[str, ...]
     """The evaluations whose figures are those of the best epoch on the test set."""
     notes: str
@@ -44,9 +46,14 @@ def published_rows() -> tuple[Published, ...]:
 def _parse(row: dict[str, str]) -> Published:
     figures = {key: float(row[key]) for key in row if re.fullmatch(r"\w+_top[15]", key) and row[key]}
     settings: dict[str, dict[str, float]] = {}
+    protocols: dict[str, str] = {}
     for key in row:
         name, _, setting = key.partition("_")
-        if f"{name}_top1" in row and key not in (f"{name}_top1", f"{name}_top5") and row[key]:
+        if f"{name}_top1" not in row or setting in ("top1", "top5") or not row[key]:
+            continue
+        if setting == "protocol":
+            protocols[name] = row[key]
+        else:
             settings.setdefault(name, {})[setting] = float(row[key])
     return Published(
         dataset_id=row["dataset_id"],
@@ -60,6 +67,7 @@ def _parse(row: dict[str, str]) -> Published:
         epochs=int(row["epochs"]),
         figures=figures,
         settings=settings,
+        protocols=protocols,
         best_epoch=tuple(row["best_epoch"].split()),
         notes=row["notes"],
     )
@@ -96,7 +104,10 @@ def nearest(setting: Setting) -> Published | None:
 
 
 def same_protocol(run: Published, protocol: Protocol) -> bool:
-    """Whether its figure was made as ours: on the test set, nothing changed, and with the settings that are published."""
+    """Whether its figure was made as ours: by the same protocol, on the test set, nothing changed, and as far as it is
+    published with the same settings."""
+    if run.protocols.get(protocol.name, protocol.protocol) != protocol.protocol:
+        return False
     if protocol.split != "test" or protocol.changed != "{}":
         return False
     own = json.loads(protocol.settings)

@@ -16,6 +16,7 @@ from ssl_sweep.evaluation.registry import EVALUATIONS, changed_settings, resolve
 from ssl_sweep.evaluation.supervised import plan
 from ssl_sweep.evaluation.task import Counts, NotFinite, Score, Task, count, majority_remark
 from ssl_sweep.methods.config import BackboneConfig
+from ssl_sweep.orchestrator.spec.identity import evaluation_id
 
 MakeTask = Callable[..., Task]
 VIT = "vit_tiny_patch16_224"
@@ -66,13 +67,13 @@ def test_linear_with_a_batch_larger_than_the_training_set(task: MakeTask) -> Non
     assert evaluate_linear(task(), LinearConfig(epochs=1, batch_size=4096, augment=False)).images == 100
 
 
-@pytest.mark.parametrize("protocol", ["finetune/simclr@1", "finetune/mae@1"])
+@pytest.mark.parametrize("protocol", [config.protocol for config in FINETUNE.protocols])
 def test_finetune_trains_a_copy(task: MakeTask, protocol: str) -> None:
     made = task()
     before = {key: value.clone() for key, value in made.encoder.state_dict().items()}
-    config = resolve(FinetuneConfig(protocol=protocol, epochs=2, batch_size=32, warmup_epochs=0), VIT, "digits")
+    config = resolve(FinetuneConfig(protocol=protocol, epochs=2, batch_size=63, warmup_epochs=0), VIT, "digits")
     assert isinstance(config, FinetuneConfig)
-    score = evaluate_finetune(made, config)
+    score = evaluate_finetune(made, config)  # of 320 images: five odd batches, and five images left out
     assert len(score.epochs) == 2
     assert score.images == 100
     assert all(torch.equal(value, before[key]) for key, value in made.encoder.state_dict().items())
@@ -88,6 +89,16 @@ def test_finetune_of_a_resnet_learns(task: MakeTask) -> None:
     config = FinetuneConfig(epochs=6, batch_size=32)
     score = evaluate_finetune(task(BackboneConfig(name="resnet10t")), config)
     assert score.metrics["top1"] > 40
+
+
+@pytest.mark.parametrize("backbone", [None, BackboneConfig(name="resnet10t")], ids=["vit", "resnet"])
+@pytest.mark.parametrize("protocol", ["finetune/mae@2", "finetune/lightly-vit@1"])
+def test_finetune_of_an_odd_batch_repeats_itself(
+    protocol: str, backbone: BackboneConfig | None, task: MakeTask
+) -> None:
+    config = FINETUNE.protocol(protocol).model_copy(update={"epochs": 1, "batch_size": 105, "warmup_epochs": 0})
+    made = [task() if backbone is None else task(backbone) for _ in range(2)]
+    assert evaluate_finetune(made[0], config) == evaluate_finetune(made[1], config)
 
 
 def test_finetune_without_augmentation_sees_the_images_themselves(task: MakeTask) -> None:
@@ -137,6 +148,30 @@ def test_protocols_resolve() -> None:
 def test_knn_has_the_protocol_of_the_published_table(backbone: str, dataset: str, protocol: str) -> None:
     assert KNN.default_protocol(backbone, dataset) == protocol
     assert resolve(KnnConfig(), backbone, dataset) == KNN.protocol(protocol)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dataset", "protocol"),
+    [
+        (VIT, "imagenet1k", "finetune/lightly-vit@1"),
+        (VIT, "imagenet100", "finetune/mae@2"),
+        (VIT, "digits", "finetune/mae@2"),
+        ("resnet50", "imagenet1k", "finetune/simclr@1"),
+        ("convnext_atto", "cifar10", "finetune/simclr@1"),
+    ],
+)
+def test_finetune_has_the_protocol_of_the_published_table(backbone: str, dataset: str, protocol: str) -> None:
+    assert FINETUNE.default_protocol(backbone, dataset) == protocol
+    assert resolve(FinetuneConfig(), backbone, dataset) == FINETUNE.protocol(protocol)
+
+
+def test_earlier_fine_tunings_keep_their_identity() -> None:
+    """Their settings are those from before others were added."""
+    for name in ("finetune/simclr@1", "finetune/mae@1"):
+        assert FINETUNE.protocol(name).identity.keys() & FinetuneConfig.added == set()
+    assert evaluation_id(FINETUNE.protocol("finetune/simclr@1")) == "finetune-simclr@1-9aecf2df72"
+    assert evaluation_id(FINETUNE.protocol("finetune/mae@1")) == "finetune-mae@1-ecf625d7d2"
+    assert FinetuneConfig.added <= FINETUNE.protocol("finetune/lightly-vit@1").identity.keys() | {"pooling"}
 
 
 def test_features_that_are_not_finite_do_not_score(task: MakeTask) -> None:

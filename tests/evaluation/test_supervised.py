@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from ssl_sweep.evaluation.finetune import FinetuneConfig, evaluate_finetune
+from ssl_sweep.evaluation.finetune import FINETUNE, FinetuneConfig, evaluate_finetune
 from ssl_sweep.evaluation.linear import LinearConfig, evaluate_linear
 from ssl_sweep.evaluation.task import Score, Task
 from ssl_sweep.methods.snapshot import Snapshot
@@ -27,6 +27,10 @@ EVALUATIONS: dict[str, Callable[[Task], Score]] = {
             epochs=2, batch_size=32, optimizer="adamw", lr=5e-3, layer_decay=0.65, drop_path=0.1, mixup=0.8, cutmix=1.0,
             label_smoothing=0.1, randaugment=True, erasing=0.25, warmup_epochs=1,
         ),
+    ),
+    "finetune as Lightly's": lambda task: evaluate_finetune(
+        task,
+        FINETUNE.protocol("finetune/lightly-vit@1").model_copy(update={"epochs": 2, "batch_size": 32}),
     ),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import statistics
 import pytest
 from made_by_hand import evaluation, full_sweep, searched, sweep, trial
 from rich.console import Console
+from ssl_sweep.evaluation.finetune import FINETUNE
 from ssl_sweep.orchestrator.report import render_table, terminal_table
 from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
 from ssl_sweep.orchestrator.report.main_table import data_tables
@@ -147,6 +148,17 @@ def test_no_difference_where_the_published_figure_is_another_measure(changes: di
 
 
 @pytest.mark.parametrize(
+    ("protocol", "text"),
+    [("finetune/lightly-vit@1", "79.8 (+0.2)"), ("finetune/mae@2", "79.8 ‡"), ("finetune/simclr@1", "79.8 ‡")],
+)
+def test_a_published_fine_tuning_is_compared_under_its_own_protocol(protocol: str, text: str) -> None:
+    record = evaluation(79.0, "finetune", protocol=protocol, best_top1=80.0)
+    setting = {"dataset": "imagenet1k", "backbone": "vit_small_patch16_224", "image_size": 224, "batch_size": 128}
+    (table,) = render_table(sweep(trial("dino", 0, record, epochs=100, **setting)))
+    assert text in {cell.text for cell in table.rows[0].cells}
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"full_dataset": False},
@@ -186,6 +198,12 @@ def test_published_figures() -> None:
         and dino.backbone_id == "vit_small_patch16_224"
         and dino.settings["knn"]["k"] == 200
     )
+    assert dino.protocols == {"finetune": "finetune/lightly-vit@1"}
+    for row in rows:  # each has the protocol that is the default for its backbone and data
+        if "finetune_top1" in row.figures:
+            assert row.protocols["finetune"] == FINETUNE.default_protocol(row.backbone_id, row.dataset_id)
+        else:
+            assert not row.protocols
 
 
 def test_a_search_shows_its_best_point_beside_the_others() -> None:

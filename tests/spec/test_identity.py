@@ -106,7 +106,7 @@ def test_readable(tmp_path: Path) -> None:
 def test_identities_are_those_of_earlier_versions(tmp_path: Path) -> None:
     """But of what drew by the rank (drop path, mixup, erasing), and of kNN, whose top-5 counted classes without a vote."""
     assert trial_id(trial(tmp_path), FINGERPRINT) == "byol-vit_tiny_patch16_224-folder-b64-e3-s0-4f89f19656"
-    assert [evaluation_id(config) for evaluation in EVALUATIONS.values() for config in evaluation.protocols] == [
+    earlier = {
         "knn-lightly@1-e286d03a28",  # was c3c4d67cb0
         "knn-lightly-vit@1-546fa5a241",
         "knn-lightly-imagenet100@1-da42005272",
@@ -116,7 +116,8 @@ def test_identities_are_those_of_earlier_versions(tmp_path: Path) -> None:
         "linear-mae@1-af9c44a000",
         "finetune-simclr@1-9aecf2df72",
         "finetune-mae@1-ecf625d7d2",  # was f92b362773
-    ]
+    }
+    assert earlier <= {evaluation_id(config) for item in EVALUATIONS.values() for config in item.protocols}
 
 
 @pytest.mark.parametrize(

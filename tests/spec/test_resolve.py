@@ -125,7 +125,7 @@ methods:
     assert (simclr.pretrain.epochs, mae.pretrain.epochs) == (5, 8)
     assert (simclr.pretrain.batch_size, mae.pretrain.batch_size) == (64, 64)
     assert [item.protocol for item in simclr.evaluate] == ["knn/lightly@1", "linear/simclr@1", "finetune/simclr@1"]
-    assert [item.protocol for item in mae.evaluate] == ["knn/lightly-vit@1", "linear/mae@1", "finetune/mae@1"]
+    assert [item.protocol for item in mae.evaluate] == ["knn/lightly-vit@1", "linear/mae@1", "finetune/mae@2"]
 
 
 GRIDS: list[tuple[str, int]] = [
