@@ -1,5 +1,6 @@
 """A prepared split, or part of one, as an indexable set of images."""
 
+import copy
 import warnings
 from typing import Literal
 
@@ -89,6 +90,12 @@ class ImageSet:
             count = prepared.split(split).count
             raise DataError(f"the part '{part}' of {count} images with holdout {prepared.holdout} is empty")
         return cls(prepared, split, rows, tables, torch.device(device), decoders)
+
+    def subset(self, rows: Tensor) -> "ImageSet":
+        """The images of `rows` (n,), counted within this set, under the numbers that they have here."""
+        chosen = copy.copy(self)
+        chosen.samples, chosen.labels = self.samples[rows], self.labels[rows]
+        return chosen
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -106,7 +106,7 @@ class Score(NamedTuple):
     epochs: tuple[Mapping[str, float], ...] = ()
     """The metrics after each epoch, for what is trained."""
     variants: tuple[Variant, ...] = ()
-    """If settings were given as lists: every combination of them, the main one first, which `metrics` are of."""
+    """If settings were given as lists: every combination, the main or selected one first, which `metrics` are of."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
 

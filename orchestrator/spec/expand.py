@@ -130,6 +130,7 @@ class _Row:
             return None
         self.check_backbone(trial)
         self.check_options(trial)
+        self.check_evaluations(trial)
         self.check_collapse(trial)
         self.check_workers(trial)
         self.check_search(trial)
@@ -162,7 +163,7 @@ class _Row:
 
     def check_backbone(self, trial: TrialSpec) -> None:
         name = trial.backbone.name.split(".")[0]
-        if name not in OWN_BACKBONES and name not in backbone_modules():
+        if not _is_known(name):
             near = did_you_mean(name, backbone_modules())
             self.blame(("backbone", "name"), f"unknown backbone '{name}'{near} ({_BACKBONES})")
         elif trial.method.needs_vit and not is_vit(name) and not self.stands_in("backbone"):
@@ -177,6 +178,15 @@ class _Row:
         if problem is not None and not self.stands_in("backbone"):
             option, text = problem
             self.blame(("backbone", "options", option), text)
+
+    def check_evaluations(self, trial: TrialSpec) -> None:
+        if self.stands_in("evaluate") or self.stands_in("backbone") or not _is_known(trial.backbone.name):
+            return
+        for i, config in enumerate(trial.evaluate):
+            problem = EVALUATIONS[config.name].refusal(config, trial.backbone)
+            if problem is not None:
+                setting, text = problem
+                self.blame(("evaluate", i, setting), text)
 
     def stands_in(self, key: str) -> bool:
         """Whether the trial's `key` may be a harmless value for one that is broken."""
@@ -267,6 +277,11 @@ class _Row:
 
     def add(self, path: Steps, text: str) -> None:
         self.problems.append(self.document.problem(path, Complaint(path, text).message(path)))
+
+
+def _is_known(backbone: str) -> bool:
+    name = backbone.split(".")[0]
+    return name in OWN_BACKBONES or name in backbone_modules()
 
 
 _BACKBONES = "allowed: resnet18-cifar, or any timm model by its name, as vit_tiny_patch16_224 or resnet50"

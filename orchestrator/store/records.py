@@ -91,7 +91,7 @@ class EvaluationRecord(Record):
     images: int
     """How many images were scored, each once."""
     variants: tuple[Variant, ...] = ()
-    """If settings are lists: every combination of them, the main one first, which `metrics` are of."""
+    """If settings are lists: every combination, the main or selected one first, which `metrics` are of."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
     split: Literal["test", "holdout"]

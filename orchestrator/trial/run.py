@@ -172,7 +172,7 @@ def _evaluate(
     return EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
-        settings=settings,
+        settings={key: value for key, value in settings.items() if key in config.identity},
         changed={key: settings[key] for key in changed_settings(config)},
         metrics=metrics,
         best={
