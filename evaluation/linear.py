@@ -192,6 +192,10 @@ def _training_features(
         for batch in batches:
             with torch.no_grad(), task.autocast():
                 features = readout(batch.inputs).float()
+            if (
+                config.held_out
+            ):  # batch norm rounds a view of a ViT's tokens, which a single head always had, in another way
+                features = features.contiguous()
             yield batch._replace(inputs=features)
 
 

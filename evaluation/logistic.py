@@ -33,7 +33,7 @@ class LogisticConfig(EvaluationConfig):
         default=0.1, description="share of the training images that C is selected on; one value needs no selection"
     )
     max_iterations: PositiveInt = 1000
-    tolerance: PositiveFloat = Field(default=1e-12, description="of the gradient's largest entry, for the mean loss")
+    tolerance: PositiveFloat = Field(default=1e-12, description="of the largest entry of the gradient")
 
 
 def refusal(config: LogisticConfig, _backbone: BackboneConfig) -> tuple[str, str] | None:

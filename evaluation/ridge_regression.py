@@ -10,6 +10,8 @@ from ..methods.parts.collectives import total_over_ranks
 
 ROWS = 4096
 """Of features, that are held in float64 at once."""
+LEAST = 1e-200
+"""Stands for the mean eigenvalue of features that are all the same, which is 0."""
 
 
 class RidgeRegression:
@@ -33,9 +35,7 @@ class RidgeRegression:
         eigenvalues, self.basis = torch.linalg.eigh(sums[:, :dim])  # (D,), (D, D)
         self.eigenvalues = eigenvalues.clamp(min=0)
         self.cross = self.basis.T @ sums[:, dim:]  # (D, C)
-        self.unit = self.eigenvalues.mean().clamp(
-            min=torch.finfo(torch.float64).tiny
-        )  # of features that are all the same
+        self.unit = self.eigenvalues.mean().clamp(min=LEAST)
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Centred features (b, D) and labels (b, C), float64."""

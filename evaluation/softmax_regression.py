@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..methods.parts.collectives import total_over_ranks
+from ..methods.parts.collectives import gather, total_over_ranks
 
 LOGITS = 2**24
 """That are held at once: 128 MB."""
@@ -18,17 +18,21 @@ SMALLEST_CHANGE = 1e-15
 
 
 class Fit(NamedTuple):
-    """Weights and intercepts, the same on every rank."""
+    """The classifier of the K classes that have images, the same on every rank."""
 
-    weights: Tensor  # (D + 1, K), float64: of the K classes that have images; the last row are the intercepts
+    weights: Tensor  # (D + 1, K), float64: along the axes of `basis`, and in the last row the intercepts
     iterations: int
 
 
 class SoftmaxRegression:
     """Regression of features on labels; every rank calls every method, with its own part of the images.
 
-    It minimises C * sum of the losses + 1/2 |W|^2, as scikit-learn does; intercepts are not penalised. Features are centred, which
-    changes the intercepts alone and makes the problem better conditioned. A class without images is never predicted.
+    It minimises C * sum of the losses + 1/2 |W|^2, as scikit-learn does; intercepts are not penalised. A class without images is
+    never predicted.
+
+    Features are centred, which changes the intercepts alone, and turned to the principal axes of their scatter, which changes
+    nothing. Along these a bound of the curvature (Böhning, doi:10.1007/BF00048682) scales the weights that L-BFGS sees: then it
+    takes tens of steps where it would take thousands.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, num_classes: int, is_alive: Callable[[], None]):
@@ -39,19 +43,26 @@ class SoftmaxRegression:
         self.classes = images.nonzero()[:, 0]  # (K,)
         self.targets = torch.searchsorted(self.classes, labels)
         self.mean = total_over_ranks(features.sum(dim=0, dtype=torch.float64)) / self.size
+        centred = features.double() - self.mean
+        variances, basis = torch.linalg.eigh(total_over_ranks(centred.T @ centred) / self.size)  # (D,), (D, D)
+        self.basis = gather(basis[None])[0]  # of the first rank, for axes have no sign of their own
+        self.variances = F.pad(variances.clamp(min=0), (0, 1), value=1.0)[:, None]  # (D + 1, 1), of ones too
         self.x = self._inputs(features)
 
     def _inputs(self, features: Tensor) -> Tensor:
-        """Centred features with a column of ones (n, D + 1), float64."""
-        return F.pad(features.double() - self.mean, (0, 1), value=1.0)
+        """Centred features along `basis` with a column of ones (n, D + 1), float64."""
+        return F.pad((features.double() - self.mean) @ self.basis, (0, 1), value=1.0)
 
     def fit(self, c: float, max_iterations: int, tolerance: float, start: Tensor | None = None) -> Fit:
         """The minimum for `c`, from `start` (D + 1, K) on or from zero; all ranks take the same steps.
 
-        It ends once no entry of the gradient of the objective, divided by c times the number of images, exceeds `tolerance`.
+        It ends once no entry of the gradient of `objective`, for the scaled weights, exceeds `tolerance`.
         """
+        curvature = self.variances / 2
+        curvature[:-1] += 1 / (c * self.size)
+        scale = curvature.rsqrt()  # (D + 1, 1)
         shape = (self.x.shape[1], len(self.classes))
-        theta = (self.x.new_zeros(shape) if start is None else start.clone()).requires_grad_()
+        theta = (self.x.new_zeros(shape) if start is None else start / scale).requires_grad_()
         optimizer = torch.optim.LBFGS(
             [theta],
             max_iter=max_iterations,
@@ -64,11 +75,12 @@ class SoftmaxRegression:
 
         def closure() -> float:
             self.is_alive()
-            value, theta.grad = self.objective(theta.detach(), c)
+            value, gradient = self.objective(scale * theta.detach(), c)
+            theta.grad = scale * gradient
             return float(value)
 
         optimizer.step(closure)
-        return Fit(theta.detach(), int(optimizer.state[theta]["n_iter"]))
+        return Fit(scale * theta.detach(), int(optimizer.state[theta]["n_iter"]))
 
     def objective(self, theta: Tensor, c: float) -> tuple[Tensor, Tensor]:
         """The objective, divided by `c` and the number of images, and its gradient (D + 1, K), over all ranks."""
