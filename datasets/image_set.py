@@ -92,13 +92,16 @@ class ImageSet:
             raise DataError(f"the part '{part}' of {count} images with holdout {prepared.holdout} is empty")
         return cls(prepared, split, rows, tables, torch.device(device), decoders)
 
+    def subset(self, rows: Tensor) -> "ImageSet":
+        """The images of `rows` (n,), counted within this set, under the numbers that they have here; of the same pixels."""
+        chosen = copy.copy(self)
+        chosen.samples, chosen.labels = self.samples[rows], self.labels[rows]
+        return chosen
+
     def share(self, share: float) -> "ImageSet":
         """The same share of each class to within one image, at least one image, and the same ones whenever it is asked for."""
         count = max(1, round(share * len(self)))
-        rows = torch.from_numpy(stratified_rows(self.labels.numpy(), count, SHARE_SALT))
-        part = copy.copy(self)  # of the same pixels
-        part.samples, part.labels = self.samples[rows], self.labels[rows]
-        return part
+        return self.subset(torch.from_numpy(stratified_rows(self.labels.numpy(), count, SHARE_SALT)))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
 from ..datasets.config import DatasetConfig
-from ..methods.config import Config
+from ..methods.config import BackboneConfig, Config
 
 if TYPE_CHECKING:
     from .task import Score, Task
@@ -136,7 +136,7 @@ Values = Annotated[
     AfterValidator(_distinct),
     PlainSerializer(_written),
 ]
-"""A setting that takes one value, or a list of which the first is the main one; one value is written as itself."""
+"""A setting that takes one value, which is written as itself, or a list: its first is the main one, unless one is selected."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,10 @@ def _fits(_config: EvaluationConfig, _images: int) -> None:
     return None
 
 
+def _unrefused(_config: EvaluationConfig, _backbone: BackboneConfig) -> None:
+    return None
+
+
 def _as_it_is(config: C, _images: int) -> C:
     return config
 
@@ -206,6 +210,8 @@ class Evaluation(Generic[C]):
     """For what trains: the global batch, of which every worker takes an equal part."""
     misfit: Callable[[C, int], str | None] = _fits
     """Why a configuration cannot be used with so many training images, e.g. ``k = 200``; None if it can."""
+    refusal: Callable[[C, BackboneConfig], tuple[str, str] | None] = _unrefused
+    """A setting that cannot be used with the others or with this backbone, and why, as ``got 'cls'; must be 'pooled', …``."""
     fitting: Callable[[C, int], C] = _as_it_is
     """For what monitors: the configuration nearest to the given one that can be used with so many training images."""
 

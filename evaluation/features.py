@@ -1,12 +1,16 @@
 """Features of a frozen backbone, each image once, on any number of ranks."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from ..datasets.batches import evaluation_batches
 from ..datasets.image_set import ImageSet
-from .task import Task
+from ..methods.parts.collectives import total_over_ranks
+from .readout import Readout
+from .task import NotFinite, Task
 
 BATCH = 512
 
@@ -17,38 +21,58 @@ def batch_size(task: Task) -> int:
 
 
 @torch.no_grad()
-def own_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def own_features(
+    task: Task, images: ImageSet, chosen: Tensor | None = None, readout: Readout | None = None
+) -> tuple[Tensor, Tensor]:
     """Features (n, D) in float32 and labels (n,) of this rank's share: every W-th of the `chosen` rows (N,), or of all.
 
-    Those of all may be shared with other evaluations: they are not to be written to.
+    They are the pooled ones, or those of a `readout`. Those of all may be shared with other evaluations: they are not to be
+    written to.
     """
-    kept = task.extracted.of(images) if task.extracted is not None and chosen is None else None
+    task.encoder.eval()
+    extract = readout or Readout(task.encoder)
+    memory = task.extracted if chosen is None else None
+    kept = memory.of(images, extract.features) if memory is not None else None
     if kept is not None:
         return kept.to(task.device), images.labels[task.rank :: task.world_size].to(task.device)
-    encoder = task.encoder.eval()
     rows = (torch.arange(len(images)) if chosen is None else chosen)[task.rank :: task.world_size]
-    features = torch.empty(len(rows), encoder.dim, device=task.device)
+    features = torch.empty(len(rows), extract.width, device=task.device)
     batches = evaluation_batches(
         images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size, chosen=chosen
     )
     done = 0
     for chunk, view in batches:
         with task.autocast():
-            features[done : done + len(chunk)] = encoder(view)
+            features[done : done + len(chunk)] = extract(view)
         done += len(chunk)
         task.is_alive()
-    if task.extracted is not None and chosen is None:
-        task.extracted.keep(images, features)
+    if memory is not None:
+        memory.keep(images, extract.features, features)
     return features, images.labels[rows].to(task.device)
 
 
-def all_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def all_features(
+    task: Task, images: ImageSet, chosen: Tensor | None = None, readout: Readout | None = None
+) -> tuple[Tensor, Tensor]:
     """Features (N, D) and labels (N,) of the `chosen` rows (N,), or of all in their order, on every rank."""
-    features, labels = own_features(task, images, chosen)
+    features, labels = own_features(task, images, chosen, readout)
     if task.world_size == 1:
         return features, labels
     count = len(images) if chosen is None else len(chosen)
     return _interleave(features, count, task.world_size), _interleave(labels, count, task.world_size)
+
+
+def refuse_not_finite(features: Mapping[str, Tensor]) -> None:
+    """Refuse features (n, D) of this rank, by what all ranks together have, as ``50,000 training``.
+
+    Raises:
+        NotFinite: any are not; on every rank.
+    """
+    lengths = [torch.linalg.vector_norm(own, dim=1) for own in features.values()]
+    bad = total_over_ranks(torch.stack([(~length.isfinite()).sum() for length in lengths])).tolist()
+    if any(bad):
+        parts = [f"{count:,} of {images}" for count, images in zip(bad, features, strict=True)]
+        raise NotFinite(f"the features of {' and '.join(parts)} images are not finite")
 
 
 def _interleave(shard: Tensor, size: int, world_size: int) -> Tensor:

@@ -19,6 +19,9 @@ EVALUATIONS: Registry[Evaluation[Any]] = Registry(
     {
         "knn": "knn:KNN",
         "linear": "linear:LINEAR",
+        "logistic": "logistic:LOGISTIC",
+        "ridge": "ridge:RIDGE",
+        "attentive": "attentive:ATTENTIVE",
         "finetune": "finetune:FINETUNE",
         "robustness": "robustness:ROBUSTNESS",
     },
@@ -30,7 +33,7 @@ DEFAULT = ("knn", "linear", "finetune")
 """What a sweep evaluates unless it says otherwise."""
 
 MONITOR = "knn"
-"""What `pretrain.knn_every` runs between epochs, whether the sweep evaluates by it or not."""
+"""What `pretrain.knn_every` runs between epochs, whether the sweep evaluates by it or not; others that monitor, if it does."""
 
 
 def resolve(config: EvaluationConfig, backbone: str, dataset: str) -> EvaluationConfig:

@@ -71,16 +71,16 @@ class Extracted:
     """Bytes on each rank."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[ImageSet, Tensor]] = []
+        self._kept: list[tuple[ImageSet, tuple[str, ...], Tensor]] = []
 
-    def of(self, images: ImageSet) -> Tensor | None:
-        """This rank's share (n, D), if it is kept. Not to be written to."""
-        return next((features for kept, features in self._kept if kept is images), None)
+    def of(self, images: ImageSet, names: tuple[str, ...]) -> Tensor | None:
+        """This rank's share (n, D) of the features of these names, if it is kept. Not to be written to."""
+        return next((kept for of, what, kept in self._kept if of is images and what == names), None)
 
-    def keep(self, images: ImageSet, features: Tensor) -> None:
+    def keep(self, images: ImageSet, names: tuple[str, ...], features: Tensor) -> None:
         """Keep this rank's share (n, D), if it has room beside the others."""
-        if features.nbytes + sum(kept.nbytes for _, kept in self._kept) <= self.LIMIT:
-            self._kept.append((images, features.cpu()))
+        if features.nbytes + sum(kept.nbytes for *_, kept in self._kept) <= self.LIMIT:
+            self._kept.append((images, names, features.cpu()))
 
 
 class Task(NamedTuple):
@@ -130,7 +130,7 @@ class Score(NamedTuple):
     epochs: tuple[Mapping[str, float], ...] = ()
     """The metrics after each epoch, for what is trained."""
     variants: tuple[Variant, ...] = ()
-    """If settings were given as lists: every combination of them, the main one first, which `metrics` are of. Of an evaluation
+    """If settings were given as lists: every combination, the main or selected one first, which `metrics` are of. Of an evaluation
     with parts, as corruptions: every part, of which `metrics` are the mean."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""

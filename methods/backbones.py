@@ -35,6 +35,11 @@ def backbone_modules() -> dict[str, str]:
     return modules
 
 
+def is_known(name: str) -> bool:
+    """Whether there is a backbone `name` (a timm tag after a dot may follow)."""
+    return name.split(".")[0] in backbone_modules()
+
+
 def is_vit(name: str) -> bool:
     """True where backbone `name` (a timm tag after a dot may follow) is a vision transformer."""
     name = name.split(".")[0]

@@ -169,7 +169,8 @@ class PretrainConfig(Config):
     )
     sync_batchnorm: bool = Field(default=True, description="batch statistics over all workers")
     knn_every: NonNegativeInt = Field(
-        default=0, description="epochs between two kNN evaluations while pretraining; 0: none"
+        default=0,
+        description="epochs between two evaluations by kNN, and by ridge if it is listed, while pretraining; 0: none",
     )
     diagnose_every: NonNegativeInt = Field(
         default=1, description="epochs between two looks at the features' rank and spread; 0: none"

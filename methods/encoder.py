@@ -75,6 +75,19 @@ class Encoder(nn.Module):
             x = torch.cat([prefix, patches], dim=1)
         return self.model.norm(self.model.blocks(self.model.norm_pre(x)))
 
+    def tokens_of_blocks(self, image: Tensor, count: int) -> list[Tensor]:
+        """Tokens (B, prefix + N, dim) of a ViT after each of its last `count` blocks and its final norm; the last are `tokens`."""
+        assert self.patch_size is not None, "only a ViT has tokens"
+        model = self.model
+        found: list[Tensor] = []
+        with self._drawing(len(image)):
+            x = model.norm_pre(model._pos_embed(model.patch_embed(image)))
+            for left, block in zip(range(len(model.blocks) - 1, -1, -1), model.blocks, strict=True):
+                x = block(x)
+                if left < count:
+                    found.append(model.norm(x))
+        return found
+
     def feature_map(self, image: Tensor) -> Tensor:
         """Unpooled features (B, D, h, w)."""
         return self.pooled_and_map(image)[1]
@@ -101,6 +114,16 @@ class Encoder(nn.Module):
         """Set all rates of drop path and dropout to zero, for good."""
         switch_off(self.model)
         self.draws = False
+
+    @property
+    def depth(self) -> int:
+        """Blocks of a ViT."""
+        return len(self.model.blocks)
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether it is a ViT with a class token, which is then the first of its tokens."""
+        return self.patch_size is not None and self.model.cls_token is not None
 
     @property
     def num_prefix_tokens(self) -> int:

@@ -10,6 +10,8 @@ from .table import NONE
 Value = Scalar | Sequence[Scalar]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell's text that spreadsheets evaluate."""
+MOST_LISTED = 8
+"""Of a longer list a text has the ends; `results.parquet` has all of it."""
 
 
 def accuracy(value: Spread | None, expected: int | None = None, digits: int = 1) -> str:
@@ -85,6 +87,8 @@ def scalar(value: Value) -> str:
         return f"{value:.6g}"
     if isinstance(value, (str, int)):
         return str(value)
+    if len(value) > MOST_LISTED:
+        return f"[{scalar(value[0])}, …, {scalar(value[-1])}: {len(value)} values]"
     return "[" + ", ".join(scalar(entry) for entry in value) + "]"
 
 

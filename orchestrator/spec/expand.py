@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ...evaluation.registry import EVALUATIONS
-from ...methods.backbones import OWN_BACKBONES, backbone_modules, is_vit, option_problem
+from ...methods.backbones import backbone_modules, is_known, is_vit, option_problem
 from .axes import axis_problems, probes
 from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
+from .evaluations import evaluation_problems
 from .given_weights import ReadWeights, content_of, weights_problem
-from .identity import evaluation_id
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
 from .recipes import RecipeError
@@ -172,7 +172,7 @@ class _Row:
 
     def check_backbone(self, trial: TrialSpec) -> None:
         name = trial.backbone.name.split(".")[0]
-        if name not in OWN_BACKBONES and name not in backbone_modules():
+        if not is_known(name):
             near = did_you_mean(name, backbone_modules())
             self.blame(("backbone", "name"), f"unknown backbone '{name}'{near} ({_BACKBONES})")
         elif trial.method.needs_vit and not is_vit(name) and not self.stands_in("backbone"):
@@ -231,13 +231,9 @@ class _Row:
                 self.blame(("resources", "workers"), text)
 
     def check_evaluations(self, trial: TrialSpec) -> None:
-        if self.stands_in("evaluate"):
-            return
-        seen: dict[str, str] = {}
-        for i, item in enumerate(trial.evaluate):
-            first = seen.setdefault(evaluation_id(item), item.known_as)
-            if first != item.known_as:
-                self.blame(("evaluate", i), f"'{item.known_as}' has the settings of '{first}'; list each once")
+        if not self.stands_in("evaluate"):
+            for path, text in evaluation_problems(trial, with_backbone=not self.stands_in("backbone")):
+                self.blame(("evaluate", *path), text)
 
     def check_search(self, trial: TrialSpec) -> None:
         search = self.spec.search

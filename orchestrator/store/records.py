@@ -98,8 +98,8 @@ class EvaluationRecord(Record):
     images: int
     """How many images were scored, each once."""
     variants: tuple[Variant, ...] = ()
-    """If settings are lists: every combination of them, the main one first, which `metrics` are of. Of an evaluation with parts,
-    as corruptions: every part, of which `metrics` are the mean."""
+    """If settings are lists: every combination, the main or selected one first, which `metrics` are of. Of an evaluation with
+    parts, as corruptions: every part, of which `metrics` are the mean."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
     split: Literal["test", "holdout"]

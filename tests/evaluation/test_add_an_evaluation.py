@@ -64,10 +64,13 @@ def test_sweep_files_know_it(package: Path, tmp_path: Path) -> None:
     sweep = write(tmp_path / "sweep.yaml", evaluate=[{"name": "ncm", "normalise": True}, "ncmm"])
     errors = run(package, "validate", sweep, expect=2)
     assert "unknown key 'normalise'; did you mean 'normalize'? (allowed: name, protocol, normalize)" in errors
-    assert "unknown name 'ncmm'; did you mean 'ncm'? (allowed: knn, linear, finetune, ncm, robustness)" in errors
+    assert (
+        "unknown name 'ncmm'; did you mean 'ncm'? (allowed: knn, linear, logistic, ridge, attentive, finetune, ncm, robustness)"
+        in errors
+    )
     schema = json.loads(run(package, "schema"))
     assert schema["$defs"]["NcmConfig"]["properties"]["normalize"]["default"] is True
-    names = {"enum": ["knn", "linear", "finetune", "ncm", "robustness"]}
+    names = {"enum": ["knn", "linear", "logistic", "ridge", "attentive", "finetune", "ncm", "robustness"]}
     assert names in schema["properties"]["evaluate"]["items"]["anyOf"]
     search = {"space": {"pretrain.batch_size": {"choice": [16, 32]}}, "metric": "ncm/accuracy"}
     assert "valid" in run(package, "validate", write(tmp_path / "search.yaml", search=search))

@@ -20,6 +20,12 @@ EVALUATIONS: dict[str, Callable[[Task], Score]] = {
     "linear, features stored": lambda task: evaluate_linear(
         task, LinearConfig(epochs=2, batch_size=32, augment=False, normalize_features=True, warmup_epochs=1)
     ),
+    "linear, several heads": lambda task: evaluate_linear(
+        task,
+        LinearConfig(
+            epochs=2, batch_size=28, lr=(0.1, 1.0), features=("pooled", "cls+mean"), normalize_features=True
+        ),
+    ),
     "finetune": lambda task: evaluate_finetune(task, FinetuneConfig(epochs=2, batch_size=32)),
     "finetune, all that is drawn": lambda task: evaluate_finetune(
         task,

@@ -21,6 +21,18 @@ from weights import assert_same_weights
 SweepFile = Callable[..., Path]
 
 
+def test_quick_evaluations_that_are_listed_run_between_epochs(sweep_file: SweepFile, tmp_path: Path) -> None:
+    pretrain = {"epochs": 2, "batch_size": 32, "knn_every": 1}
+    (trial,) = trials_of(sweep_file(pretrain=pretrain, evaluate=["ridge", {"name": "linear", "epochs": 1}]))
+    folder = carry(trial, tmp_path / "runs")
+    history = folder.history()
+    assert all({"ridge/top1", "ridge/top5", "knn/top1"} <= epoch.logs.keys() for epoch in history)
+    record = folder.evaluation(trial.evaluate[0])
+    assert record is not None and record.metrics["top1"] == history[-1].logs["ridge/top1"]
+    linear = folder.evaluation(trial.evaluate[1])
+    assert linear is not None and not linear.settings.keys() & {"weight_decay", "features", "selection"}
+
+
 def test_a_trial_leaves_its_records(sweep_file: SweepFile, tmp_path: Path) -> None:
     (trial,) = trials_of(sweep_file(pretrain={"epochs": 2, "batch_size": 32, "knn_every": 1}))
     ear = Ear()
