@@ -141,13 +141,17 @@ def test_parts_of_a_batch_draw_what_the_whole_does(method: object, sweep_file: S
     assert found[1] == pytest.approx(found[0], abs=1e-5)
 
 
-def test_fine_tuning_with_all_augmentation_agrees_on_any_number_of_ranks(sweep_file: SweepFile, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["finetune/mae@2", "finetune/lightly-vit@1"])
+def test_fine_tuning_with_all_augmentation_agrees_on_any_number_of_ranks(
+    protocol: str, sweep_file: SweepFile, tmp_path: Path
+) -> None:
     """Batches of 30: 15 images, an odd number, on each of two ranks, and 10 on each of three."""
-    finetune = {"name": "finetune", "protocol": "finetune/mae@1", "epochs": 1, "batch_size": 30, "warmup_epochs": 0}
+    finetune = {"name": "finetune", "protocol": protocol, "epochs": 1, "batch_size": 30, "warmup_epochs": 0}
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[finetune | {"lr": 0.005}]))
     config = trial.evaluate[0]
     assert isinstance(config, FinetuneConfig)
-    assert config.mixup and config.cutmix and config.erasing and config.randaugment and config.drop_path
+    assert config.mixup and config.cutmix and config.erasing and config.randaugment
+    assert bool(config.drop_path) == (protocol == "finetune/mae@2")
     found: list[list[int]] = []
     for ranks in (1, 2, 3):
         storage = tmp_path / str(ranks)
@@ -160,12 +164,12 @@ def test_fine_tuning_with_all_augmentation_agrees_on_any_number_of_ranks(sweep_f
         assert all(abs(a - b) <= 1 for a, b in zip(other, found[0], strict=True))  # rounding may turn one image
 
 
-def _augmented_losses(rank: int, ranks: int, rendezvous: str, results: Any, batch: int) -> None:
+def _augmented_losses(rank: int, ranks: int, rendezvous: str, results: Any, batch: int, protocol: str) -> None:
     """Losses of three steps on all ranks' parts of a batch."""
     torch.set_num_threads(1)
     if ranks > 1:
         dist.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=ranks)
-    config = FINETUNE.protocol("finetune/mae@1")
+    config = FINETUNE.protocol(protocol)
     assert isinstance(config, FinetuneConfig)
     torch.manual_seed(0)
     options = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "drop_path_rate": 0.3}
@@ -184,13 +188,15 @@ def _augmented_losses(rank: int, ranks: int, rendezvous: str, results: Any, batc
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("batch", "numbers"), [(33, (1, 3)), (30, (1, 2, 3))])
-def test_losses_of_augmented_batches_agree(batch: int, numbers: tuple[int, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "batch", "numbers"), [("finetune/mae@1", 33, (1, 3)), ("finetune/mae@2", 30, (1, 2, 3))]
+)
+def test_losses_of_augmented_batches_agree(protocol: str, batch: int, numbers: tuple[int, ...], tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     found: list[list[float]] = []
     for ranks in numbers:
         results = context.Queue()
-        arguments = (ranks, str(tmp_path / str(ranks)), results, batch)
+        arguments = (ranks, str(tmp_path / str(ranks)), results, batch, protocol)
         mp.start_processes(_augmented_losses, arguments, ranks, start_method="forkserver")
         found.append(results.get())
     for other in found[1:]:
