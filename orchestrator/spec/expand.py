@@ -186,7 +186,10 @@ class _Row:
             problem = EVALUATIONS[config.name].refusal(config, trial.backbone)
             if problem is not None:
                 setting, text = problem
-                self.blame(("evaluate", i, setting), text)
+                where: Steps = ("evaluate", i, setting)
+                if self.place(where)[-1] != setting:  # the file does not set it
+                    text = f"`{setting}` of protocol '{config.protocol}': {text}"
+                self.blame(where, text)
 
     def stands_in(self, key: str) -> bool:
         """Whether the trial's `key` may be a harmless value for one that is broken."""

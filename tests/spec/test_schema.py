@@ -63,6 +63,8 @@ def test_every_method_has_its_settings(schema: dict[str, Any]) -> None:
 def test_a_name_alone_is_enough(schema: dict[str, Any]) -> None:
     assert {"type": "string"} in schema["properties"]["dataset"]["anyOf"]
     assert {"type": "string"} in schema["properties"]["backbone"]["anyOf"]
-    assert {"enum": ["knn", "linear", "finetune"]} in schema["properties"]["evaluate"]["items"]["anyOf"]
+    assert {"enum": ["knn", "linear", "logistic", "ridge", "finetune"]} in schema["properties"]["evaluate"]["items"][
+        "anyOf"
+    ]
     for method in ("SimCLRConfig", "MAEConfig"):
         assert {"type": "string"} in schema["$defs"][method]["properties"]["backbone"]["anyOf"]
