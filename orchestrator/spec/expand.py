@@ -233,7 +233,10 @@ class _Row:
     def check_evaluations(self, trial: TrialSpec) -> None:
         if not self.stands_in("evaluate"):
             for path, text in evaluation_problems(trial, with_backbone=not self.stands_in("backbone")):
-                self.blame(("evaluate", *path), text)
+                where: Steps = ("evaluate", *path)
+                if len(path) > 1 and self.place(where)[-1] != path[-1]:  # the file does not set it
+                    text = f"`{path[-1]}` of protocol '{trial.evaluate[int(path[0])].protocol}': {text}"
+                self.blame(where, text)
 
     def check_search(self, trial: TrialSpec) -> None:
         search = self.spec.search

@@ -114,9 +114,9 @@ def test_identities_are_those_of_earlier_versions(tmp_path: Path) -> None:
         "knn-dinov2@1-c2fb79badc",
         "linear-simclr@1-1f150a4d34",
         "linear-mae@1-af9c44a000",
-        "linear-dinov2@1-0000000000",
-        "logistic-dinov2@1-0000000000",
-        "ridge-loo@1-0000000000",
+        "linear-dinov2@1-bf7f8b57d6",
+        "logistic-dinov2@1-ca16b501b3",
+        "ridge-loo@1-6e388114fa",
         "finetune-simclr@1-9aecf2df72",
         "finetune-mae@1-ecf625d7d2",  # was f92b362773
     }
