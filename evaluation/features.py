@@ -1,12 +1,15 @@
 """Features of a frozen backbone, each image once, on any number of ranks."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from ..datasets.batches import evaluation_batches
 from ..datasets.image_set import ImageSet
-from .task import Task
+from ..methods.parts.collectives import total_over_ranks
+from .task import NotFinite, Task
 
 BATCH = 512
 
@@ -41,6 +44,15 @@ def all_features(task: Task, images: ImageSet, chosen: Tensor | None = None) -> 
         return features, labels
     count = len(images) if chosen is None else len(chosen)
     return _interleave(features, count, task.world_size), _interleave(labels, count, task.world_size)
+
+
+def refuse_not_finite(features: Mapping[str, Tensor]) -> None:
+    """`features` (n, D) of this rank, by what all ranks together have. Raises NotFinite, on every rank, for any that are not."""
+    lengths = [torch.linalg.vector_norm(own, dim=1) for own in features.values()]
+    bad = total_over_ranks(torch.stack([(~length.isfinite()).sum() for length in lengths])).tolist()
+    if any(bad):
+        parts = [f"{count:,} of {images}" for count, images in zip(bad, features, strict=True)]
+        raise NotFinite(f"the features of {' and '.join(parts)} images are not finite")
 
 
 def _interleave(shard: Tensor, size: int, world_size: int) -> Tensor:

@@ -8,8 +8,6 @@ from ..methods.backbones import is_vit
 from .base import ACCURACY, Evaluation, EvaluationConfig, Values
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .task import Counts, Score, Task
 
 
@@ -43,7 +41,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     """
     import torch
 
-    from .features import own_features
+    from .features import own_features, refuse_not_finite
     from .neighbours import Bank, nearest
     from .task import total
     from .vote import count_pairs
@@ -56,7 +54,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
         raise ValueError(f"knn: k is {k}, and the training set has {others}; set a smaller k")
     bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
-    _refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
+    refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
     classes = task.train.labels.to(task.device)
     hits = torch.zeros(len(config.pairs), 4, dtype=torch.long, device=task.device)
     start = 0
@@ -65,20 +63,6 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
         hits += count_pairs(found.similarity, classes[found.rows], truth, task.train.num_classes, config.pairs)
         start += len(truth)
     return _score([total(own) for own in hits], config, overlap)
-
-
-def _refuse_not_finite(features: "dict[str, Tensor]") -> None:
-    """`features` (n, D) of this rank, by what all ranks together have. Raises NotFinite, on every rank, for any that are not."""
-    import torch
-
-    from ..methods.parts.collectives import total_over_ranks
-    from .task import NotFinite
-
-    lengths = [torch.linalg.vector_norm(own, dim=1) for own in features.values()]
-    bad = total_over_ranks(torch.stack([(~length.isfinite()).sum() for length in lengths])).tolist()
-    if any(bad):
-        parts = [f"{count:,} of {images}" for count, images in zip(bad, features, strict=True)]
-        raise NotFinite(f"the features of {' and '.join(parts)} images are not finite")
 
 
 def _score(counts: "list[Counts]", config: KnnConfig, overlap: int) -> "Score":

@@ -20,6 +20,10 @@ EVALUATIONS: Registry[Evaluation[Any]] = Registry(
         "knn": "knn:KNN",
         "linear": "linear:LINEAR",
         "finetune": "finetune:FINETUNE",
+        "fewshot": "fewshot:FEWSHOT",
+        "retrieval": "retrieval:RETRIEVAL",
+        "kmeans": "kmeans:KMEANS",
+        "health": "health:HEALTH",
     },
     _refusal,
 )

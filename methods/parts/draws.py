@@ -25,6 +25,8 @@ class Purpose(IntEnum):
     MIXING = 3
     ERASING = 4
     RANDAUGMENT = 5
+    SHOTS = 6  # the training images of few-shot classifiers
+    CLUSTERING = 7  # where k-means begins
 
 
 def hash64(first: int, *parts: int | Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from ssl_sweep.evaluation.registry import EVALUATIONS
 from ssl_sweep.methods import METHODS
 from ssl_sweep.orchestrator.cli.main import main
 from ssl_sweep.orchestrator.spec.models import SweepSpec
@@ -63,6 +64,6 @@ def test_every_method_has_its_settings(schema: dict[str, Any]) -> None:
 def test_a_name_alone_is_enough(schema: dict[str, Any]) -> None:
     assert {"type": "string"} in schema["properties"]["dataset"]["anyOf"]
     assert {"type": "string"} in schema["properties"]["backbone"]["anyOf"]
-    assert {"enum": ["knn", "linear", "finetune"]} in schema["properties"]["evaluate"]["items"]["anyOf"]
+    assert {"enum": list(EVALUATIONS)} in schema["properties"]["evaluate"]["items"]["anyOf"]
     for method in ("SimCLRConfig", "MAEConfig"):
         assert {"type": "string"} in schema["$defs"][method]["properties"]["backbone"]["anyOf"]
