@@ -1,7 +1,7 @@
-"""Few-shot classifiers: against slow ones and scikit-learn's, on the same draws whatever the number of ranks."""
+"""Few-shot classifiers: against slow ones and scikit-learn's, and what is drawn."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,47 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from ranks import Ranks
 from scipy import stats
 from sklearn.linear_model import Ridge
-from ssl_sweep.datasets.image_set import ImageSet
-from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.fewshot import FEWSHOT, FewShotConfig, drawn_rows, evaluate_fewshot, mean_and_interval
-from ssl_sweep.evaluation.task import NotFinite, Score, Task
-from ssl_sweep.methods.config import BackboneConfig
-from ssl_sweep.methods.encoder import build_encoder
-from ssl_sweep.methods.parts.collectives import rank, world_size
+from ssl_sweep.evaluation.task import NotFinite, Task
 
 MakeTask = Callable[..., Task]
 Floats = NDArray[np.float64]
-VIT = BackboneConfig(
-    name="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-)
 TEN = torch.arange(10)
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    made = Ranks(3, tmp_path_factory.mktemp("gloo") / "rendezvous")
-    yield made
-    made.close()
-
-
-def scored(prepared: Prepared, config: FewShotConfig) -> Score:
-    """On this rank of any number, as a trial does it."""
-    torch.manual_seed(0)
-    train, test = ImageSet.open(prepared, "train"), ImageSet.open(prepared, "test")
-    task = Task(build_encoder(VIT, 16), VIT, train, test, 16, rank=rank(), world_size=world_size())
-    return evaluate_fewshot(task, config)
-
-
-@pytest.mark.parametrize("protocol", FEWSHOT.protocols)
-def test_any_number_of_ranks_scores_alike(protocol: FewShotConfig, digits: Prepared, pool: Ranks) -> None:
-    config = protocol.model_copy(update={"repeats": 2})
-    alone = scored(digits, config)
-    assert alone.images == 100
-    assert pool.run(scored, digits, config) == [alone] * 3
 
 
 def draw(task: Task, shots: int, repeat: int = 0) -> torch.Tensor:

@@ -10,23 +10,16 @@ import torch
 import torch.nn.functional as F
 from ranks import Ranks
 from sklearn.metrics import average_precision_score
-from ssl_sweep.datasets.image_set import ImageSet
-from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.evaluation import ranking
 from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.neighbours import Bank
 from ssl_sweep.evaluation.ranking import relevant_places
 from ssl_sweep.evaluation.retrieval import RetrievalConfig, evaluate_retrieval, precisions
-from ssl_sweep.evaluation.task import NotFinite, Score, Task
-from ssl_sweep.methods.config import BackboneConfig
-from ssl_sweep.methods.encoder import build_encoder
+from ssl_sweep.evaluation.task import NotFinite, Task
 from ssl_sweep.methods.parts.collectives import rank, world_size
 from torch import Tensor
 
 MakeTask = Callable[..., Task]
-VIT = BackboneConfig(
-    name="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-)
 LARGE = (1024, 8192, 2**25)
 
 
@@ -67,11 +60,10 @@ CASES = {"clustered": clustered, "ties": full_of_ties, "collapsed": all_the_same
 
 
 @pytest.fixture(scope="module")
-def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ranks]]:
-    made = {size: Ranks(size, tmp_path_factory.mktemp("gloo") / "rendezvous") for size in (2, 3)}
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    made = Ranks(3, tmp_path_factory.mktemp("gloo") / "rendezvous")
     yield made
-    for pool in made.values():
-        pool.close()
+    made.close()
 
 
 def precisions_here(case: Case, limits: tuple[int, int, int] = LARGE, same: Tensor | None = None) -> Tensor:
@@ -116,7 +108,7 @@ def test_average_precision_is_scikit_learns() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("leave_out", [False, True])
-def test_ranks_and_blocks_change_nothing(name: str, leave_out: bool, pools: dict[int, Ranks]) -> None:
+def test_ranks_and_blocks_change_nothing(name: str, leave_out: bool, pool: Ranks) -> None:
     case = CASES[name]()
     same = None
     if leave_out:
@@ -126,9 +118,8 @@ def test_ranks_and_blocks_change_nothing(name: str, leave_out: bool, pools: dict
     small = (16, 32, 2**12)
     alone = precisions_here(case, small, same)
     assert alone.numpy() == pytest.approx(np.array(slow(case, same)))
-    for size, pool in pools.items():
-        for found in pool.run(precisions_here, case, small, same):
-            assert torch.equal(found, alone), size
+    for found in pool.run(precisions_here, case, small, same):
+        assert torch.equal(found, alone)
     if name == "ties":
         for limits in (LARGE, (8, 256, 1), (1, 16, 2**25)):
             assert torch.equal(precisions_here(case, limits, same), alone)
@@ -141,22 +132,6 @@ def test_perfect_and_hopeless_rankings() -> None:
     last = precisions_here(case._replace(queries=-axes))
     assert last[:, 1:].eq(0).all()
     assert last[0, 0] == pytest.approx(sum(i / (60 + i) for i in range(1, 21)) / 20)
-
-
-def scored(prepared: Prepared, itself: bool) -> Score:
-    """On this rank of any number, as a trial does it."""
-    torch.manual_seed(0)
-    train = ImageSet.open(prepared, "train")
-    test = ImageSet.open(prepared, "train", "holdout") if itself else ImageSet.open(prepared, "test")
-    task = Task(build_encoder(VIT, 16), VIT, train, test, 16, rank=rank(), world_size=world_size())
-    return evaluate_retrieval(task, RetrievalConfig())
-
-
-@pytest.mark.parametrize("itself", [False, True])
-def test_any_number_of_ranks_scores_alike(itself: bool, digits: Prepared, pools: dict[int, Ranks]) -> None:
-    alone = scored(digits, itself)
-    assert alone.images == (32 if itself else 100)
-    assert pools[3].run(scored, digits, itself) == [alone] * 3
 
 
 def test_the_score_is_the_mean_of_the_slow_one(task: MakeTask) -> None:
