@@ -71,6 +71,27 @@ def training_batches(
     return made_ahead(batches, images.device) if images.device.type == "cuda" else batches
 
 
+def view_batches(
+    images: ImageSet,
+    views: ViewsConfig,
+    image_size: int,
+    batch_size: int,
+    *,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    chosen: Tensor | None = None,
+) -> Generator[Batch, None, None]:
+    """Views of every `world_size`-th of the `chosen` rows (N,), or of all, each once and in their order, as of the first epoch.
+
+    In batches of up to `batch_size` images. A view of an image depends on the seed, the image and the number of the view alone.
+    """
+    own = (torch.arange(len(images)) if chosen is None else chosen)[rank::world_size]
+    chunks = own.split(batch_size) if len(own) else ()
+    requests = (Request(0, rows, images.samples[rows]) for rows in chunks)
+    return _batches(images, views, image_size, seed, requests)
+
+
 def _batches(
     images: ImageSet, views: ViewsConfig, image_size: int, seed: int, requests: Iterator[Request]
 ) -> Generator[Batch, None, None]:

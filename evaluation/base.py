@@ -152,6 +152,8 @@ class Metric:
     higher_is_better: bool = True
     digits: int = 1
     """Printed after the decimal point."""
+    ranked: bool = True
+    """Whether tables mark the best value. Off for what is neither better nor worse for being large."""
 
     def text(self, value: float) -> str:
         """``top-1 44.0 %``."""

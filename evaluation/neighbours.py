@@ -61,33 +61,33 @@ def nearest(
         same: (num_queries,), the row of the bank that each query is, which is no neighbour of its own; -1 for none.
         is_alive: called after each block.
     """
-    side, width = _side(num_queries, QUERIES), _side(bank.size, ROWS)
+    side, width = block_side(num_queries, QUERIES), block_side(bank.size, ROWS)
     for owner in range(world_size()):
         numbers = torch.arange(owner, num_queries, world_size())
         starts = range(0, len(numbers), side)
         for start in starts:
             own = queries[start : start + side] if owner == rank() else queries[:0]
-            block = _sent(own, owner, side)
-            itself = None if same is None else _padded(same[numbers[start : start + side]], side).to(queries.device)
+            block = on_every_rank(own, owner, side)
+            itself = None if same is None else padded(same[numbers[start : start + side]], side).to(queries.device)
             found = _merged(gather(_nearest_here(block, bank, k, width, itself)), k)
             is_alive()
             if owner == rank():
                 yield _neighbours(found[: len(own)])
 
 
-def _side(size: int, largest: int) -> int:
+def block_side(size: int, largest: int) -> int:
     """Of a block: a power of two that holds all, or the largest."""
     return min(largest, 1 << (size - 1).bit_length())
 
 
-def _padded(rows: Tensor, count: int) -> Tensor:
+def padded(rows: Tensor, count: int) -> Tensor:
     """`count` rows: the given ones (b, ...), and -1 or, of features, any."""
     return torch.cat([rows, rows.new_full((count - len(rows), *rows.shape[1:]), -1)]) if len(rows) < count else rows
 
 
-def _sent(own: Tensor, owner: int, side: int) -> Tensor:
+def on_every_rank(own: Tensor, owner: int, side: int) -> Tensor:
     """The owner's queries (b, D) on every rank, of length 1, padded to (side, D)."""
-    block = _padded(F.normalize(own, dim=1), side)
+    block = padded(F.normalize(own, dim=1), side)
     if world_size() > 1:
         dist.broadcast(block, owner)
     return block
@@ -99,7 +99,7 @@ def _nearest_here(queries: Tensor, bank: Bank, k: int, width: int, itself: Tenso
     for start in range(0, len(bank.features), width):
         block = F.normalize(bank.features[start : start + width], dim=1)
         rows = rank() + world_size() * torch.arange(start, start + width, device=queries.device)
-        similarity = queries @ _padded(block, width).T  # (Q, width)
+        similarity = queries @ padded(block, width).T  # (Q, width)
         similarity[:, len(block) :] = -torch.inf
         if itself is not None:
             similarity.masked_fill_(rows == itself[:, None], -torch.inf)
@@ -113,16 +113,16 @@ def _best(similarity: Tensor, rows: Tensor, k: int) -> Tensor:
     `topk` does not promise which of these it takes: queries that have more of them than places are looked at again by key.
     """
     if similarity.shape[1] <= k:
-        return _keys(similarity, rows)
+        return keys_of(similarity, rows)
     values, columns = similarity.topk(k + 1, dim=1)
-    found = _keys(values[:, :k], rows[columns[:, :k]])
+    found = keys_of(values[:, :k], rows[columns[:, :k]])
     undecided = (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)
     if undecided.any():
-        found[undecided] = _keys(similarity[undecided], rows).topk(k, dim=1).values
+        found[undecided] = keys_of(similarity[undecided], rows).topk(k, dim=1).values
     return found
 
 
-def _keys(similarity: Tensor, rows: Tensor) -> Tensor:
+def keys_of(similarity: Tensor, rows: Tensor) -> Tensor:
     """Keys of finite or infinite similarities (Q, n), and rows (n,) or (Q, n): ordered as the first, and against the second."""
     bits = (similarity + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()  # negative floats are ordered against their bits
@@ -130,7 +130,7 @@ def _keys(similarity: Tensor, rows: Tensor) -> Tensor:
 
 
 def _neighbours(keys: Tensor) -> Neighbours:
-    """What `_keys` was given."""
+    """What `keys_of` was given."""
     ordered = (keys >> 32).int()
     bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
     return Neighbours(bits.view(torch.float32), LAST_ROW - (keys & LAST_ROW))

@@ -26,6 +26,8 @@ class Purpose(IntEnum):
     ERASING = 4
     RANDAUGMENT = 5
     CORRUPTION = 6  # of test images
+    SHOTS = 7  # the training images of few-shot classifiers
+    CLUSTERING = 8  # where k-means begins
 
 
 def hash64(first: int, *parts: int | Tensor) -> Tensor:

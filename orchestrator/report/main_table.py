@@ -214,7 +214,7 @@ def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], setti
         for value, setting in zip(spreads, settings, strict=True)
         if value is not None and not setting.baseline
     ]
-    top = measure.metric.best(means) if len(means) > 1 else None
+    top = measure.metric.best(means) if measure.metric.ranked and len(means) > 1 else None
     return [
         Cell(
             accuracy(value, setting.finished, digits),

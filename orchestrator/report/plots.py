@@ -7,6 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS
 from ..store.trial_state import TrialState
 from .curves import MOST_CONTEXT, Colour, training_curves
@@ -80,7 +81,7 @@ def _accuracy_against_time(name: str, settings: Sequence[Setting], names: Sequen
     axes.set_xlabel(f"pretraining, {workers}{unit}")
     main = protocol.main
     measure = f"{protocol.title} {main.title}"
-    inside, outside = _near(marks)
+    inside, outside = _near(marks, main)
     trails: list[tuple[float, float]] = []
     for _, _, _, setting in inside:
         key = f"{protocol.name}/{main.name}"
@@ -112,7 +113,7 @@ def _knn_against_linear(name: str, settings: Sequence[Setting], names: Sequence[
     figure = new_figure(WIDTH, HEIGHT)
     axes = figure.subplots()
     axes.set_xlabel("kNN top-1, %")
-    inside, outside = _near(marks)
+    inside, outside = _near(marks, linear.main)
     axes.set_xlim(*_limits([_mean(x) for _, x, _, _ in inside]))
     _points(axes, inside, colour, [], "linear top-1, %", diagonal=True)
     spoken = [f"{label}: kNN {_mean(x):.1f} %, linear {y.mean:.1f} %" for label, x, y, _ in marks]
@@ -155,14 +156,14 @@ def _points(
     label_points(axes, points, [mark[0] for mark in marks], LIGHT["ink"], obstacles)
 
 
-def _near(marks: Sequence[Mark]) -> tuple[list[Mark], str]:
+def _near(marks: Sequence[Mark], metric: Metric) -> tuple[list[Mark], str]:
     """Without the baselines whose accuracy lies so far off that the methods would shrink to a heap; and a word on those."""
     own = [y.mean for _, _, y, setting in marks if not setting.baseline]
     reach = max(3.0, 1.2 * (max(own) - min(own))) if own else float("inf")
     off = [
         mark for mark in marks if mark[3].baseline and own and not min(own) - reach <= mark[2].mean <= max(own) + reach
     ]
-    words = ", ".join(f"{label} ({y.mean:.1f} %)" for label, _, y, _ in off)
+    words = ", ".join(f"{label} ({metric.quantity(y.mean)})" for label, _, y, _ in off)
     return [mark for mark in marks if mark not in off], f" Outside the frame: {words}." if off else ""
 
 

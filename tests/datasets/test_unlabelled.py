@@ -1,8 +1,6 @@
 """Images without labels: they pretrain, and what needs labels says so."""
 
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +14,6 @@ from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.datasets.verified import verify
-from ssl_sweep.evaluation.base import Evaluation, EvaluationConfig, Metric
-from ssl_sweep.evaluation.diagnostics import diagnose
-from ssl_sweep.evaluation.registry import EVALUATIONS
-from ssl_sweep.evaluation.task import Score, Task
 from ssl_sweep.orchestrator.report.main_table import UNLABELLED_REMARK, render_table
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
@@ -113,27 +107,15 @@ def test_a_trial_pretrains_and_the_report_says_why_there_is_no_more(images: Path
     assert UNLABELLED_REMARK in render_table(result)[0].remarks
 
 
-class RankConfig(EvaluationConfig):
-    name: Literal["rank"] = "rank"
-    protocol: Literal["rank/me@1"] = "rank/me@1"
-
-
-def rank(task: Task, config: RankConfig) -> Score:
-    return Score({"rank": diagnose(task).rank}, len(task.test))
-
-
-def test_an_evaluation_that_needs_no_labels_runs(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    metrics = (Metric("rank", "rank"),)
-    added = Evaluation("rank", "RankMe", RankConfig, (RankConfig(),), rank, metrics, needs_labels=False)
-    monkeypatch.setattr(EVALUATIONS, "_plugins", {"rank": EntryPoint("rank", "here:added", EVALUATIONS.group)})
-    monkeypatch.setitem(EVALUATIONS._loaded, "rank", added)
-    prepared, trials = planned(images, tmp_path, more="evaluate: [knn, rank]\n")
-    assert trials[0].missing(TrialStatus()) == ["pretrain", "rank"]
+def test_an_evaluation_that_needs_no_labels_runs(images: Path, tmp_path: Path) -> None:
+    prepared, trials = planned(images, tmp_path, more="evaluate: [knn, {name: health, views: 3}]\n")
+    assert trials[0].missing(TrialStatus()) == ["pretrain", "health"]
     folder = TrialStore(Store(str(tmp_path / "runs")), trials[0].trial_id)
     run_trial(trials[0].trial, folder, prepared, Runtime(torch.device("cpu")))
     record = folder.evaluation(trials[0].trial.evaluate[0])
     assert record is not None
-    assert record.images == 20 and record.metrics["rank"] >= 1
+    assert record.images == 20 and record.metrics["rankme"] >= 1
+    assert record.remarks == ("LiDAR and alignment of 3 crops of 20 of them",)
 
 
 def test_methods_that_need_labels_refuse(images: Path, tmp_path: Path) -> None:

