@@ -252,9 +252,7 @@ class WeightsConfig(Config):
         description="of the backbone's names in the file, as `teacher.backbone`; unset: that under which most are found",
     )
     partial: bool = Field(default=False, description="whether tensors that the file lacks may begin at random")
-    sha256: Sha256 | None = Field(
-        default=None, description="of the file; unset: that of the file as it is, which becomes part of the trial"
-    )
+    sha256: Sha256 | None = Field(default=None, description="of the file; unset: that of the file as it is")
 
     @model_validator(mode="before")
     @classmethod
