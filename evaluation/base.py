@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from .task import Score, Task
 
 
+Scalar = bool | int | float | str | None
+Settings = dict[str, Scalar | list[Scalar]]
+"""As JSON values."""
+
+
 def _share(value: Any) -> Any:
     """``1%`` as 0.01."""
     if not isinstance(value, str):
@@ -71,14 +76,14 @@ class EvaluationConfig(Config):
         return self.as_name or (f"{self.name}-{self.dataset.title}" if self.dataset is not None else self.name)
 
     @property
-    def all_settings(self) -> dict[str, Any]:
+    def all_settings(self) -> Settings:
         """Of the protocol and of the sweep, as JSON values."""
         hidden = {"name", "protocol", "as_name", "dataset", "fingerprint"}
         shown = {} if self.dataset is None else {"dataset": self.dataset.title}
         return shown | self.model_dump(mode="json", exclude=hidden)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """What is printed beside its numbers: the same for all that share an `identity`, whichever version made them."""
         return {key: value for key, value in self.all_settings.items() if key not in self._late}
 
@@ -88,7 +93,7 @@ class EvaluationConfig(Config):
         return False
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The settings as JSON values: two evaluations that share them are the same one."""
         where = set[str]() if self.fingerprint is None else {"dataset"}  # the same images, wherever they lie
         return self.model_dump(mode="json", exclude={"as_name", *self._late, *where})

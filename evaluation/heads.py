@@ -110,7 +110,7 @@ def selected_score(heads: Sequence[Settings], tested: Sequence[Counts | None], h
     if len(heads) == 1:
         images = sum(one.images for one in held if one is not None)
         return score._replace(remarks=(f"trained without the {images:,} held-out training images",))
-    return score._replace(variants=tuple(variants), remarks=tuple(_remarks(heads, heads[best], variants, held)))
+    return score._replace(variants=tuple(variants), remarks=tuple(_remarks(heads, variants, held)))
 
 
 def counted(built: Built, scored: Scored) -> list[Counts | None]:
@@ -119,20 +119,10 @@ def counted(built: Built, scored: Scored) -> list[Counts | None]:
     return [None if bad else Counts(*counts) for *counts, bad in hits.tolist()]
 
 
-def _remarks(
-    heads: Sequence[Settings], best: Settings, variants: Sequence[Variant], held: Sequence[Counts | None]
-) -> list[str]:
-    """Which head was selected, how, and how much that decides."""
+def _remarks(heads: Sequence[Settings], variants: Sequence[Variant], held: Sequence[Counts | None]) -> list[str]:
+    """How the head was selected; `variants` say which it is, and how much that decides."""
     images = next(one.images for one in held if one is not None)
-    top1 = [variant.metrics["top1"] for variant in variants]
-    differing = {key: value for key, value in best.items() if len({head[key] for head in heads}) > 1}
-    shown = ", ".join(
-        f"{key} = {value if isinstance(value, str) else f'{value:g}'}" for key, value in differing.items()
-    )
-    remarks = [
-        f"shown: {shown}, selected from {len(heads)} heads by top-1 on {images:,} held-out training images;"
-        f" the heads' top-1 is {min(top1):.1f} to {max(top1):.1f} %"
-    ]
+    remarks = [f"by the one of {len(heads)} heads with the best top-1 on {images:,} held-out training images"]
     if len(variants) < len(heads):
         diverged = len(heads) - len(variants)
         remarks.append(f"{diverged} of the heads diverged and {'is' if diverged == 1 else 'are'} left out")

@@ -122,10 +122,9 @@ def _score(counts: "Counts", c: float, tried: list[Tried]) -> "Score":
         )
         for one in (chosen, *(one for one in tried if one is not chosen))
     ]
-    top1 = [variant.metrics["top1"] for variant in variants]
     remark = (
-        f"shown: C = {c:g}, selected from {len(tried)} values by top-1 on {chosen.held_out.images:,} held-out training"
-        f" images and then fitted to all; the values' top-1 is {min(top1):.1f} to {max(top1):.1f} %"
+        f"by the one of {len(tried)} values of C with the best top-1 on {chosen.held_out.images:,} held-out training"
+        " images, then fitted to all"
     )
     return score._replace(variants=tuple(variants), remarks=(remark,))
 

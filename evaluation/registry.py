@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..methods.registry import Registry
-from .base import Evaluation, EvaluationConfig, Metric
+from .base import Evaluation, EvaluationConfig, Metric, Settings
 
 
 def _refusal(name: str, found: Evaluation[Any]) -> str | None:
@@ -49,7 +49,7 @@ def resolve(config: EvaluationConfig, backbone: str, dataset: str) -> Evaluation
     return evaluation.config.model_validate(standard | own)
 
 
-def changed_settings(config: EvaluationConfig) -> dict[str, object]:
+def changed_settings(config: EvaluationConfig) -> Settings:
     """The settings that differ from those of the protocol, as JSON values."""
     standard = EVALUATIONS[config.name].protocol(config.protocol).all_settings
     return {key: value for key, value in config.all_settings.items() if key not in standard or value != standard[key]}

@@ -45,11 +45,7 @@ def evaluate_ridge(task: "Task", config: RidgeConfig) -> "Score":
         Variant({"alpha": alpha}, {**score.metrics, "leave_one_out_error": errors[alpha]})
         for alpha, score in zip(alphas, scores, strict=True)
     )
-    top1 = [score.metrics["top1"] for score in scores]
-    remark = (
-        f"shown: alpha = {best:g}, which of {len(alphas)} values has the least leave-one-out error on the"
-        f" {len(task.train):,} training images; the values' top-1 is {min(top1):.1f} to {max(top1):.1f} %"
-    )
+    remark = f"by the one of {len(alphas)} values of alpha with the least leave-one-out error on the {len(task.train):,} training images"
     return scores[0]._replace(variants=variants, remarks=(remark,))
 
 

@@ -22,6 +22,7 @@ from .sections import (
     restarts_table,
     unfinished_table,
 )
+from .selected import selected_table
 from .settings import BASELINES, Protocol, commonest, labels
 from .svg import Plot
 from .table import Table
@@ -61,6 +62,7 @@ class DataSection:
     comparison: Table
     other: Table
     intervals: Table
+    selected: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
 
@@ -98,6 +100,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             comparison_table(data.comparisons, data.protocols, labels(data.settings)),
             other_settings(data),
             interval_table(data),
+            selected_table(data),
             draw_plots(data, methods, f"d{index}-"),
             _pictures(data, f"d{index}-"),
         )

@@ -1,6 +1,6 @@
 """Where the things are that a sweep file names: its store, images, weights and MLflow's database, whole in the file's data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def locate(document: Document, base: Path) -> list[Problem]:
     return _Locator(document, base).locate()
 
 
-def relative_weights(written: dict[str, Any]) -> Iterator[str]:
+def relative_weights(written: Mapping[str, object]) -> Iterator[str]:
     """Places of weights that depend on where the file is, of the data of a file as it is written."""
     methods, grid = written.get("methods"), written.get("grid")
     entries = [entry for entry in methods if isinstance(entry, dict)] if isinstance(methods, tuple) else []

@@ -98,14 +98,8 @@ def test_the_head_is_selected_on_held_out_training_images(digits: Prepared) -> N
     assert first.settings == chosen.settings
     assert dict(score.metrics) == {key: first.metrics[key] for key in ("top1", "top5")} == dict(score.epochs[-1])
     assert [one.settings for one in others] == [h.settings for h in GRID.heads if h != chosen]
-    low, high = (find(one.metrics["top1"] for one in score.variants) for find in (min, max))
-    assert low < high
-    (remark,) = score.remarks
-    settings = ", ".join(f"{k} = {v if isinstance(v, str) else format(v, 'g')}" for k, v in chosen.settings.items())
-    assert remark == (
-        f"shown: {settings}, selected from 12 heads by top-1 on 32 held-out training images;"
-        f" the heads' top-1 is {low:.1f} to {high:.1f} %"
-    )
+    assert len({one.metrics["top1"] for one in score.variants}) > 1
+    assert score.remarks == ("by the one of 12 heads with the best top-1 on 32 held-out training images",)
     wrong = task.test.subset(torch.arange(100))
     wrong.labels = (wrong.labels + 1) % 10
     misled = evaluate_linear(task._replace(test=wrong), GRID)

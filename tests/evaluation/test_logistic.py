@@ -96,7 +96,7 @@ def test_c_is_selected_on_held_out_images_and_fitted_to_all(task: MakeTask) -> N
     assert score.variants[0].metrics["top1"] == score.metrics["top1"]
     model = LogisticRegression(C=best, solver="newton-cholesky", tol=1e-8).fit(features.double(), labels)
     assert score.metrics["top1"] == pytest.approx(100 * model.score(test.double(), truth), abs=0.2)
-    assert score.remarks[0].startswith(f"shown: C = {best:g}, selected from 4 values by top-1 on 32 held-out training")
+    assert score.remarks[0].startswith("by the one of 4 values of C with the best top-1 on 32 held-out training images")
     alone = evaluate_logistic(made, LogisticConfig(C=(best,)))
     assert alone.metrics == score.metrics and not alone.variants
 

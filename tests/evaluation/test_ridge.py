@@ -82,7 +82,7 @@ def test_alpha_and_classes_are_scikit_learns(task: MakeTask) -> None:
     assert first.settings["alpha"] == pytest.approx(model.alpha_ / unit)
     assert score.metrics["top1"] == first.metrics["top1"] == pytest.approx(100 * model.score(test.double(), truth))
     assert score.metrics["top1"] > 30  # chance is 10
-    assert score.remarks[0].startswith(f"shown: alpha = {first.settings['alpha']:g}, which of 10 values has the least")
+    assert score.remarks[0].startswith("by the one of 10 values of alpha with the least leave-one-out error")
     assert len(score.variants) == 10 and evaluate_ridge(made, config) == score
     alone = evaluate_ridge(made, RidgeConfig.model_validate(first.settings))
     assert alone.metrics == score.metrics and not alone.variants and not alone.remarks
