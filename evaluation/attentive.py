@@ -115,9 +115,7 @@ def _training_tokens(task: "Task", config: AttentiveConfig, steps: "Plan", start
             yield batch._replace(inputs=tokens_of(task, batch.inputs))
 
 
-def _scorer(
-    task: "Task", config: AttentiveConfig, probes: "Callable[[Tensor], list[Tensor]]", held_out: "ImageSet"
-) -> "Callable[[], Score]":
+def _scorer(task: "Task", config: AttentiveConfig, probes: "nn.Module", held_out: "ImageSet") -> "Callable[[], Score]":
     """Scores the probes as they are. Tokens are not kept: those of a large data set have no room."""
     from .attentive_pool import counted_probes
     from .heads import selected_score

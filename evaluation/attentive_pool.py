@@ -83,8 +83,8 @@ def tokens_of(task: Task, images: Tensor) -> Tensor:
 def counted_probes(task: Task, images: ImageSet, probes: nn.Module, number: int) -> list[Counts | None]:
     """Of each of the `number` probes on all ranks; None for one whose scores are not finite."""
     hits = torch.zeros(number, 4, dtype=torch.long, device=task.device)
-    share = {"rank": task.rank, "world_size": task.world_size}
-    for rows, view in evaluation_batches(images, task.image_size, batch_size(task), **share):
+    batches = evaluation_batches(images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size)
+    for rows, view in batches:
         labels = to_device(images.labels[rows], task.device)
         hits += torch.stack([count(logits, labels) for logits in probes(tokens_of(task, view))])
         task.is_alive()

@@ -46,6 +46,9 @@ class EvaluationConfig(Config):
     added: ClassVar[frozenset[str]] = frozenset()
     """Settings that came later: at its default, such a one is no part of `identity`, so that results from before it stay valid."""
 
+    internal: ClassVar[frozenset[str]] = frozenset({"fingerprint"})
+    """Fields that no sweep file sets."""
+
     name: str
     protocol: str
     """Name and version, e.g. ``linear/simclr@1``: the settings that differ from it are reported as changed."""

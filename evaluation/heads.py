@@ -59,7 +59,7 @@ class Built(NamedTuple):
 
 def build(task: Task, config: "LinearConfig", readout: Readout) -> Built:
     """The heads, each with the weights that it would begin with alone."""
-    features = [head.features for head in config.heads]
+    features: list[Feature] = [head.features for head in config.heads]
     linears = [linear_head(readout.width_of(name), task.train.num_classes, task.seed) for name in features]
     if len(linears) > 1:
         model: nn.Module = Heads(linears, features, readout, normalize=config.normalize_features)
@@ -102,7 +102,7 @@ def selected_score(heads: Sequence[Settings], tested: Sequence[Counts | None], h
     for index in sorted(range(len(heads)), key=lambda index: index != best):
         own, other = tested[index], held[index]
         if own is not None and other is not None:
-            metrics = own.score().metrics | {"held_out_top1": other.score().metrics["top1"]}
+            metrics = {**own.score().metrics, "held_out_top1": other.score().metrics["top1"]}
             variants.append(Variant(heads[index], metrics))
     found = tested[best]
     assert found is not None

@@ -59,7 +59,7 @@ def evaluate_logistic(task: "Task", config: LogisticConfig) -> "Score":
     train, test = own_features(task, task.train), own_features(task, task.test)
     refuse_not_finite({f"{len(task.train):,} training": train[0], f"{len(task.test):,} test": test[0]})
     tried = _tried(task, config, train, test) if len(config.C) > 1 else []
-    c = max(tried, key=lambda one: one.held_out.correct1).c if tried else config.C[0]
+    c = max(tried, key=lambda one: one.held_out.correct1).c if tried else min(config.C)
     regression = SoftmaxRegression(*train, task.train.num_classes, task.is_alive)
     fit = regression.fit(c, config.max_iterations, config.tolerance)
     score = _score(_counts(regression, fit, test), c, tried)
@@ -117,8 +117,10 @@ def _score(counts: "Counts", c: float, tried: list[Tried]) -> "Score":
     variants = [
         Variant(
             {"C": one.c},
-            (counts if one is chosen else one.test).score().metrics
-            | {"held_out_top1": one.held_out.score().metrics["top1"]},
+            {
+                **(counts if one is chosen else one.test).score().metrics,
+                "held_out_top1": one.held_out.score().metrics["top1"],
+            },
         )
         for one in (chosen, *(one for one in tried if one is not chosen))
     ]

@@ -75,6 +75,7 @@ def layers(encoder: Encoder) -> tuple[dict[str, int], int]:
     whole: Any = SimpleNamespace(  # what timm asks of a network
         named_parameters=lambda: [(name, None) for name in [*names, head]], pretrained_cfg=network.pretrained_cfg
     )
+    found: Any
     if hasattr(network, "group_matcher"):
         found = group_parameters(whole, network.group_matcher(coarse=False), reverse=True)
     else:
@@ -127,9 +128,10 @@ def _headless(model: Classifier, config: "FinetuneConfig", lr: float) -> list[Gr
         model.encoder.model, weight_decay=config.weight_decay, layer_decay=config.layer_decay
     )
     head = {"params": list(model.head.parameters()), "weight_decay": 0.0}
+    groups: list[Any] = [*network, head]
     return [
         Group(params=group["params"], lr=lr * group.get("lr_scale", 1.0), weight_decay=group["weight_decay"])
-        for group in [*network, head]
+        for group in groups
     ]
 
 

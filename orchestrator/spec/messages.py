@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
 from ...evaluation.base import EvaluationConfig
@@ -207,10 +206,8 @@ def _allowed_keys(model: type[BaseModel], location: Steps, data: Any) -> list[st
 
 def keys_of(model: type[BaseModel]) -> list[str]:
     """What a file writes for the model's fields."""
-    fields = model.model_fields.items()
-    return [
-        field.alias or key for key, field in fields if not any(isinstance(m, SkipJsonSchema) for m in field.metadata)
-    ]
+    internal = model.internal if issubclass(model, EvaluationConfig) else frozenset[str]()
+    return [field.alias or key for key, field in model.model_fields.items() if key not in internal]
 
 
 def _named_models(annotation: Any, data: Any) -> list[type[BaseModel]]:
