@@ -9,27 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import yaml
-from in_process import TINY_VIT
+from in_process import SMALL
 from ssl_sweep.orchestrator.cli.environment import configure
 
 if TYPE_CHECKING:
     from by_hand import SweepByHand
 
 configure()  # as every command does
-
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "dataset": {"name": "digits", "train_images": 320, "test_images": 100},
-    "backbone": TINY_VIT,
-    "methods": ["simclr"],
-    "pretrain": {"epochs": 2, "batch_size": 32},
-    "evaluate": [
-        {"name": "knn", "k": 20},
-        {"name": "linear", "epochs": 2, "augment": False},
-        {"name": "finetune", "protocol": "finetune/simclr@1", "epochs": 1},
-    ],
-    "resources": {"concurrent_trials": 1},  # each worker group is a dozen processes of Ray's
-}
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,20 @@ TINY_VIT: dict[str, Any] = {
     "name": "vit_tiny_patch16_224",
     "options": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
 }
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"name": "digits", "train_images": 320, "test_images": 100},
+    "backbone": TINY_VIT,
+    "methods": ["simclr"],
+    "pretrain": {"epochs": 2, "batch_size": 32},
+    "evaluate": [
+        {"name": "knn", "k": 20},
+        {"name": "linear", "epochs": 2, "augment": False},
+        {"name": "finetune", "protocol": "finetune/simclr@1", "epochs": 1},
+    ],
+    "resources": {"concurrent_trials": 1},  # each worker group is a dozen processes of Ray's
+}
+"""A sweep file of one trial."""
 
 
 class Ear:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
-from in_process import CPU, TINY_VIT, Ear, carry, trials_of
+from in_process import CPU, SMALL, TINY_VIT, Ear, carry, trials_of
 from safetensors.torch import load_file, save_file
 from ssl_sweep.methods.base import TrainingSet
 from ssl_sweep.methods.encoder import Encoder
@@ -54,9 +55,6 @@ def knn(folder: TrialStore) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Iterator[Path]:
     """A store with one trial of SimCLR."""
-    import yaml
-    from conftest import SMALL
-
     folder = tmp_path_factory.mktemp("pretrained")
     path = folder / "sweep.yaml"
     storage = folder / "runs"
