@@ -161,7 +161,7 @@ class Metric:
     digits: int = 1
     """Printed after the decimal point."""
     ranked: bool = True
-    """Whether tables mark the best value. Off for what is neither better nor worse for being large."""
+    """Whether tables mark the best value and settings are compared. Off for what is neither better nor worse for being large."""
 
     def text(self, value: float) -> str:
         """``top-1 44.0 %``."""

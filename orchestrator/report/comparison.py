@@ -83,7 +83,9 @@ Scores = Mapping[int, float]
 
 
 def compare(settings: Sequence[Setting], protocol: Protocol) -> Comparison | None:
-    """None if no two settings have enough seeds in common."""
+    """None if no two settings have enough seeds in common, or if more of the main metric is neither better nor worse."""
+    if not protocol.main.ranked:
+        return None
     found = {i: setting.scores(protocol) for i, setting in enumerate(settings) if not setting.baseline}
     scores = {i: own for i, own in found.items() if own}
     tested = _testable(scores)

@@ -60,7 +60,7 @@ def rankings(result: SweepResult, tables: Sequence[DataTable]) -> list[Ranking]:
     """By evaluation, each data set's commonest protocol of it; those with too few methods or data sets are left out."""
     sampled = {key for search in result.searches for point in search.points for key in point.values}
     data = _distinct(tables)
-    evaluations = {(p.rank, p.name, p.title) for table in data for p in table.protocols}
+    evaluations = {(p.rank, p.name, p.title) for table in data for p in table.protocols if p.main.ranked}
     found = (_ranking(name, title, data, sampled) for _, name, title in sorted(evaluations))
     return [ranking for ranking in found if ranking]
 

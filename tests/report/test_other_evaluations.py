@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ssl_sweep.evaluation.base import Evaluation, EvaluationConfig, Metric
 from ssl_sweep.evaluation.registry import EVALUATIONS
 from ssl_sweep.evaluation.task import Score, Task
 from ssl_sweep.orchestrator.report import render_table, terminal_table, write_report
+from ssl_sweep.orchestrator.report.main_table import data_tables
 from ssl_sweep.orchestrator.report.sections import cost_table
 from ssl_sweep.orchestrator.report.table import Table
 from ssl_sweep.orchestrator.report.tidy import tidy_table
@@ -81,6 +83,19 @@ def test_its_metrics_are_columns_in_its_order_and_the_smallest_is_best() -> None
     index = next(i for i, column in enumerate(table.columns) if column.label == "time, ms")
     assert [row.cells[index].best for row in table.rows] == [False, True]
     assert any(remark.startswith("* Smallest time over the epochs") for remark in table.remarks)
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_what_is_not_ranked_is_not_compared(ranked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Metric("ms", "time", "ms", higher_is_better=False, ranked=ranked)
+    monkeypatch.setattr(EVALUATIONS, "_plugins", {"speed": EntryPoint("speed", "here:SPEED", EVALUATIONS.group)})
+    monkeypatch.setitem(EVALUATIONS._loaded, "speed", replace(SPEED, metrics=(measure, *SPEED.metrics[1:])))
+    trials = [
+        trial(m, seed, speed(start + seed**2 / 10)) for m, start in (("simclr", 1), ("byol", 3)) for seed in range(3)
+    ]
+    trials[0] = trial("simclr", 0, speed(0.9))  # or all differences were the same
+    (data,) = data_tables(sweep(*trials))
+    assert [found.rivals[0].shown for found in data.comparisons] == [True] * ranked
 
 
 def test_without_its_package_it_has_its_names_for_titles() -> None:
