@@ -12,7 +12,7 @@ from ssl_sweep.orchestrator.engine.board_listener import BoardListener
 from ssl_sweep.orchestrator.engine.cluster import NAMESPACE
 from ssl_sweep.orchestrator.engine.protocol import Job
 from ssl_sweep.orchestrator.engine.ray_engine import RayEngine
-from ssl_sweep.orchestrator.spec.models import ResourcesConfig, TrialSpec, data_root
+from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.catalog import Catalog
 from ssl_sweep.orchestrator.store.events import EpochDone, StatusChanged, StepDone
 from ssl_sweep.orchestrator.store.files import Store
@@ -109,7 +109,9 @@ class SideBySide:
     def __init__(self, path: Path):
         spec, self.planned = planned_of(path)
         self.store = Store(spec.storage)
-        self.engine = RayEngine(ResourcesConfig(concurrent_trials=1), self.store, data_root(), None, str)
+        resources = spec.resources.model_copy(update={"concurrent_trials": 1})
+        spec = spec.model_copy(update={"resources": resources})
+        self.engine = RayEngine(spec, self.store, data_root(), None, str)
         self.engine.start()
         self.task: Any = ray.remote(_run_bare)
 

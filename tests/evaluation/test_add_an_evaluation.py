@@ -64,7 +64,10 @@ def write(path: Path, **changes: Any) -> str:
 def test_sweep_files_know_it(package: Path, tmp_path: Path) -> None:
     sweep = write(tmp_path / "sweep.yaml", evaluate=[{"name": "ncm", "normalise": True}, "ncmm"])
     errors = run(package, "validate", sweep, expect=2)
-    assert "unknown key 'normalise'; did you mean 'normalize'? (allowed: name, protocol, normalize)" in errors
+    assert (
+        "unknown key 'normalise'; did you mean 'normalize'? (allowed: name, protocol, as, labels, dataset, normalize)"
+        in errors
+    )
     names = [name for ours in EVALUATIONS for name in (ours, *(["ncm"] if ours == "finetune" else []))]
     assert f"unknown name 'ncmm'; did you mean 'ncm'? (allowed: {', '.join(names)})" in errors
     schema = json.loads(run(package, "schema"))

@@ -42,7 +42,7 @@ def test_a_sweep_with_all_of_them(sweep_file: SweepFile, tmp_path: Path) -> None
     files = write_report(collect(spec, planned, state, store, "ssl-sweep submit"), tmp_path / "report")
     text = files.markdown.read_text()
     assert HEADS in text and "health⁴ RankMe | health⁴ spread | health⁴ α" in text
-    assert "Best health RankMe: " in text and "Best k-means NMI: " in text
+    assert "Highest health RankMe: " in text and "Highest k-means NMI: " in text
     assert "LiDAR and alignment of 4 crops of 50 of them" in text
     rows = pq.read_table(tmp_path / "report" / "results.parquet").to_pylist()
     assert len(rows) == 12 and all(row["remarks"] or row["evaluation"] in ("retrieval", "kmeans") for row in rows)
