@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import torch
 
+from ...datasets.image_set import ImageSet
 from ...datasets.verified import cores
 from ...evaluation.task import NotFinite
 from ..spec.errors import UserError
@@ -115,7 +116,7 @@ class _Source:
         values = [LAYOUT, package_version(), self.sha256, self.fingerprint, self.spec.image_size]
         return digest(json.dumps(values).encode())[:16]
 
-    def parts(self) -> Iterator[pa.RecordBatch]:
+    def parts(self) -> Generator[pa.RecordBatch]:
         """The table, part by part. Raises UserError as `export_features`."""
         content = self._backbone()
         with data_errors():
@@ -125,7 +126,9 @@ class _Source:
             images = TrialImages(self.spec, prepared, {}, runtime)
             train, test = images.own
             names = ("fit", "holdout") if self.spec.split == "holdout" else ("train", "test")
-            sets = dict(zip(names, images.own, strict=True)) if test is not train else {names[0]: train}
+            sets: dict[str, ImageSet] = {names[0]: train}
+            if test is not train:
+                sets[names[1]] = test
             task = task_of(self.spec, restored_encoder(self.spec, content, train.info), images, runtime)
             total = sum(map(len, sets.values()))
             try:

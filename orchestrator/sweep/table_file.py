@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,8 +60,8 @@ class TableFile:
     def _opened(self, schema: pa.Schema) -> "pa.ipc.RecordBatchFileWriter | pq.ParquetWriter":
         if self.out.suffix == ".arrow":
             return pa.ipc.new_file(self._stream, schema)
-        texts = [field.name for field in schema if pa.types.is_string(field.type)]
-        plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        texts: Any = [field.name for field in schema if pa.types.is_string(field.type)]
+        plain: Any = [field.name for field in schema if not pa.types.is_nested(field.type)]
         # Features are as good as random bits: compression and dictionaries cost time and gain nothing.
         return pq.ParquetWriter(self._stream, schema, compression="none", use_dictionary=texts, write_statistics=plain)
 

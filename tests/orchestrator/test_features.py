@@ -1,6 +1,6 @@
 """`ssl-sweep features`: the features of a finished trial's backbone as a file."""
 
-import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from in_process import CPU, carry, trials_of
+from in_process import CPU, TINY_VIT, carry, trials_of
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from ssl_sweep.datasets.config import DatasetConfig
@@ -33,6 +33,15 @@ from ssl_sweep.orchestrator.trial.run import restored_encoder, task_of
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 WIDTH = 32
+SWEEP: dict[str, Any] = {
+    "name": "features",
+    "dataset": {"name": "digits", "train_images": 320, "test_images": 100},
+    "backbone": TINY_VIT,
+    "methods": ["simclr"],
+    "pretrain": {"epochs": 1, "batch_size": 32},
+    "evaluate": [{"name": "knn", "k": 1}],
+}
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "store.md"
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +53,9 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Iterator[Path]:
     """A store with one finished trial."""
-    from conftest import SMALL
-
     folder = tmp_path_factory.mktemp("finished")
-    changes = {"pretrain": {"epochs": 1, "batch_size": 32}, "evaluate": [{"name": "knn", "k": 1}]}
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump({**SMALL, "storage": str(folder / "runs"), **changes}))
+    path.write_text(yaml.safe_dump(SWEEP))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_SWEEP_DATA", str(data_root))
         torch.set_num_threads(1)
@@ -88,6 +94,10 @@ def task(folder: TrialStore) -> Task:
     assert trial is not None and content is not None
     images = TrialImages(trial, prepare(trial.dataset, data_root()), {}, Runtime(CPU))
     return task_of(trial, restored_encoder(trial, content, images.own[0].info), images, Runtime(CPU))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def columns(table: pa.Table) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,6 +139,16 @@ def test_scikit_learn_finds_the_stored_accuracy(folder: TrialStore, tmp_path: Pa
     nearest = KNeighborsClassifier(1, metric="cosine").fit(x, y)
     (record,) = folder.status().evaluations.values()
     assert 100 * nearest.score(queries, truth) == pytest.approx(record.metrics["top1"])
+
+
+def test_the_example_of_the_documents_runs(folder: TrialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    features(folder, Path("features.parquet"))
+    text = DOCUMENT.read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(example, found)
+    assert 0.5 < found["accuracy"] <= 1
 
 
 def test_the_table_is_written_part_by_part(folder: TrialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +249,7 @@ def test_features_that_are_not_finite_are_refused(
     (tmp_path / "out").mkdir()
     text = features(folder, tmp_path / "out" / "out.parquet", "--keep", expect=2)
     assert text.endswith("(simclr seed 0): the features of 100 of 100 images are not finite\n")
-    assert not os.listdir(tmp_path / "out") and not folder.store.names(folder.name("features"))
+    assert names(tmp_path / "out") == [] and not folder.store.names(folder.name("features"))
 
 
 def test_a_file_that_exists_is_replaced_with_force_alone(folder: TrialStore, tmp_path: Path) -> None:
@@ -253,7 +273,7 @@ def test_files_that_cannot_be_written(name: str, error: str, folder: TrialStore,
     (tmp_path / "runs.parquet").mkdir()
     text = features(folder, tmp_path / name, expect=2)
     assert error in text and text.count("\n") == 1
-    assert sorted(os.listdir(tmp_path)) == ["runs", "runs.parquet"]
+    assert names(tmp_path) == ["runs", "runs.parquet"]
 
 
 def test_an_object_store_is_no_place_for_the_file(folder: TrialStore) -> None:
@@ -273,7 +293,7 @@ def test_trials_without_weights(folder: TrialStore, tmp_path: Path) -> None:
     path.unlink()
     folder.store.delete(folder.name("pretrain.json"))
     assert "(simclr seed 0) has no weights yet; it is " in features(folder, out, expect=2)
-    assert sorted(os.listdir(tmp_path)) == ["runs"]
+    assert names(tmp_path) == ["runs"]
 
 
 def test_images_that_are_gone(folder: TrialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,4 +302,4 @@ def test_images_that_are_gone(folder: TrialStore, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SSL_SWEEP_DATA", str(tmp_path / "nowhere"))
     text = features(folder, tmp_path / "out.parquet", expect=2)
     assert f"error: dataset: data set 'folder': there is nothing at {tmp_path}/images; `path` must be" in text
-    assert sorted(os.listdir(tmp_path)) == ["runs"]
+    assert names(tmp_path) == ["runs"]
