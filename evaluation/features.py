@@ -1,6 +1,6 @@
 """Features of a frozen backbone, each image once, on any number of ranks."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,23 @@ def batch_size(task: Task) -> int:
 
 
 @torch.no_grad()
+def feature_batches(
+    task: Task, images: ImageSet, chosen: Tensor | None = None, readout: Readout | None = None
+) -> Generator[tuple[Tensor, Tensor]]:
+    """Rows (b,) of this rank's share, and their features (b, D), batch by batch: for what may be too large for the memory."""
+    task.encoder.eval()
+    extract = readout or Readout(task.encoder)
+    batches = evaluation_batches(
+        images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size, chosen=chosen
+    )
+    for chunk, view in batches:
+        with task.autocast():
+            features = extract(view)
+        yield chunk, features
+        task.is_alive()
+
+
+@torch.no_grad()
 def own_features(
     task: Task, images: ImageSet, chosen: Tensor | None = None, readout: Readout | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -37,15 +54,10 @@ def own_features(
         return kept.to(task.device), images.labels[task.rank :: task.world_size].to(task.device)
     rows = (torch.arange(len(images)) if chosen is None else chosen)[task.rank :: task.world_size]
     features = torch.empty(len(rows), extract.width, device=task.device)
-    batches = evaluation_batches(
-        images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size, chosen=chosen
-    )
     done = 0
-    for chunk, view in batches:
-        with task.autocast():
-            features[done : done + len(chunk)] = extract(view)
+    for chunk, batch in feature_batches(task, images, chosen, extract):
+        features[done : done + len(chunk)] = batch
         done += len(chunk)
-        task.is_alive()
     if memory is not None:
         memory.keep(images, extract.features, features)
     return features, images.labels[rows].to(task.device)

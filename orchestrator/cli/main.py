@@ -7,6 +7,7 @@ import click
 from .common import show_warnings
 from .data import datasets, prepare
 from .evaluate import evaluate
+from .features import features
 from .files import methods, schema, validate
 from .overview import plan, status
 from .results import diff, export, report
@@ -38,7 +39,7 @@ def main() -> None:
 
 for command in (validate, plan, submit, evaluate, stop, resume, retry, status, logs, path):
     main.add_command(command)
-for command in (report, export, diff, du, rm, gc):
+for command in (report, export, features, diff, du, rm, gc):
     main.add_command(command)
 for command in (schema, methods, datasets, prepare):
     main.add_command(command)

@@ -11,8 +11,7 @@ import torch.distributed as dist
 
 from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
-from ...datasets.prepare import prepare
-from ...datasets.prepared import Prepared, find_known
+from ...datasets.prepared import Prepared
 from ..spec.models import TrialSpec
 from ..store.events import Event, StatusChanged
 from ..store.fault import Fault
@@ -21,6 +20,7 @@ from ..store.lease import Lease, held
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..trial.background import Background
+from ..trial.images import prepared_images
 from ..trial.journal import OBJECT_SECONDS, Listener, TrialFailed, TrialStopped, tell_failure
 from ..trial.probe import probe_trial
 from ..trial.run import run_trial
@@ -124,12 +124,8 @@ def _images(trial: TrialSpec, job: Job, data_root: Path, runtime: Runtime) -> tu
 
 
 def _prepared(config: DatasetConfig, fingerprint: str, data_root: Path, runtime: Runtime) -> Prepared:
-    prepared = find_known(config, fingerprint, data_root)
-    if prepared is None:  # for hours, which is no sign of a trial that hangs
-        prepared = prepare(config, data_root, lambda _done, _total: runtime.pulse.beat())
-    if prepared.fingerprint != fingerprint:
-        raise DataError(f"the images of '{config.title}' on this node differ from those of the sweep")
-    return prepared
+    # Preparing takes hours, which is no sign of a trial that hangs.
+    return prepared_images(config, fingerprint, data_root, lambda _done, _total: runtime.pulse.beat())
 
 
 def _lost_a_peer(error: Exception) -> bool:

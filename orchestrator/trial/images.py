@@ -1,10 +1,14 @@
 """The images of a trial: those that it is pretrained on, and those that its evaluations score it on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
+from ...datasets.config import DatasetConfig
+from ...datasets.errors import DataError
 from ...datasets.image_set import ImageSet
-from ...datasets.prepared import Prepared
+from ...datasets.prepare import prepare
+from ...datasets.prepared import Prepared, find_known
 from ...evaluation.base import EvaluationConfig
 from ..spec.models import TrialSpec
 from .runtime import Runtime
@@ -42,3 +46,17 @@ class TrialImages:
             return opened("train", "fit"), opened("train", "holdout")
         train = opened("train")
         return train, opened("test") if prepared.test.count else train
+
+
+def prepared_images(
+    config: DatasetConfig, fingerprint: str, root: Path, on_progress: Callable[[int, int], None]
+) -> Prepared:
+    """The data set with this fingerprint under `root`; prepared if it was not, which `on_progress` hears of.
+
+    Raises:
+        DataError: it cannot be prepared here, or its images are others.
+    """
+    prepared = find_known(config, fingerprint, root) or prepare(config, root, on_progress)
+    if prepared.fingerprint != fingerprint:
+        raise DataError(f"the images of '{config.title}' on this node differ from those of the sweep")
+    return prepared

@@ -18,6 +18,7 @@ from ...evaluation.base import ACCURACY, Evaluation, EvaluationConfig
 from ...evaluation.registry import EVALUATIONS, changed_settings
 from ...evaluation.task import Extracted, NotFinite, Score, Task, majority_remark
 from ...methods import build_method
+from ...methods.base import TrainingSet
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
@@ -140,8 +141,13 @@ def _pretrained_encoder(
         raise TrialFailed("the backbone can be read on the first rank and not on this one", Fault.STORE_ERROR)
     if runtime.is_first and journal.status.pretrain is None and (record := folder.pretrained()) is not None:
         journal.tell(PretrainingDone(**dict(record)))  # a crash came between the record and this
+    return restored_encoder(trial, content, train.info)
+
+
+def restored_encoder(trial: TrialSpec, content: bytes, data: TrainingSet) -> Encoder:
+    """The trial's backbone with the weights of its file."""
     # As the method has it, for fine-tuning keeps the positions fixed that the method fixed, and files hold weights alone.
-    encoder = build_method(trial.method, new_encoder(trial), train.info).backbone
+    encoder = build_method(trial.method, new_encoder(trial), data).backbone
     encoder.model.load_state_dict(safetensors.torch.load(content))
     return encoder
 

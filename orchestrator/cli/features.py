@@ -1,0 +1,61 @@
+"""The command that exports the features of a trial's backbone."""
+
+import time
+
+import click
+
+from .common import STORAGE, TRIAL, guarded
+
+SECONDS = 2.0
+"""Between two lines of progress."""
+
+
+@click.command()
+@TRIAL
+@click.argument("out")
+@click.option(
+    "--keep", is_flag=True, help="Also keep the features next to the trial; the next export reads them there."
+)
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@STORAGE
+@guarded
+def features(trial: str, out: str, keep: bool, force: bool, storage: str) -> None:
+    """Export the features of a trial's backbone: a row for each training and test image.
+
+    TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has. OUT ends in .parquet
+    or .arrow. A GPU is used if there is one.
+
+    \b
+    Examples:
+      ssl-sweep features "simclr seed 0" features.parquet
+      ssl-sweep features 1f2e3d4c5b features.arrow --keep --storage s3://bucket/runs
+    """
+    from ..sweep.table_file import table_file
+    from ..sweep.trials import open_trial, weights_of
+
+    file = table_file(out, force=force)
+    named = open_trial(trial, storage)
+    weights_of(named)
+    from ..spec.models import data_root  # torch, which a wrong name need not wait for
+    from ..sweep.features import export_features
+    from .live_table import LiveTable
+
+    done = export_features(named, file, data_root(), LiveTable().preparing, _Progress(), keep=keep)
+    images = " and ".join(f"{count:,} {split}" for split, count in done.images.items())
+    origin = ", as kept in the store" if done.was_kept else ""
+    click.echo(f"features   {file}: {images} images, {done.width:,} numbers each{origin}")
+
+
+class _Progress:
+    """A line on stderr now and then."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._told = time.monotonic()
+
+    def __call__(self, count: int, total: int) -> None:
+        """`count` more images of `total` are done."""
+        self._done += count
+        if time.monotonic() - self._told > SECONDS:
+            self._told = time.monotonic()
+            click.echo(f"features   {self._done:,} of {total:,} images", err=True)
