@@ -10,7 +10,7 @@ from scale_store import planned_of
 from ssl_sweep.orchestrator.engine.board import Board
 from ssl_sweep.orchestrator.engine.board_listener import BoardListener
 from ssl_sweep.orchestrator.engine.cluster import NAMESPACE
-from ssl_sweep.orchestrator.engine.protocol import Job
+from ssl_sweep.orchestrator.engine.protocol import Job, Shape
 from ssl_sweep.orchestrator.engine.ray_engine import RayEngine
 from ssl_sweep.orchestrator.spec.models import TrialSpec, data_root
 from ssl_sweep.orchestrator.store.catalog import Catalog
@@ -24,6 +24,8 @@ from ssl_sweep.orchestrator.sweep.state import SweepState
 BACKLOG = 40
 """Batches that wait for the driver until the worker pauses: it makes them far faster than training does."""
 MEGABYTE = 1e6
+SHAPE = Shape(workers=1, cpus=1, gpus=0, threads=1, decoders=0)
+HANG_SECONDS = 1800.0
 
 
 class MeasuredBoard(Board):
@@ -43,7 +45,7 @@ def resident() -> float:
 
 def _send(board: Any, events: int) -> None:
     """A worker that trains nothing: takes every job and tells its events."""
-    while (job := ray.get(board.next_job.remote("group", 1.0))) is not None:
+    while (job := ray.get(board.next_job.remote("group", SHAPE, 1.0))) is not None:
         listener = BoardListener(board, job.trial_id)
         listener.on_event(StatusChanged(state=TrialState.RUNNING, attempt=1, time=1.7e9))
         for i in range(events - 2):
@@ -57,15 +59,15 @@ def _send(board: Any, events: int) -> None:
 def pass_events(planned: list[PlannedTrial], events: int) -> list[str]:
     """Send `events` of each trial through a board in an actor and the driver's fold; memory at 10 %, 50 % and 100 %."""
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace=NAMESPACE)
-    board: Any = ray.remote(MeasuredBoard).options(num_cpus=0, max_concurrency=10_000).remote(2)
+    board: Any = ray.remote(MeasuredBoard).options(num_cpus=0, max_concurrency=10_000).remote(HANG_SECONDS)
     state = SweepState().add(planned, Catalog({}))
-    jobs = [Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint) for item in planned]
+    jobs = [(SHAPE, Job(item.trial_id, item.trial.model_dump_json(), item.prepared.fingerprint)) for item in planned]
     ray.get(board.submit.remote(jobs))
     ray.remote(_send).remote(board, events)
     total, taken, lines, marks = len(planned) * events, 0, [], [10, 50, 100]
     began = time.perf_counter()
     while taken < total:
-        for batch in ray.get(board.news.remote(1.0)):
+        for batch in ray.get(board.news.remote(1.0)).batches:
             for trial_id, event in batch.events():
                 state = state.apply(trial_id, event)
                 taken += 1
