@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .comparison import comparison_table
+from .details import details_table
 from .formats import accuracy, plural
 from .intervals import interval_table
 from .main_table import DataTable, data_tables
@@ -52,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataSection:
-    """One data set: the main table, tests and intervals, what was published, the plots."""
+    """One data set: the main table, tests, intervals and details, what was published, the plots."""
 
     heading: str
     table: Table
@@ -61,6 +62,7 @@ class DataSection:
     comparison: Table
     other: Table
     intervals: Table
+    details: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
 
@@ -98,6 +100,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             comparison_table(data.comparisons, data.protocols, labels(data.settings)),
             other_settings(data),
             interval_table(data),
+            details_table(data),
             draw_plots(data, methods, f"d{index}-"),
             _pictures(data, f"d{index}-"),
         )

@@ -34,6 +34,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             yield escape(document.other_remark)
             yield _table(section.other)
         yield from _titled(section.intervals)
+        yield from _titled(section.details)
         for plot in section.plots:
             path = plot_paths.get(plot.name)
             yield f"### {escape(plot.title)}"
