@@ -99,7 +99,7 @@ def probe_answers(task: Task, pool: nn.Module) -> list[Answers]:
 
 def _plain_tokens(task: Task, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows (B,) and tokens (B, N, D) of this rank's share of the images."""
-    share = {"rank": task.rank, "world_size": task.world_size}
-    for rows, view in evaluation_batches(images, task.image_size, batch_size(task), **share):
+    batches = evaluation_batches(images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size)
+    for rows, view in batches:
         yield rows, tokens_of(task, view)
         task.is_alive()

@@ -11,7 +11,9 @@ from ssl_sweep.orchestrator.report.tidy import tidy_table
 from ssl_sweep.orchestrator.store.records import Details, EvaluationRecord, SweepResult
 
 
-def detailed(balanced: float, worst: str = "cat", ece: float | None = 5.0, **changes: object) -> EvaluationRecord:
+def detailed(
+    balanced: float, worst: str = "cat", ece: float | None = 5.0, remarks: tuple[str, ...] = ()
+) -> EvaluationRecord:
     details = Details(
         balanced_top1=balanced,
         ece=ece,
@@ -20,7 +22,7 @@ def detailed(balanced: float, worst: str = "cat", ece: float | None = 5.0, **cha
         best_class="ship",
         best_recall=99.0,
     )
-    return evaluation(80.0, details=details, **changes)
+    return evaluation(80.0, details=details, remarks=remarks)
 
 
 def cells(result: SweepResult) -> list[list[str]]:
@@ -52,11 +54,13 @@ def test_of_many_worst_classes_three_are_named() -> None:
 
 
 def test_the_footnote_names_it_where_a_constant_answer_scores_well() -> None:
-    majority = {"remarks": ("90.0 % of them are of one class, which is the top-1 of a constant answer",)}
-    result = sweep(trial("simclr", 0, detailed(52.04, **majority)), trial("byol", 0, detailed(61.0, **majority)))
+    majority = ("90.0 % of them are of one class, which is the top-1 of a constant answer",)
+    result = sweep(
+        trial("simclr", 0, detailed(52.04, remarks=majority)), trial("byol", 0, detailed(61.0, remarks=majority))
+    )
     (table,) = render_table(result)
     assert "of a constant answer; balanced accuracy 52.0 to 61.0 %; k = 200" in table.notes[0].text
-    (table,) = render_table(sweep(trial("simclr", 0, detailed(52.0, **majority))))
+    (table,) = render_table(sweep(trial("simclr", 0, detailed(52.0, remarks=majority))))
     assert "; balanced accuracy 52.0 %;" in table.notes[0].text
     (table,) = render_table(sweep(trial("simclr", 0, detailed(52.0))))
     assert "balanced" not in table.notes[0].text
