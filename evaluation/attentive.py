@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..datasets.image_set import ImageSet
+    from .attentive_pool import Probes
     from .supervised import Labelled, LabelledBatches, Plan
     from .task import Score, Task
 
@@ -115,14 +116,18 @@ def _training_tokens(task: "Task", config: AttentiveConfig, steps: "Plan", start
             yield batch._replace(inputs=tokens_of(task, batch.inputs))
 
 
-def _scorer(task: "Task", config: AttentiveConfig, probes: "nn.Module", held_out: "ImageSet") -> "Callable[[], Score]":
+def _scorer(task: "Task", config: AttentiveConfig, probes: "Probes", held_out: "ImageSet") -> "Callable[[bool], Score]":
     """Scores the probes as they are. Tokens are not kept: those of a large data set have no room."""
-    from .attentive_pool import counted_probes
-    from .heads import selected_score
+    from .attentive_pool import counted_probes, probe_answers
+    from .details import details_of
+    from .heads import selected, selected_score
 
-    def score() -> "Score":
+    def score(last: bool) -> "Score":
         tested, held = (counted_probes(task, images, probes, len(config.probes)) for images in (task.test, held_out))
-        return selected_score([probe.settings for probe in config.probes], tested, held)
+        score = selected_score([probe.settings for probe in config.probes], tested, held)
+        if not last:
+            return score
+        return score._replace(details=details_of(task, probe_answers(task, probes.pools[selected(tested, held)])))
 
     return score
 

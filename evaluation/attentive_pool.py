@@ -1,6 +1,7 @@
 """Pooling by attention with one learned query, and classifiers on it that are trained side by side."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from ..datasets.batches import evaluation_batches
 from ..datasets.image_set import ImageSet
 from ..methods.parts.collectives import total_over_ranks
 from ..methods.parts.device import to_device
+from .details import Answers, answers
 from .features import batch_size
 from .parameter_groups import Group
 from .task import Counts, Task, count
@@ -83,9 +85,21 @@ def tokens_of(task: Task, images: Tensor) -> Tensor:
 def counted_probes(task: Task, images: ImageSet, probes: nn.Module, number: int) -> list[Counts | None]:
     """Of each of the `number` probes on all ranks; None for one whose scores are not finite."""
     hits = torch.zeros(number, 4, dtype=torch.long, device=task.device)
+    for rows, tokens in _plain_tokens(task, images):
+        labels = to_device(images.labels[rows], task.device)
+        hits += torch.stack([count(logits, labels) for logits in probes(tokens)])
+    return [None if bad else Counts(*counts) for *counts, bad in total_over_ranks(hits).tolist()]
+
+
+@torch.no_grad()
+def probe_answers(task: Task, pool: nn.Module) -> list[Answers]:
+    """Of one probe, to this rank's test images, batch by batch."""
+    return [answers(pool(tokens)) for _, tokens in _plain_tokens(task, task.test)]
+
+
+def _plain_tokens(task: Task, images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows (B,) and tokens (B, N, D) of this rank's share of the images."""
     batches = evaluation_batches(images, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size)
     for rows, view in batches:
-        labels = to_device(images.labels[rows], task.device)
-        hits += torch.stack([count(logits, labels) for logits in probes(tokens_of(task, view))])
+        yield rows, tokens_of(task, view)
         task.is_alive()
-    return [None if bad else Counts(*counts) for *counts, bad in total_over_ranks(hits).tolist()]

@@ -184,6 +184,10 @@ ACCURACY = (Metric("top1", "top-1", "%"), Metric("top5", "top-5", "%"))
 """What a classifier returns; the backbone's rank among others is that of the first."""
 
 
+CONSTANT_ANSWER = "a constant answer"
+"""Ends the remark on images of which most are of one class."""
+
+
 def _fits(_config: EvaluationConfig, _images: int) -> None:
     return None
 

@@ -71,7 +71,7 @@ def all_features(
     if task.world_size == 1:
         return features, labels
     count = len(images) if chosen is None else len(chosen)
-    return _interleave(features, count, task.world_size), _interleave(labels, count, task.world_size)
+    return interleaved(features, count, task.world_size), interleaved(labels, count, task.world_size)
 
 
 def refuse_not_finite(features: Mapping[str, Tensor]) -> None:
@@ -87,7 +87,7 @@ def refuse_not_finite(features: Mapping[str, Tensor]) -> None:
         raise NotFinite(f"the features of {' and '.join(parts)} images are not finite")
 
 
-def _interleave(shard: Tensor, size: int, world_size: int) -> Tensor:
+def interleaved(shard: Tensor, size: int, world_size: int) -> Tensor:
     """Rows of all ranks in their order: rank r has rows r, r + W, ...; the shorter shards are padded on the way."""
     longest = -(-size // world_size)
     padded = shard.new_zeros(longest, *shard.shape[1:])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..methods.encoder import Encoder
     from .classifier import Classifier
+    from .details import Answers
     from .task import Score, Task
 
 
@@ -163,11 +164,12 @@ def _optimizer(model: "Classifier", config: FinetuneConfig, lr: float) -> "Optim
     return torch.optim.AdamW(groups, lr)
 
 
-def _score(model: "Classifier", task: "Task") -> "Score":
+def _score(model: "Classifier", task: "Task", last: bool) -> "Score":
     import torch
 
     from ..datasets.batches import evaluation_batches
     from ..methods.parts.device import to_device
+    from .details import answers, details_of
     from .features import batch_size
     from .task import count, total
 
@@ -176,13 +178,16 @@ def _score(model: "Classifier", task: "Task") -> "Score":
     batches = evaluation_batches(
         task.test, task.image_size, batch_size(task), rank=task.rank, world_size=task.world_size
     )
+    answered: list[Answers] = []
     for rows, view in batches:
         with torch.no_grad(), task.autocast():
-            logits = model(view)
-        hits += count(logits.float(), to_device(task.test.labels[rows], task.device))
+            logits = model(view).float()
+        answered += [answers(logits)] if last else []
+        hits += count(logits, to_device(task.test.labels[rows], task.device))
         task.is_alive()
     model.train()
-    return total(hits).score()
+    score = total(hits).score()
+    return score._replace(details=details_of(task, answered)) if last else score
 
 
 _MAE = FinetuneConfig(

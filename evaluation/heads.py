@@ -81,6 +81,16 @@ class Scored(NamedTuple):
 Settings = Mapping[str, float | str]
 
 
+def selected(tested: Sequence[Counts | None], held: Sequence[Counts | None]) -> int:
+    """Which of the heads `selected_score` is of."""
+    correct = [
+        None if own is None or other is None else other.correct1 for own, other in zip(tested, held, strict=True)
+    ]
+    if all(value is None for value in correct):
+        raise NotFinite(f"the scores of all {len(correct)} heads are not finite")
+    return first_best(correct)
+
+
 def selected_score(heads: Sequence[Settings], tested: Sequence[Counts | None], held: Sequence[Counts | None]) -> Score:
     """The score of the head with the best top-1 on held-out images (of equals, the first), with all heads beside it.
 
@@ -92,12 +102,7 @@ def selected_score(heads: Sequence[Settings], tested: Sequence[Counts | None], h
     Raises:
         NotFinite: no head has finite scores; on every rank.
     """
-    correct = [
-        None if own is None or other is None else other.correct1 for own, other in zip(tested, held, strict=True)
-    ]
-    if all(value is None for value in correct):
-        raise NotFinite(f"the scores of all {len(heads)} heads are not finite")
-    best = first_best(correct)
+    best = selected(tested, held)
     variants: list[Variant] = []
     for index in sorted(range(len(heads)), key=lambda index: index != best):
         own, other = tested[index], held[index]

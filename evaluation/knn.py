@@ -41,10 +41,11 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     """
     import torch
 
+    from .details import Answers, details_of
     from .features import own_features, refuse_not_finite
     from .neighbours import Bank, nearest
     from .task import total
-    from .vote import count_pairs
+    from .vote import count_pairs, voted
 
     same = task.train.rows_of(task.test)
     overlap = 0 if same is None else int((same >= 0).sum())
@@ -57,12 +58,16 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
     classes = task.train.labels.to(task.device)
     hits = torch.zeros(len(config.pairs), 4, dtype=torch.long, device=task.device)
+    answers: list[Answers] = []
     start = 0
     for found in nearest(queries, len(task.test), Bank(bank, images), k, same=same, is_alive=task.is_alive):
         truth = labels[start : start + len(found.rows)]
-        hits += count_pairs(found.similarity, classes[found.rows], truth, task.train.num_classes, config.pairs)
+        of = classes[found.rows]
+        hits += count_pairs(found.similarity, of, truth, task.train.num_classes, config.pairs)
+        answers += voted(found.similarity, of, task.train.num_classes, config.pairs[0])
         start += len(truth)
-    return _score([total(own) for own in hits], config, overlap)
+    score = _score([total(own) for own in hits], config, overlap)
+    return score._replace(details=details_of(task, answers))
 
 
 def _score(counts: "list[Counts]", config: KnnConfig, overlap: int) -> "Score":

@@ -145,12 +145,13 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
 
 def _scorer(
     task: "Task", config: LinearConfig, readout: "Readout", built: "Built", held_out: "ImageSet | None"
-) -> "Callable[[], Score]":
+) -> "Callable[[bool], Score]":
     """Scores the heads as they are, on features that are extracted once."""
     import torch
 
+    from .details import answers, details_of
     from .features import own_features
-    from .heads import Scored, counted, selected_score
+    from .heads import Scored, counted, selected, selected_score
     from .task import count, total
 
     test = Scored(*own_features(task, task.test, readout=readout))
@@ -158,19 +159,23 @@ def _scorer(
     if held_out is not None and len(built.linears) > 1:
         held = Scored(*own_features(task, held_out, readout=readout))
 
-    def scored() -> "Score":
+    def scored() -> "tuple[Score, int]":
+        """With the number of the head that it is of."""
         if held is not None:
             heads = [head.settings for head in config.heads]
-            return selected_score(heads, counted(built, test), counted(built, held))
+            tested, chosen_on = counted(built, test), counted(built, held)
+            return selected_score(heads, tested, chosen_on), selected(tested, chosen_on)
         score = total(count(built.model(test.features), test.labels)).score()
         if held_out is None:
-            return score
-        return score._replace(remarks=(f"trained without the {len(held_out):,} held-out training images",))
+            return score, 0
+        return score._replace(remarks=(f"trained without the {len(held_out):,} held-out training images",)), 0
 
     @torch.no_grad()
-    def score() -> "Score":
+    def score(last: bool) -> "Score":
         built.model.eval()
-        found = scored()
+        found, head = scored()
+        if last:
+            found = found._replace(details=details_of(task, [answers(built.single[head](test.features))]))
         built.model.train()
         return found
 

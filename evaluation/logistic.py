@@ -50,6 +50,7 @@ def evaluate_logistic(task: "Task", config: LogisticConfig) -> "Score":
         NotFinite: features are not; on every rank.
         ValueError: `refusal` says why.
     """
+    from .details import answers, details_of
     from .features import own_features, refuse_not_finite
     from .softmax_regression import SoftmaxRegression
 
@@ -63,6 +64,7 @@ def evaluate_logistic(task: "Task", config: LogisticConfig) -> "Score":
     regression = SoftmaxRegression(*train, task.train.num_classes, task.is_alive)
     fit = regression.fit(c, config.max_iterations, config.tolerance)
     score = _score(_counts(regression, fit, test), c, tried)
+    score = score._replace(details=details_of(task, [answers(regression.scores(fit, test[0]))]))
     if fit.iterations < config.max_iterations:
         return score
     return score._replace(remarks=(*score.remarks, f"L-BFGS stopped after {fit.iterations:,} iterations"))

@@ -27,6 +27,7 @@ def evaluate_ridge(task: "Task", config: RidgeConfig) -> "Score":
     Raises:
         NotFinite: features are not; on every rank.
     """
+    from .details import answers, details_of
     from .features import own_features, refuse_not_finite
     from .ridge_regression import RidgeRegression
     from .task import Variant, count, total
@@ -39,14 +40,16 @@ def evaluate_ridge(task: "Task", config: RidgeConfig) -> "Score":
     best = min(errors, key=lambda alpha: (errors[alpha], -alpha))
     alphas = (best, *(alpha for alpha in config.alpha if alpha != best))
     scores = [total(count(regression.scores(test, alpha), truth)).score() for alpha in alphas]
+    chosen = answers(regression.scores(test, best))
+    score = scores[0]._replace(details=details_of(task, [chosen], probabilities=False))
     if len(alphas) == 1:
-        return scores[0]
+        return score
     variants = tuple(
-        Variant({"alpha": alpha}, {**score.metrics, "leave_one_out_error": errors[alpha]})
-        for alpha, score in zip(alphas, scores, strict=True)
+        Variant({"alpha": alpha}, {**one.metrics, "leave_one_out_error": errors[alpha]})
+        for alpha, one in zip(alphas, scores, strict=True)
     )
     remark = f"by the one of {len(alphas)} values of alpha with the least leave-one-out error on the {len(task.train):,} training images"
-    return scores[0]._replace(variants=variants, remarks=(remark,))
+    return score._replace(variants=variants, remarks=(remark,))
 
 
 RIDGE = Evaluation(

@@ -85,8 +85,8 @@ class Training:
     loss: Callable[[nn.Module, Labelled, int], Tensor]
     """Scalar loss of the model for a batch and the step's number. Random draws are keyed by step and sample, so that a resume
     repeats them."""
-    score: Callable[[], Score]
-    """Scores the model as it is, on all ranks; leaves it in training mode."""
+    score: Callable[[bool], Score]
+    """Scores the model as it is, on all ranks; leaves it in training mode. After the last epoch (True) with `Score.details`."""
 
 
 def train(task: Task, training: Training) -> Score:
@@ -110,7 +110,7 @@ def train(task: Task, training: Training) -> Score:
             optimizer.step()
             step += 1
             if step % steps.steps_per_epoch == 0:
-                score = training.score()
+                score = training.score(step == steps.total_steps)
                 epochs.append(dict(score.metrics))
                 task.after_epoch(len(epochs), steps.epochs, score.metrics)
             if step < steps.total_steps and task.checkpoints.due():

@@ -1,7 +1,7 @@
 """What every evaluation gets and gives."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,10 @@ from ..methods.config import BackboneConfig
 from ..methods.encoder import Encoder
 from ..methods.parts.collectives import total_over_ranks
 from ..methods.snapshot import Snapshot
+from .base import CONSTANT_ANSWER
+
+if TYPE_CHECKING:
+    from .details import Details
 
 
 class Counts(NamedTuple):
@@ -134,12 +138,18 @@ class Score(NamedTuple):
     with parts, as corruptions: every part, of which `metrics` are the mean."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
+    details: "Details | None" = None
+    """What else a classifier's answers say, those behind `metrics`."""
+
+
+def first_places(scores: Tensor) -> Tensor:
+    """The classes (B, 5) of the greatest of scores (B, C), the greatest first; fewer if there are fewer classes."""
+    return scores.topk(min(5, scores.shape[1]), dim=1).indices
 
 
 def count(scores: Tensor, labels: Tensor) -> Tensor:
     """Of class scores (B, C) against labels (B,): hits in the first place, in the first five, B, and rows not finite."""
-    first = scores.topk(min(5, scores.shape[1]), dim=1).indices
-    hits = first == labels[:, None]
+    hits = first_places(scores) == labels[:, None]
     bad = (~scores.isfinite()).any(dim=1).sum()
     return torch.stack([hits[:, 0].sum(), hits.sum(), hits.new_full((), len(labels), dtype=torch.long), bad])
 
@@ -162,4 +172,4 @@ def majority_remark(labels: Tensor, num_classes: int) -> str | None:
     share, chance = float(counts.max() / counts.sum()), 1 / num_classes
     if share < min(2 * chance, (1 + chance) / 2):
         return None
-    return f"{100 * share:.1f} % of them are of one class, which is the top-1 of a constant answer"
+    return f"{100 * share:.1f} % of them are of one class, which is the top-1 of {CONSTANT_ANSWER}"

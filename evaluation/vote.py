@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .details import Answers
+
 SCORES = 2**22
 """Of classes, that are held at once: 32 MB."""
 
@@ -22,6 +24,23 @@ def count_pairs(
         for i, (k, temperature) in enumerate(pairs):
             counts[i] += count_votes(log_votes(near[:, :k], of[:, :k], num_classes, temperature), truth)
     return counts
+
+
+def voted(similarity: Tensor, classes: Tensor, num_classes: int, pair: tuple[int, float]) -> list[Answers]:
+    """What `count_pairs` counts under one pair: the answers to Q images in their order; a confidence is a share of the votes."""
+    rows, (k, temperature) = max(1, SCORES // num_classes), pair
+    return [
+        first_place(log_votes(near[:, :k], of[:, :k], num_classes, temperature))
+        for near, of in zip(similarity.split(rows), classes.split(rows), strict=True)
+    ]
+
+
+def first_place(votes: Tensor) -> Answers:
+    """Of `log_votes` (Q, C), the class with the greatest; of equal ones the lowest, as in `count_votes`."""
+    greatest = votes.amax(dim=1, keepdim=True)
+    numbers = torch.arange(votes.shape[1], device=votes.device)
+    first = torch.where(votes == greatest, numbers, votes.shape[1]).amin(dim=1)
+    return Answers(first, 1 / (votes - greatest).exp().sum(dim=1))
 
 
 def log_votes(similarity: Tensor, classes: Tensor, num_classes: int, temperature: float) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .comparison import comparison_table
+from .details import details_table
 from .formats import accuracy, plural
 from .intervals import interval_table
 from .main_table import DataTable, data_tables
@@ -53,7 +54,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataSection:
-    """One data set: the main table, tests and intervals, what was published, the plots."""
+    """One data set: the main table, tests, intervals and details, what was published, the plots."""
 
     heading: str
     table: Table
@@ -63,6 +64,7 @@ class DataSection:
     other: Table
     intervals: Table
     selected: Table
+    details: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
 
@@ -101,6 +103,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             other_settings(data),
             interval_table(data),
             selected_table(data),
+            details_table(data),
             draw_plots(data, methods, f"d{index}-"),
             _pictures(data, f"d{index}-"),
         )

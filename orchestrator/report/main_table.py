@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from ...evaluation.base import Metric
+from ...evaluation.base import CONSTANT_ANSWER, Metric
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .comparison import Comparison, compare
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
@@ -161,14 +161,22 @@ def _header(protocol: Protocol, protocols: Sequence[Protocol]) -> str:
 
 
 def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
-    scored = sorted({record.images for setting in settings for record in setting.records(protocol)})
+    records = [record for setting in settings for record in setting.records(protocol)]
+    scored = sorted({record.images for record in records})
     where = "test images" if protocol.split == "test" else "images held out from the training set"
     text = f"scored on {' or '.join(integer(count) for count in scored)} {where}"
-    remarks = sorted({text for setting in settings for record in setting.records(protocol) for text in record.remarks})
-    text = "; ".join([text, *remarks])
+    remarks = sorted({text for record in records for text in record.remarks})
+    text = "; ".join([text, *remarks, *_balanced(records)])
     own = json.loads(protocol.settings)
     changed = json.loads(protocol.changed)
     return Note(mark, protocol.protocol, f"{text}; {assignments(own)}" if own else text, assignments(changed))
+
+
+def _balanced(records: Sequence[EvaluationRecord]) -> list[str]:
+    """The balanced accuracy, if most images are of one class, whose recall is then most of the top-1."""
+    told = [record for record in records if any(text.endswith(CONSTANT_ANSWER) for text in record.remarks)]
+    found = sorted({f"{record.details.balanced_top1:.1f}" for record in told if record.details}, key=float)
+    return [f"balanced accuracy {' to '.join(dict.fromkeys((found[0], found[-1])))} %"] if found else []
 
 
 class Measure(NamedTuple):

@@ -35,6 +35,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             yield _table(section.other)
         yield from _titled(section.intervals)
         yield from _titled(section.selected)
+        yield from _titled(section.details)
         for plot in section.plots:
             path = plot_paths.get(plot.name)
             yield f"### {escape(plot.title)}"

@@ -58,6 +58,7 @@ COLUMNS: dict[str, str] = {
     "metrics": "string",
     "variants": "string",
     "remarks": "string",
+    "details": "string",
     "images": "int64",
     "evaluation_seconds": "double",
     "evaluation_workers": "int64",
@@ -107,6 +108,7 @@ def _evaluation(record: EvaluationRecord) -> dict[str, Any]:
     row |= {key: record.counts.get(key) for key in ("correct1", "correct5")}
     row |= {"metrics": _json(record.metrics), "remarks": "; ".join(record.remarks)}
     row |= {"variants": _json([variant.model_dump() for variant in record.variants])}
+    row |= {"details": None if record.details is None else _json(record.details.model_dump())}
     return row | _cost("evaluation", record.cost)
 
 

@@ -1,7 +1,7 @@
 """The store: what trials and sweeps leave behind, in one place, on a disk or an object store.
 
     <storage>/trials/<trial id>/   trial.json  events/  checkpoints/  pretrain.json  backbone.safetensors
-                                   evaluations/<evaluation id>.json  failure.json  log.txt  lease/
+                                   evaluations/<evaluation id>.json  confusion/<evaluation id>.json  failure.json  log.txt  lease/
     <storage>/sweeps/<name>/       sweep.yaml  trials.json  search.json  report/
     <storage>/probes/              what kinds of trials need of a GPU
 

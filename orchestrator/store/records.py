@@ -77,6 +77,19 @@ class Variant(Record):
     metrics: dict[str, float]
 
 
+class Details(Record):
+    """What a classifier's answers say beside its accuracy, in percent; of equal classes, the first is named."""
+
+    balanced_top1: float
+    """Mean of the recalls of the classes that have scored images."""
+    ece: float | None = None
+    """Expected calibration error over 15 bins of confidence; None if the scores are no probabilities."""
+    worst_class: str
+    worst_recall: float
+    best_class: str
+    best_recall: float
+
+
 class EvaluationRecord(Record):
     """One evaluation of one backbone."""
 
@@ -102,6 +115,8 @@ class EvaluationRecord(Record):
     parts, as corruptions: every part, of which `metrics` are the mean."""
     remarks: tuple[str, ...] = ()
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
+    details: Details | None = Field(default=None, exclude_if=lambda details: details is None)
+    """Of classifiers; records of earlier versions have none."""
     split: Literal["test", "holdout"]
     cost: Cost
 

@@ -10,6 +10,7 @@ from ...evaluation.base import EvaluationConfig
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from .checkpoints import Checkpoints
+from .confusion import Confusion
 from .events import EVENT, AttemptLost, EpochDone, Event, StageStarted, StatusChanged
 from .files import Store
 from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
@@ -70,6 +71,10 @@ class TrialStore:
 
     def evaluation(self, config: EvaluationConfig) -> EvaluationRecord | None:
         return self.store.read_record(self.name(f"evaluations/{evaluation_id(config)}.json"), EvaluationRecord)
+
+    def confusion(self, config: EvaluationConfig) -> Confusion | None:
+        """The confusion matrix of a classifier; earlier versions kept none."""
+        return self.store.read_record(self.name(f"confusion/{evaluation_id(config)}.json"), Confusion)
 
     def status(self) -> TrialStatus:
         """The trial's state, as its latest process knew; of the first edition's trials, as their records tell."""
@@ -140,7 +145,12 @@ class TrialStore:
     def picture(self) -> bytes | None:
         return self.store.read(self.name("views.png"))
 
-    def finish_evaluation(self, config: EvaluationConfig, record: EvaluationRecord) -> None:
+    def finish_evaluation(
+        self, config: EvaluationConfig, record: EvaluationRecord, confusion: Confusion | None = None
+    ) -> None:
+        """Keep the record, and before it the confusion matrix, so that a record that is there has its own."""
+        if confusion is not None:
+            self.store.write_record(self.name(f"confusion/{evaluation_id(config)}.json"), confusion)
         self.store.write_record(self.name(f"evaluations/{evaluation_id(config)}.json"), record)
 
     def write_status(self, status: TrialStatus) -> None:

@@ -135,6 +135,9 @@ def metrics_of(event: Event) -> list[Metric]:
             main = declared_metrics(event.name, event.metrics)[0].name
             if main in event.best:
                 values[f"{event.stage}/best_epoch_{main}"] = event.best[main]
+            if event.details is not None:
+                values[f"{event.stage}/final_balanced_top1"] = event.details.balanced_top1
+                values |= {} if event.details.ece is None else {f"{event.stage}/final_ece": event.details.ece}
             values |= _costs(event.stage, event.cost)
         case _:
             pass

@@ -22,11 +22,13 @@ from ...methods.base import TrainingSet
 from ...methods.encoder import Encoder
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
+from ..store.confusion import Confusion
 from ..store.events import EvaluationDone, PretrainingDone, ScoreDone, StageStarted, StatusChanged
 from ..store.fault import Fault
 from ..store.records import EvaluationRecord, Variant
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
+from .answers import confusion_record, details_record
 from .background import Background
 from .evaluation_checkpoints import EvaluationCheckpoints
 from .images import TrialImages
@@ -106,9 +108,9 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, images: TrialImages, runti
             raise journal.stopped(f"before {config.known_as}")
         journal.tell(StageStarted(stage=config.known_as))
         train, test = images.of(config)
-        record = _evaluate(task._replace(train=train, test=test), config, trial, checkpoints, journal)
+        record, confusion = _evaluate(task._replace(train=train, test=test), config, trial, checkpoints, journal)
         if runtime.is_first:
-            folder.finish_evaluation(config, record)
+            folder.finish_evaluation(config, record, confusion)
         checkpoints.discard()
         log.info("%s (%s): %s", config.known_as, config.protocol, EVALUATIONS[config.name].text(record.metrics))
         journal.tell(EvaluationDone(stage=config.known_as, evaluation_id=evaluation_id(config), **dict(record)))
@@ -154,7 +156,7 @@ def restored_encoder(trial: TrialSpec, content: bytes, data: TrainingSet) -> Enc
 
 def _evaluate(
     task: Task, config: EvaluationConfig, trial: TrialSpec, checkpoints: EvaluationCheckpoints, journal: Journal
-) -> EvaluationRecord:
+) -> tuple[EvaluationRecord, Confusion | None]:
     """Raises TrialFailed for a metric that is not finite, ValueError for metrics that are not those of the registry."""
 
     def after_epoch(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -167,8 +169,8 @@ def _evaluate(
             score = evaluation.run(task._replace(after_epoch=after_epoch, checkpoints=checkpoints), config)
         except NotFinite as error:
             raise TrialFailed(f"{evaluation.name}: {error}", Fault.DIVERGED) from error
-    metrics = _declared(evaluation, score)
-    return EvaluationRecord(
+    metrics, classes = _declared(evaluation, score), task.test.classes
+    record = EvaluationRecord(
         name=config.name,
         protocol=config.protocol,
         settings=config.settings,
@@ -183,9 +185,11 @@ def _evaluate(
         images=score.images,
         variants=tuple(Variant(settings=dict(one.settings), metrics=dict(one.metrics)) for one in score.variants),
         remarks=(*score.remarks, *_of_the_images(evaluation, task.test), *_of_weights(journal)),
+        details=None if score.details is None else details_record(score.details, classes),
         split=trial.split,
         cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
     )
+    return record, None if score.details is None else confusion_record(score.details, classes)
 
 
 def _of_the_images(evaluation: Evaluation[Any], test: ImageSet) -> list[str]:

@@ -46,8 +46,13 @@ def scored(prepared: Prepared, config: KnnConfig, itself: bool = False) -> Score
 @pytest.mark.parametrize("itself", [False, True])
 def test_any_number_of_ranks_scores_alike(itself: bool, digits: Prepared, pool: Ranks) -> None:
     alone = scored(digits, GRID, itself)
+    assert alone.details is not None
     assert alone.images == (32 if itself else 100)  # each once
-    assert pool.run(scored, digits, GRID, itself) == [alone] * 3
+    found = pool.run(scored, digits, GRID, itself)
+    assert [one._replace(details=None) for one in found] == [alone._replace(details=None)] * 3
+    for one in found:
+        assert one.details.confusion == alone.details.confusion
+        assert one.details.ece == pytest.approx(alone.details.ece, abs=1e-3)  # float32 features of other batches
 
 
 def test_a_grid_is_what_each_pair_is_alone(task: MakeTask) -> None:

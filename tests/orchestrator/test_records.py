@@ -28,6 +28,7 @@ def test_an_earlier_record() -> None:
     assert record.metrics == {"top1": 44.0, "top5": 90.0} and record.best == {"top1": 46.0, "top5": 91.0}
     assert record.counts == {"correct1": 44, "correct5": 90}
     assert EvaluationRecord.model_validate_json(record.model_dump_json()) == record
+    assert record.details is None and "details" not in record.model_dump()
     knn = EvaluationRecord.model_validate(EARLIER | {"name": "knn", "best_top1": None, "best_top5": None})
     assert knn.best == {}
 
