@@ -97,7 +97,7 @@ def test_other_networks_have_timms_groups(name: str) -> None:
     """timm's, of the network with its classifier."""
     with torch.device("meta"):
         encoder = build_encoder(BackboneConfig(name=name), 224)
-        whole = timm.create_model(name, num_classes=10)
+        whole: Any = timm.create_model(name, num_classes=10)
     model = Classifier(encoder, 10, 0)
     spared = whole.no_weight_decay() if hasattr(whole, "no_weight_decay") else ()
     groups = param_groups_layer_decay(whole, 0.05, no_weight_decay_list=spared, layer_decay=0.65)
@@ -156,7 +156,8 @@ def test_a_rate_of_the_head_is_of_the_head_alone(optimizer: str, task: MakeTask)
 
 def drop_path(model: nn.Module) -> list[float]:
     """Rates of all drop paths, in their order; 0 for blocks without one."""
-    return [part.drop_prob for part in model.modules() if hasattr(part, "drop_prob")]
+    parts: list[Any] = [part for part in model.modules() if hasattr(part, "drop_prob")]
+    return [part.drop_prob for part in parts]
 
 
 def test_drop_path_rises_from_block_to_block(task: MakeTask) -> None:
