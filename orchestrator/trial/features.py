@@ -10,7 +10,7 @@ from ...datasets.image_set import ImageSet
 from ...evaluation.features import batch_size, feature_batches
 from ...evaluation.task import NotFinite, Task
 
-PART_BYTES = 128 * 2**20
+PART_BYTES = 64 * 2**20
 """Of the features of one part."""
 
 
