@@ -9,18 +9,21 @@ from pathlib import Path
 from .config import BackboneConfig
 
 OWN_BACKBONES = ("resnet18-cifar",)
-VIT_MODULES = ("vision_transformer", "deit")
+VIT_MODULES = ("vision_transformer", "deit", "eva")
 """timm's modules whose models give tokens that a masked method can drop."""
 
 DROP_BY_DEFAULT: dict[str, str | None] = {
     r"bat_|\w+_rmlp_|swinv2_cr_|test_vit_relpos|vit_s?relpos_|cpubone_b2_": None,
     r"cpubone_": "proj_drop_rate",
     r"ghostnet|legacy_se|repghostnet|rexnetr?_": "drop_rate",
+    r"vit_\w+_sapiens2": "rope_rescale_coords",
     r"efficientformerv2_(l|s2)|fasternet_(l|m|s|t1|t2)|focalnet_|nest_|nextvit_|swin_|swinv2_|tiny_vit_(11|21)m": (
         "drop_path_rate"
     ),
 }
 """timm's models with drop path or dropout that nobody asked for, by how their names begin, and the option that sets its rate."""
+ROTARY_DRAWS = ("rope_shift_coords", "rope_jitter_coords", "rope_rescale_coords")
+"""Options that move rotary positions at random in training."""
 
 
 @cache
@@ -77,8 +80,8 @@ def option_problem(config: BackboneConfig, image_size: int) -> tuple[str, str] |
 
 
 def draws(config: BackboneConfig) -> bool:
-    """Whether the backbone is trained with drop path or dropout, by its options or by timm's defaults."""
-    rates = {key: value for key, value in config.options.items() if "drop" in key}
+    """Whether the backbone is trained with drop path, dropout or moved positions, by its options or by timm's defaults."""
+    rates = {key: value for key, value in config.options.items() if "drop" in key or key in ROTARY_DRAWS}
     if any(rates.values()):
         return True
     option = _drops_by_default(config.name.split(".")[0])
