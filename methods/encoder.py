@@ -159,10 +159,17 @@ class Encoder(nn.Module):
         table.requires_grad_(False)
 
     def compile_blocks(self) -> None:
-        """Have torch compile what takes the time, in place: a ViT's blocks, which every kind of pass runs, or all of a CNN."""
+        """Have torch compile what takes the time, in place: a ViT's blocks, which every kind of pass runs, or all of a CNN.
+
+        Blocks with rotary positions are compiled one by one, all at once if they are alike. With drop path or dropout they are
+        not, and stay as they are: where a block's draws begin would compile each anew.
+        """
         network: nn.Module = self.model if self.patch_size is None else self.model.blocks
-        for part in network if isinstance(network, nn.ModuleList) else [network]:  # such a list is never called
-            part.compile()
+        if not isinstance(network, nn.ModuleList):
+            network.compile()
+        elif not self.draws:
+            for block in network:
+                block.compile()
 
     def pooling_parameters(self) -> list[nn.Parameter]:
         """Parameters of a ViT that `forward` uses and `tokens` does not."""

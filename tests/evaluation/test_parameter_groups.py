@@ -113,6 +113,13 @@ def test_other_networks_have_timms_groups(name: str) -> None:
     assert len({rate for rate, _ in found.values()}) > 4
 
 
+def test_angles_that_are_learned_are_positions() -> None:
+    model = Classifier(build_encoder(VIT.model_copy(update={"name": "vit_small_patch16_rope_mixed_224"}), 16), 10, 0)
+    found = settings(model, parameter_groups(model, protocol("mae@2"), 1.0))
+    assert found["rope.freqs"] == found["cls_token"] == (pytest.approx(0.65**4), 0.0)
+    assert found["blocks.2.attn.qkv.weight"] == (pytest.approx(0.65), 0.05)
+
+
 def test_the_classifier_of_cifar_resnet_is_the_top_layer() -> None:
     model = Classifier(build_encoder(BackboneConfig(name="resnet18-cifar"), 32), 10, 0)
     found = settings(model, parameter_groups(model, protocol("mae@2"), 1.0))

@@ -1,19 +1,24 @@
 """ViTs with rotary positions (timm's `eva`): tokens, kept patches, image sizes, training and weights as of other ViTs."""
 
 import copy
+import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import timm
 import torch
-from ssl_sweep.methods.backbones import draws
+from ssl_sweep.methods.backbones import draws, may_have_class_token
 from ssl_sweep.methods.base import Method
 from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import Encoder, build_encoder, is_vit
 from ssl_sweep.methods.parts.draws import Purpose, drawing
 from ssl_sweep.methods.parts.teacher import Teacher
+from ssl_sweep.methods.weight_files import tensors_in
+from ssl_sweep.methods.weights import load_weights, match_weights
+from timm.models.eva import checkpoint_filter_fn
 from tiny import IMAGE_SIZE, LOCAL_SIZE, progress, tiny_batch, tiny_method
 from torch import Tensor
 
@@ -204,5 +209,49 @@ def test_a_copy_remembers_angles_of_its_own() -> None:
     assert torch.equal(encoder(images()), expected)
 
 
-def test_they_count_as_vits() -> None:
-    assert all(is_vit(config) and not config.options.get("weights") for config in BACKBONES)
+@pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "vit_small_plus_patch16_dinov3_qkvb"])
+@torch.no_grad()
+def test_dinov3_s_own_checkpoints_have_timm_s_features(name: str) -> None:
+    """Its names differ, its biases of queries, keys and values are one tensor, and those of keys are masked."""
+    config = rotary(name)
+    encoder = encoder_of(config)
+    file = io.BytesIO()
+    torch.save({"teacher": {f"backbone.{key}": value for key, value in as_meta_has_it(encoder.model).items()}}, file)
+    found = build_encoder(config, IMAGE_SIZE).eval()
+    match = match_weights(tensors_in(file.getvalue()), found)
+    assert match.is_whole and match.layout.startswith("DINOv3") and match.place == "teacher.backbone"
+    load_weights(found, match)
+    model: Any = timm.create_model(name, num_classes=0, **config.options).eval()
+    model.load_state_dict(checkpoint_filter_fn(as_meta_has_it(encoder.model), model))
+    assert torch.equal(found(images()), model(images()))
+    assert torch.equal(found(images()), encoder(images()))
+
+
+def as_meta_has_it(model: Any) -> dict[str, Tensor]:
+    state = {"mask_token": torch.zeros(1, 48), "rope_embed.periods": torch.ones(4)}
+    swiglu = "blocks.0.mlp.fc1_g.weight" in model.state_dict()
+    for name, tensor in model.state_dict().items():
+        name = re.sub(r"gamma_(\d)", r"ls\1.gamma", name.replace("reg_token", "storage_tokens"))
+        if swiglu:
+            name = name.replace("fc1_g", "w1").replace("fc1_x", "w2").replace("mlp.fc2", "mlp.w3")
+        if name.endswith("q_bias"):
+            values = model.get_parameter(name.replace("q_bias", "v_bias"))
+            bias = torch.cat([tensor, torch.full_like(tensor, 7.0), values])
+            state |= {name.replace("q_bias", "qkv.bias"): bias, name.replace("q_bias", "qkv.bias_mask"): bias}
+        elif not name.endswith("v_bias"):
+            state[name] = tensor
+    return state
+
+
+def test_positions_of_another_grid_are_resampled() -> None:
+    small, large = encoder_of(EVA02), build_encoder(EVA02, 48)
+    match = match_weights(small.model.state_dict(), large)
+    assert match.is_whole and match.resampled == "4 x 4 to 6 x 6 patches"
+
+
+def test_which_have_a_class_token_is_known_without_building_them() -> None:
+    for config in [*BACKBONES, *(rotary(name) for name in ("vit_base_patch16_siglip_224", "vit_tiny_patch16_224"))]:
+        assert is_vit(config)
+        assert may_have_class_token(config) == build_encoder(config, IMAGE_SIZE).has_class_token
+    assert not may_have_class_token(BackboneConfig(name="resnet18"))
+    assert not may_have_class_token(rotary("eva02_tiny_patch14_224", class_token=False))
