@@ -51,7 +51,8 @@ def parameter_groups(model: Classifier, config: "FinetuneConfig", lr: float) -> 
 def freeze_tokens(encoder: Encoder) -> None:
     """Train no parameter of a module that has modules in it: of a ViT its class token, registers and positions.
 
-    Lightly's ViTs are fine-tuned like this, since its groups are made of the modules without others in them.
+    Lightly's ViTs are fine-tuned like this, since its groups are made of the modules without others in them. By the same rule
+    timm's `Eva` keeps its layer scales and the biases of queries and values.
     """
     for module in encoder.model.modules():
         if any(module.children()):
@@ -87,7 +88,7 @@ def _vit_layer(name: str, top: int) -> int:
     part, _, rest = name.partition(".")
     if part == "blocks":
         return int(rest.partition(".")[0]) + 1
-    before = part in ("cls_token", "dist_token", "reg_token", "pos_embed", "patch_embed", "norm_pre")
+    before = part in ("cls_token", "dist_token", "reg_token", "pos_embed", "rope", "patch_embed", "norm_pre")
     return 0 if before else top
 
 

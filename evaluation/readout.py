@@ -6,7 +6,7 @@ Free of torch until it is used.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..methods.backbones import is_vit
+from ..methods.backbones import is_vit, may_have_class_token
 from ..methods.config import BackboneConfig
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def feature_problem(features: Sequence[Feature], backbone: BackboneConfig) -> st
     """Why a backbone does not have one of the features, as far as its configuration says it; None if it may have all."""
     if not is_vit(backbone.name):
         return _problem(features, "is no vision transformer", 0)
-    if backbone.options.get("class_token", True) is False:
+    if not may_have_class_token(backbone):
         return _problem(features, "has no class token", 0)
     depth = backbone.options.get("depth")
     return _problem(features, f"has {depth} blocks", depth) if isinstance(depth, int) else None

@@ -83,7 +83,8 @@ class DINOv2(Method[DINOv2Config]):
         block = re.match(r"blocks\.(\d+)\.", name.removeprefix(prefix))
         if block is not None:
             return self.config.layer_decay ** (depth - int(block[1]))
-        embeds = name.removeprefix(prefix).split(".")[0] in ("patch_embed", "cls_token", "pos_embed", "reg_token")
+        first = name.removeprefix(prefix).split(".")[0]
+        embeds = first in ("patch_embed", "cls_token", "pos_embed", "reg_token", "rope")
         scale = self.config.layer_decay ** (depth + 1) if embeds else 1.0
         return scale * (self.config.patch_embed_lr if ".patch_embed." in name else 1.0)
 

@@ -18,6 +18,7 @@ from .parts.draws import current_draws
 from .parts.keyed_dropout import KeyedPass, drops, make_keyable, switch_off
 from .parts.positions import sincos_positions
 from .parts.split_batchnorm import split_batchnorm
+from .parts.vit_families import has_rotary_positions, remember_angles, start_of
 
 CIFAR_RESNET = "resnet18-cifar"
 
@@ -32,11 +33,13 @@ class Encoder(nn.Module):
         """`patch_size` is None for what is not a ViT; `metadata` says how timm makes the model."""
         super().__init__()
         make_keyable(model)
+        remember_angles(model)
         self.draws = drops(model)
         self.model: Any = model  # timm's models share no typed base class
         self.dim = int(self.model.head_hidden_size)
         self.patch_size = patch_size
         self.metadata = metadata
+        self._start = start_of(model)
 
     def forward(self, image: Tensor) -> Tensor:
         """Pooled features (B, dim) of images (B, 3, H, W): class token, mean of the tokens, or mean of the map."""
@@ -68,12 +71,8 @@ class Encoder(nn.Module):
         if mask is not None:
             assert mask_token is not None
             x = torch.where(mask.view(*x.shape[:3], 1), mask_token.to(x.dtype), x)
-        x = self.model._pos_embed(x)  # (B, prefix + N, D)
-        if keep is not None:
-            prefix, patches = x[:, : self.num_prefix_tokens], x[:, self.num_prefix_tokens :]
-            patches = patches.gather(1, keep[..., None].expand(-1, -1, x.shape[2]))  # (B, K, D)
-            x = torch.cat([prefix, patches], dim=1)
-        return self.model.norm(self.model.blocks(self.model.norm_pre(x)))
+        x, blocks = self._start(self.model, x, keep)
+        return self.model.norm(blocks(x))
 
     def tokens_of_blocks(self, image: Tensor, count: int) -> list[Tensor]:
         """Tokens (B, prefix + N, dim) of a ViT after each of its last `count` blocks and its final norm; the last are `tokens`."""
@@ -81,8 +80,8 @@ class Encoder(nn.Module):
         model = self.model
         found: list[Tensor] = []
         with self._drawing(len(image)):
-            x = model.norm_pre(model._pos_embed(model.patch_embed(image)))
-            for left, block in zip(range(len(model.blocks) - 1, -1, -1), model.blocks, strict=True):
+            x, blocks = self._start(model, model.patch_embed(image), None)
+            for left, block in zip(range(len(model.blocks) - 1, -1, -1), blocks, strict=True):
                 x = block(x)
                 if left < count:
                     found.append(model.norm(x))
@@ -142,8 +141,16 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def fix_positions(self) -> None:
-        """Replace a ViT's learned position embedding by the fixed sine-cosine table, zero for prefix tokens."""
+        """Replace a ViT's learned position embedding by the fixed sine-cosine table, zero for prefix tokens.
+
+        A ViT with rotary positions alone keeps them.
+
+        Raises:
+            ValueError: it has no positions.
+        """
         table = self.model.pos_embed  # (1, [prefix +] N, D)
+        if table is None and has_rotary_positions(self.model):
+            return
         if table is None:
             raise ValueError(f"backbone '{self.metadata['timm']}' has no absolute position embedding to fix")
         rows, columns = self.model.patch_embed.grid_size
@@ -152,9 +159,17 @@ class Encoder(nn.Module):
         table.requires_grad_(False)
 
     def compile_blocks(self) -> None:
-        """Have torch compile what takes the time, in place: a ViT's blocks, which every kind of pass runs, or all of a CNN."""
+        """Have torch compile what takes the time, in place: a ViT's blocks, which every kind of pass runs, or all of a CNN.
+
+        Blocks with rotary positions are compiled one by one, all at once if they are alike. With drop path or dropout they are
+        not, and stay as they are: where a block's draws begin would compile each anew.
+        """
         network: nn.Module = self.model if self.patch_size is None else self.model.blocks
-        network.compile()
+        if not isinstance(network, nn.ModuleList):
+            network.compile()
+        elif not self.draws:
+            for block in network:
+                block.compile()
 
     def pooling_parameters(self) -> list[nn.Parameter]:
         """Parameters of a ViT that `forward` uses and `tokens` does not."""

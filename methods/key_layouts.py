@@ -37,6 +37,13 @@ DINOV2: tuple[Rename, ...] = (
     (rf"{BLOCK}mlp\.fc2\.", r"blocks.\1.mlp.w3."),
 )
 DINOV2_REGISTERS = DINOV2[:1]
+DINOV3: tuple[Rename, ...] = ((r"^reg_token$", "storage_tokens"), (rf"{BLOCK}gamma_([12])$", r"blocks.\1.ls\2.gamma"))
+DINOV3_SWIGLU: tuple[Rename, ...] = (
+    *DINOV3,
+    (rf"{BLOCK}mlp\.fc1_g\.", r"blocks.\1.mlp.w1."),
+    (rf"{BLOCK}mlp\.fc1_x\.", r"blocks.\1.mlp.w2."),
+    (rf"{BLOCK}mlp\.fc2\.", r"blocks.\1.mlp.w3."),
+)
 SEQUENTIAL: tuple[Rename, ...] = ((r"^conv1\.", "0."), (r"^bn1\.", "1."))
 """Of ``nn.Sequential(*resnet.children())``, whose third child is the ReLU, and the fourth the pooling."""
 SHORTCUT: tuple[Rename, ...] = ((r"\.downsample\.", ".shortcut."),)
@@ -51,6 +58,8 @@ VITS: Mapping[str, tuple[Rename, ...]] = {
     "torchvision, before 0.13": OLD_TORCHVISION_VIT,
     "DINOv2": DINOV2,
     "DINOv2 with registers": DINOV2_REGISTERS,
+    "DINOv3": DINOV3,
+    "DINOv3 with SwiGLU": DINOV3_SWIGLU,
 }
 RESNETS: Mapping[str, tuple[Rename, ...]] = {
     "nn.Sequential": (*SEQUENTIAL, *_stages(4)),

@@ -87,6 +87,7 @@ def match_weights(
         WeightsError: a part of the backbone is missing, has another shape or is not finite.
     """
     own: dict[str, Tensor] = encoder.model.state_dict()
+    found = _with_split_biases(found, own)
     needed = [name for name in own if not name.endswith(COUNTER)]
     ways = _ways(found, own, layouts(own), prefix)
     if not ways:
@@ -183,6 +184,18 @@ def _with_positions(given: dict[str, Tensor], encoder: Encoder) -> tuple[dict[st
         return given, None
     resampled = resample_abs_pos_embed(table, [rows, columns], [side, side], num_prefix_tokens=prefix)
     return given | {POSITIONS: resampled}, f"{side} x {side} to {rows} x {columns} patches"
+
+
+def _with_split_biases(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The file's tensors with biases as timm's `eva` models have them: of queries and values. DINOv3 masks those of keys."""
+    if not any(name.endswith(".attn.q_bias") for name in own):
+        return found
+    whole = dict(found)
+    for name in [name for name in found if name.endswith(".qkv.bias") and f"{name}_mask" in found]:
+        before = name.removesuffix("qkv.bias")
+        bias = whole.pop(name)
+        whole[f"{before}q_bias"], _, whole[f"{before}v_bias"] = bias.chunk(3)
+    return whole
 
 
 def _is_square(number: int) -> bool:

@@ -12,6 +12,12 @@ import torch.nn.functional as F
 from timm.layers.drop import DropBlock2d, drop_block_2d
 from timm.layers.mlp import Mlp
 from timm.layers.patch_dropout import PatchDropout, PatchDropoutWithIndices
+from timm.layers.pos_embed_sincos import (
+    RotaryEmbeddingCat,
+    RotaryEmbeddingDinoV3,
+    RotaryEmbeddingMixed,
+    RotaryEmbeddingMRope,
+)
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, handle_torch_function
 
@@ -32,7 +38,6 @@ UNKEYED: tuple[Callable[..., Any], ...] = (
     Tensor.multinomial,
     Tensor.normal_,
     Tensor.random_,
-    Tensor.uniform_,
     F.alpha_dropout,
     F.feature_alpha_dropout,
     F.gumbel_softmax,
@@ -45,7 +50,7 @@ class KeyedPass(TorchFunctionMode):
     """While it is entered, what a network draws for its n rows is a function of their keys.
 
     Tensors that are drawn or dropped from have n rows, or n * k with the k of one row next to each other (windows); but for
-    a `SharedDropout`, which all rows share.
+    a `SharedDropout` and how rotary positions are shifted and scaled, which all rows share.
 
     Raises:
         RuntimeError: the network draws by a function that cannot be keyed.
@@ -68,6 +73,8 @@ class KeyedPass(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if func is F.dropout1d or func is F.dropout2d or func is F.dropout3d:
             return self._channel_dropout(*args, **kwargs)
+        if func is Tensor.uniform_:
+            return self._shared_uniform_(*args, **kwargs)
         if func is shared_dropout:
             return self._shared_dropout(*args)
         if func is torch.rand or func is torch.randn:
@@ -110,6 +117,13 @@ class KeyedPass(TorchFunctionMode):
         self.calls += 1
         kept = uniforms(hash64(self.calls, self.shared), x.numel()).view(x.shape) >= p
         return x * kept.to(x.dtype).div_(1 - p)
+
+    def _shared_uniform_(self, x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """timm's networks draw so for rotary positions alone: a number for each axis, or one for both."""
+        if x.ndim != 1 or len(x) > 2:
+            raise RuntimeError(f"the backbone draws {list(x.shape)} uniform numbers, which cannot be keyed by image")
+        self.calls += 1
+        return x.copy_(low + (high - low) * uniforms(hash64(self.calls, self.shared), len(x))[0])
 
     def _bernoulli_(self, x: Tensor, p: float = 0.5) -> Tensor:
         return x.copy_(self._drawn(uniforms, x.shape) < p)
@@ -199,16 +213,19 @@ def make_keyable(network: nn.Module) -> None:
 
 def drops(network: nn.Module) -> bool:
     """Whether a training pass of `network` draws."""
-    return any(_rates(part) for part in network.modules())
+    return any(_rates(part) or (isinstance(part, ROPES) and part.aug_active) for part in network.modules())
 
 
 def switch_off(network: nn.Module) -> None:
-    """Set all rates of drop path and dropout to zero."""
+    """Set all rates of drop path and dropout to zero, and leave rotary positions in their places."""
     for part in network.modules():
+        if isinstance(part, ROPES):
+            part.aug_active = False
         for name in _rates(part):
             setattr(part, name, 0.0)
 
 
+ROPES = (RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed, RotaryEmbeddingMRope)
 DROPOUTS = (nn.modules.dropout._DropoutNd, PatchDropout, PatchDropoutWithIndices)  # pyright: ignore[reportPrivateUsage]
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ...evaluation.registry import EVALUATIONS
-from ...methods.backbones import backbone_modules, is_known, is_vit, option_problem
+from ...methods.backbones import backbone_modules, backbone_problem, is_known, is_vit
 from .axes import axis_problems, probes
 from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
@@ -183,10 +183,10 @@ class _Row:
             self.blame(("method",), text)
 
     def check_options(self, trial: TrialSpec) -> None:
-        problem = option_problem(trial.backbone, trial.image_size)
+        problem = backbone_problem(trial.backbone, trial.image_size)
         if problem is not None and not self.stands_in("backbone"):
-            option, text = problem
-            self.blame(("backbone", "options", option), text)
+            key, text = problem
+            self.blame(("backbone", *key), text)
 
     def check_weights(self, trial: TrialSpec) -> None:
         if not self.stands_in("backbone"):

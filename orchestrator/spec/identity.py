@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...evaluation.base import EvaluationConfig
-from ...methods.backbones import draws
+from ...methods.backbones import draws, is_rotary
 from ...methods.config import WeightsConfig
 from .models import ShapeConfig, TrialSpec
 
@@ -19,6 +19,9 @@ DRAWS_VERSION = 2
 
 WEIGHTS_VERSION = 1
 """Of how a backbone is found in a file of given weights: hashed with what begins with some."""
+
+ROTARY_VERSION = 1
+"""Of how timm's `eva` models are built and evaluated: hashed with them. Before 1 they were not ViTs here."""
 
 SEEN = ("mask", "resolution")
 """In the names of settings that are shares of patches or of a side in pixels: their fractions change memory and speed."""
@@ -44,6 +47,8 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         content["holdout"] = trial.dataset.holdout
     if draws(trial.backbone) or (trial.method.masks_patches and trial.pretrain.accumulate > 1):
         content["draws"] = DRAWS_VERSION
+    if is_rotary(trial.backbone.name):
+        content["rotary"] = ROTARY_VERSION
     if trial.backbone.weights is not None:
         content["weights"] = _given(trial.backbone.weights)
     if trial.changes:

@@ -113,6 +113,24 @@ def test_other_networks_have_timms_groups(name: str) -> None:
     assert len({rate for rate, _ in found.values()}) > 4
 
 
+def test_rotary_positions_that_are_learned_are_of_the_lowest_layer(task: MakeTask) -> None:
+    config = protocol("mae@2")
+    model = _classifier(task(VIT.model_copy(update={"name": "vit_small_patch16_rope_mixed_224"})), config)
+    found = settings(model, parameter_groups(model, config, 1.0))
+    assert found["rope.freqs"] == found["cls_token"] == (pytest.approx(0.65**4), 0.0)
+    assert found["blocks.2.attn.qkv.weight"] == (pytest.approx(0.65), 0.05)
+    assert "fc_norm.weight" in found and "norm.weight" not in found  # the mean of the patches, as of other ViTs
+
+
+def test_lightlys_groups_keep_what_lies_beside_other_modules(task: MakeTask) -> None:
+    config = protocol("lightly-vit@1")
+    model = _classifier(task(VIT.model_copy(update={"name": "vit_small_patch16_dinov3_qkvb"})), config)
+    left_out = {name.removeprefix("encoder.model.") for name, _ in model.named_parameters()} - settings(
+        model, parameter_groups(model, config, 1.0)
+    ).keys()
+    assert {"cls_token", "reg_token", "blocks.0.gamma_1", "blocks.0.attn.q_bias"} <= left_out
+
+
 def test_the_classifier_of_cifar_resnet_is_the_top_layer() -> None:
     model = Classifier(build_encoder(BackboneConfig(name="resnet18-cifar"), 32), 10, 0)
     found = settings(model, parameter_groups(model, protocol("mae@2"), 1.0))

@@ -16,7 +16,7 @@ def vit(name: str = "vit_tiny_patch16_224", **options: Any) -> BackboneConfig:
     return BackboneConfig(name=name, options={"patch_size": 8, "embed_dim": 32, "depth": 5, "num_heads": 2} | options)
 
 
-BACKBONES = [vit(), vit("vit_small_patch14_reg4_dinov2"), vit(global_pool="avg")]
+BACKBONES = [vit(), vit("vit_small_patch14_reg4_dinov2"), vit(global_pool="avg"), vit("vit_small_patch16_dinov3")]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_backbone_without_the_features_is_refused() -> None:
         assert feature_problem(("pooled",), config) is None
     assert feature_problem(FEATURES, vit()) is None
     without = vit("vit_medium_patch16_reg4_gap_256")
-    assert feature_problem(FEATURES, without) is None  # its name does not tell
+    assert feature_problem(FEATURES, without) == cases[-1][1]
     with pytest.raises(ValueError, match="features: got 'cls'; must be 'pooled', as the backbone has no class token"):
         Readout(build_encoder(without, 16), FEATURES)
     with pytest.raises(ValueError, match="as the backbone has 2 blocks"):

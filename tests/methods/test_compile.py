@@ -20,10 +20,12 @@ pytestmark = [
 BATCH = 4
 # a CNN; a teacher and small crops; tokens dropped
 DROPS = BackboneConfig(name=VIT.name, options=VIT.options | {"drop_path_rate": 0.3, "proj_drop_rate": 0.1})
+ROPE = BackboneConfig(name="vit_small_patch16_dinov3", options=VIT.options)  # blocks are compiled one by one
 CASES = [
     pytest.param("vicreg", RESNET, id="vicreg-resnet"),
     pytest.param("dino", VIT, id="dino-vit", marks=pytest.mark.slow),
     pytest.param("mae", VIT, id="mae-vit"),
+    pytest.param("mae", ROPE, id="mae-rope", marks=pytest.mark.slow),
     pytest.param("dino", DROPS, id="dino-vit-drops"),
 ]
 
