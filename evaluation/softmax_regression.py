@@ -11,8 +11,8 @@ from ..methods.parts.collectives import gather, total_over_ranks
 
 LOGITS = 2**24
 """That are held at once: 128 MB."""
-HISTORY = 10
-"""Steps that L-BFGS remembers, as in SciPy."""
+HISTORY = 100
+"""Steps that L-BFGS remembers: with SciPy's ten it comes less far where the regularisation is weak."""
 SMALLEST_CHANGE = 1e-15
 """Of the mean loss in a step, below which float64 has no more to give."""
 
@@ -32,7 +32,7 @@ class SoftmaxRegression:
 
     Features are centred, which changes the intercepts alone, and turned to the principal axes of their scatter, which changes
     nothing. Along these a bound of the curvature (Böhning, doi:10.1007/BF00048682) scales the weights that L-BFGS sees: then it
-    takes tens of steps where it would take thousands.
+    takes tens or hundreds of steps where it would take thousands. Of separable classes with a large C it still does.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, num_classes: int, is_alive: Callable[[], None]):
