@@ -81,8 +81,9 @@ class EvaluationConfig(Config):
     @property
     def all_settings(self) -> Settings:
         """Of the protocol and of the sweep, as JSON values."""
-        hidden = {"name", "protocol", "as_name", "dataset", "fingerprint"}
-        shown = {} if self.dataset is None else {"dataset": self.dataset.title}
+        hidden = {"name", "protocol", "as_name", "labels", "dataset", "fingerprint"}
+        shown: Settings = {} if self.dataset is None else {"dataset": self.dataset.title}
+        shown |= {} if self.labels is None else {"labels": f"{100 * self.labels:g}%"}
         return shown | self.model_dump(mode="json", exclude=hidden)
 
     @property

@@ -61,7 +61,7 @@ def test_each_has_a_column_of_its_own(sweep: Path, tmp_path: Path) -> None:
     (table,) = render_table(result)
     groups = list(dict.fromkeys(column.group for column in table.columns if column.group))
     assert [group.rstrip("¹²³ ") for group in groups] == ["kNN", "knn-5", "knn-tenth"]
-    assert [note.changed for note in table.notes] == ["k = 20", "k = 5", "k = 5, labels = 0.1"]
+    assert [note.changed for note in table.notes] == ["k = 20", "k = 5", "k = 5, labels = 10%"]
 
 
 def test_the_name_is_no_part_of_what_an_evaluation_is(sweep_file: SweepFile) -> None:
