@@ -33,9 +33,8 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             yield "### Published, other setting"
             yield escape(document.other_remark)
             yield _table(section.other)
-        yield from _titled(section.intervals)
-        yield from _titled(section.selected)
-        yield from _titled(section.details)
+        for table in (section.intervals, section.selected, section.details):
+            yield from _titled(table)
         for plot in section.plots:
             path = plot_paths.get(plot.name)
             yield f"### {escape(plot.title)}"

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from in_process import CPU, TINY_VIT, carry, trials_of
+from in_process import CPU, SMALL, carry, trials_of
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from ssl_sweep.datasets.config import DatasetConfig
@@ -33,14 +33,7 @@ from ssl_sweep.orchestrator.trial.run import restored_encoder, task_of
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 WIDTH = 32
-SWEEP: dict[str, Any] = {
-    "name": "features",
-    "dataset": {"name": "digits", "train_images": 320, "test_images": 100},
-    "backbone": TINY_VIT,
-    "methods": ["simclr"],
-    "pretrain": {"epochs": 1, "batch_size": 32},
-    "evaluate": [{"name": "knn", "k": 1}],
-}
+SWEEP: dict[str, Any] = SMALL | {"pretrain": {"epochs": 1, "batch_size": 32}, "evaluate": [{"name": "knn", "k": 1}]}
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "store.md"
 
 
