@@ -74,18 +74,11 @@ def evaluate_attentive(task: "Task", config: AttentiveConfig) -> "Score":
 
     from .attentive_pool import Probes, groups
     from .selection import held_out_rows
-    from .supervised import Training, plan, train
+    from .supervised import Training, plan_of, train
 
     fit, held = held_out_rows(task.train, config.selection, task.seed)
     held_out, task = task.train.subset(held), task._replace(train=task.train.subset(fit))
-    steps = plan(
-        task.train,
-        config.batch_size,
-        config.epochs,
-        task.world_size,
-        warmup_epochs=config.warmup_epochs,
-        final_lr_factor=config.final_lr_factor,
-    )
+    steps = plan_of(task, config)
     probes = Probes(len(config.probes), task.encoder.dim, task.train.num_classes, task.seed).to(task.device)
     scale = steps.batch_size / 256
     optimizer = torch.optim.AdamW(

@@ -95,17 +95,10 @@ def evaluate_finetune(task: "Task", config: FinetuneConfig) -> "Score":
     """Train a copy of the backbone with a classifier and score it after each epoch."""
     from .augmentation import Augmentation
     from .classifier import central_square, crop_and_flip, labelled_batches
-    from .supervised import Training, plan, train
+    from .supervised import Training, plan_of, train
 
     model = _classifier(task, config)
-    steps = plan(
-        task.train,
-        config.batch_size,
-        config.epochs,
-        task.world_size,
-        warmup_epochs=config.warmup_epochs,
-        final_lr_factor=config.final_lr_factor,
-    )
+    steps = plan_of(task, config)
     optimizer = _optimizer(model, config, config.lr * steps.batch_size / 256)
     views = (crop_and_flip if config.augment else central_square)(config.interpolation)
     loss = Augmentation(config, task).loss

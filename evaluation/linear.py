@@ -108,7 +108,7 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
     from .heads import build
     from .readout import Readout
     from .selection import held_out_rows
-    from .supervised import Training, plan, train
+    from .supervised import Training, plan_of, train
 
     problem = refusal(config, task.backbone)
     if problem is not None:
@@ -118,14 +118,7 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
     if config.held_out:
         fit, held = held_out_rows(task.train, config.held_out, task.seed)
         held_out, task = task.train.subset(held), task._replace(train=task.train.subset(fit))
-    steps = plan(
-        task.train,
-        config.batch_size,
-        config.epochs,
-        task.world_size,
-        warmup_epochs=config.warmup_epochs,
-        final_lr_factor=config.final_lr_factor,
-    )
+    steps = plan_of(task, config)
     built = build(task, config, readout)
     groups = [
         {"params": linear.parameters(), "lr": head.lr * steps.batch_size / 256, "weight_decay": head.weight_decay}

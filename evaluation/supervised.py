@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,31 @@ def plan(
     """
     fitting = min(batch_size, len(images) // world_size * world_size)
     return Plan(fitting, steps_per_epoch(len(images), fitting), epochs, warmup_epochs, final_lr_factor)
+
+
+class Schedule(Protocol):
+    """What the configuration of an evaluation that trains says of its steps."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def warmup_epochs(self) -> float: ...
+    @property
+    def final_lr_factor(self) -> float: ...
+
+
+def plan_of(task: Task, config: Schedule) -> Plan:
+    """The plan of a configuration for the task's training images. Raises DataError as `plan`."""
+    return plan(
+        task.train,
+        config.batch_size,
+        config.epochs,
+        task.world_size,
+        warmup_epochs=config.warmup_epochs,
+        final_lr_factor=config.final_lr_factor,
+    )
 
 
 @dataclass(frozen=True)
