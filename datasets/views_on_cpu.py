@@ -1,9 +1,5 @@
 """Crops and colours on a CPU: the compiled kernels, on as many threads as torch uses."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +9,7 @@ from . import kernels
 from .color import MEAN, STD, box_taps
 from .geometry import Geometry
 from .resample import Filter
+from .threads import on_all_threads
 from .view_parameters import ViewParameters
 
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
@@ -28,7 +25,7 @@ def cut(pixels: Tensor, geometry: Geometry, size: int, kind: Filter) -> Tensor:
         boxes, steps, places, flips = geometry.rows(rows)
         kernels.cut(images, sources[rows], boxes, steps, places, SUPPORT[kind], flips, size, out[rows])
 
-    _on_all_threads(n, work)
+    on_all_threads(n, work)
     return torch.from_numpy(out).view(n, 3, size, size)
 
 
@@ -60,19 +57,5 @@ def finish(levels: Tensor, view: ViewConfig, parameters: ViewParameters) -> Tens
             out[rows],
         )
 
-    _on_all_threads(n, work)
+    on_all_threads(n, work)
     return torch.from_numpy(out).view(n, 3, size, size)
-
-
-def _on_all_threads(n: int, work: Callable[[slice], None]) -> None:
-    threads = min(torch.get_num_threads(), n)
-    if threads <= 1:
-        work(slice(0, n))
-        return
-    bounds = [n * i // threads for i in range(threads + 1)]
-    list(_pool(threads).map(work, map(slice, bounds[:-1], bounds[1:])))
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "views")

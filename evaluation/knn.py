@@ -45,7 +45,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     from .features import own_features, refuse_not_finite
     from .neighbours import Bank, nearest
     from .task import total
-    from .vote import count_pairs, voted
+    from .vote import vote
 
     same = task.train.rows_of(task.test)
     overlap = 0 if same is None else int((same >= 0).sum())
@@ -62,9 +62,9 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     start = 0
     for found in nearest(queries, len(task.test), Bank(bank, images), k, same=same, is_alive=task.is_alive):
         truth = labels[start : start + len(found.rows)]
-        of = classes[found.rows]
-        hits += count_pairs(found.similarity, of, truth, task.train.num_classes, config.pairs)
-        answers += voted(found.similarity, of, task.train.num_classes, config.pairs[0])
+        cast = vote(found.similarity, classes[found.rows], truth, task.train.num_classes, config.pairs)
+        hits += cast.counts
+        answers += cast.answers
         start += len(truth)
     score = _score([total(own) for own in hits], config, overlap)
     return score._replace(details=details_of(task, answers))

@@ -16,9 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..methods.parts.collectives import gather, rank, world_size
+from .heaps import offer
 
-QUERIES, ROWS = 1024, 8192
-"""Sides of the largest block of similarities: 32 MB."""
+QUERIES, ROWS = 1024, 1024
+"""Sides of the largest block of similarities: 4 MB, so that those of a CPU are still in its caches when they are looked at."""
+GPU_ROWS = 8192
+"""The longer side on a GPU, which is slowed by many small calls."""
+LENGTH = 1e-12
+"""The least that features are divided by, as of `F.normalize`."""
 LAST_ROW = 2**32 - 1
 NOTHING = -(2**63)
 """A key less than any neighbour's."""
@@ -61,7 +66,8 @@ def nearest(
         same: (num_queries,), the row of the bank that each query is, which is no neighbour of its own; -1 for none.
         is_alive: called after each block.
     """
-    side, width = block_side(num_queries, QUERIES), block_side(bank.size, ROWS)
+    side, width = block_side(num_queries, QUERIES), bank_side(bank.size, queries.device)
+    lengths = torch.linalg.vector_norm(bank.features, dim=1, keepdim=True).clamp_min(LENGTH)
     for owner in range(world_size()):
         numbers = torch.arange(owner, num_queries, world_size())
         starts = range(0, len(numbers), side)
@@ -69,7 +75,7 @@ def nearest(
             own = queries[start : start + side] if owner == rank() else queries[:0]
             block = on_every_rank(own, owner, side)
             itself = None if same is None else padded(same[numbers[start : start + side]], side).to(queries.device)
-            found = _merged(gather(_nearest_here(block, bank, k, width, itself)), k)
+            found = _merged(gather(_nearest_here(block, bank.features, lengths, k, width, itself)), k)
             is_alive()
             if owner == rank():
                 yield _neighbours(found[: len(own)])
@@ -78,6 +84,11 @@ def nearest(
 def block_side(size: int, largest: int) -> int:
     """Of a block: a power of two that holds all, or the largest."""
     return min(largest, 1 << (size - 1).bit_length())
+
+
+def bank_side(size: int, device: torch.device) -> int:
+    """Rows of a block of the bank."""
+    return block_side(size, ROWS if device.type == "cpu" else GPU_ROWS)
 
 
 def padded(rows: Tensor, count: int) -> Tensor:
@@ -93,22 +104,38 @@ def on_every_rank(own: Tensor, owner: int, side: int) -> Tensor:
     return block
 
 
-def _nearest_here(queries: Tensor, bank: Bank, k: int, width: int, itself: Tensor | None) -> Tensor:
-    """Keys (Q, k) of the queries' (Q, D) nearest among this rank's rows; NOTHING where there are fewer."""
+def _nearest_here(
+    queries: Tensor, features: Tensor, lengths: Tensor, k: int, width: int, itself: Tensor | None
+) -> Tensor:
+    """Keys (Q, k) of the queries' (Q, D) nearest among this rank's features (n, D) of lengths (n, 1), the greatest first.
+
+    NOTHING where there are fewer.
+    """
     found = torch.full((len(queries), k), NOTHING, device=queries.device)
-    for start in range(0, len(bank.features), width):
-        block = F.normalize(bank.features[start : start + width], dim=1)
-        rows = rank() + world_size() * torch.arange(start, start + width, device=queries.device)
-        similarity = queries @ padded(block, width).T  # (Q, width)
-        similarity[:, len(block) :] = -torch.inf
-        if itself is not None:
-            similarity.masked_fill_(rows == itself[:, None], -torch.inf)
-        found = torch.cat([found, _best(similarity, rows, k)], dim=1).topk(k, dim=1).values
-    return found
+    block, similarity = queries.new_zeros(width, queries.shape[1]), queries.new_empty(len(queries), width)
+    for start in range(0, len(features), width):
+        part = slice(start, start + width)
+        count = len(features[part])
+        torch.div(features[part], lengths[part], out=block[:count])
+        near, first = torch.mm(queries, block.T, out=similarity)[:, :count], rank() + world_size() * start
+        if queries.device.type == "cpu":
+            offer(found, near, first, world_size(), LAST_ROW, itself)
+        else:
+            found = nearer(found, near, first, itself)
+    return found.sort(dim=1, descending=True).values
+
+
+def nearer(found: Tensor, similarity: Tensor, first: int, itself: Tensor | None) -> Tensor:
+    """What `heaps.offer` makes of the keys (Q, k) found so far and the similarities (Q, n) of this rank's rows from `first` on."""
+    rows = first + world_size() * torch.arange(similarity.shape[1], device=similarity.device)
+    if itself is not None:
+        similarity.masked_fill_(rows == itself[:, None], -torch.inf)
+    k = found.shape[1]
+    return torch.cat([found, _best(similarity, rows, k)], dim=1).topk(k, dim=1).values
 
 
 def _best(similarity: Tensor, rows: Tensor, k: int) -> Tensor:
-    """Keys (Q, k) of the greatest similarities (Q, width), or all of fewer. Of those as great as the k-th, the first rows'.
+    """Keys (Q, k) of the greatest similarities (Q, n), or all of fewer. Of those as great as the k-th, the first rows'.
 
     `topk` does not promise which of these it takes: queries that have more of them than places are looked at again by key.
     """

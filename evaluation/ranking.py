@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..methods.parts.collectives import gather, rank, total_over_ranks, world_size
-from .neighbours import NOTHING, QUERIES, ROWS, Bank, block_side, keys_of, on_every_rank, padded
+from .neighbours import NOTHING, QUERIES, Bank, bank_side, block_side, keys_of, on_every_rank, padded
 
 KEYS = 2**25
 """Of a block of queries, on all ranks together: 256 MB, and as much again while they are sorted. One query may have more."""
@@ -91,7 +91,7 @@ def _by_class(bank: Bank, classes: Tensor, num_classes: int) -> _Shard:
 
 def _keys(queries: Tensor, shard: _Shard, size: int, itself: Tensor | None) -> Tensor:
     """Keys (Q, n + 1) of this rank's rows for queries (Q, D); NOTHING for the query itself, and in the last column."""
-    width, count = block_side(size, ROWS), len(shard.features)
+    width, count = bank_side(size, queries.device), len(shard.features)
     keys = torch.full((len(queries), count + 1), NOTHING, device=queries.device)
     for start in range(0, count, width):
         block = F.normalize(shard.features[start : start + width], dim=1)

@@ -112,7 +112,7 @@ def _counts_of_block(
 
     from .corruptions.apply import corrupted
     from .neighbours import nearest
-    from .vote import count_pairs
+    from .vote import vote
 
     block = _block(task, rows)
     classes = task.train.labels.to(task.device)
@@ -126,8 +126,7 @@ def _counts_of_block(
         found = nearest(features, len(rows), bank, config.k, same=same, is_alive=task.is_alive)
         for one in found:
             pair = (config.k, config.temperature)
-            votes = count_pairs(one.similarity, classes[one.rows], block.labels, task.train.num_classes, [pair])
-            counts[i] += votes[0]
+            counts[i] += vote(one.similarity, classes[one.rows], block.labels, task.train.num_classes, [pair]).counts[0]
         counts[i, 3] = bad.sum()
     return counts
 

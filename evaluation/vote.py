@@ -1,6 +1,7 @@
 """The weighted vote of neighbours: a class has the sum of exp(similarity / temperature) of those that belong to it."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,28 +12,31 @@ SCORES = 2**22
 """Of classes, that are held at once: 32 MB."""
 
 
-def count_pairs(
+class Vote(NamedTuple):
+    """On Q images."""
+
+    counts: Tensor  # (P, 4): `count_votes` under each pair
+    answers: list[Answers]
+    """Under the first pair, in the images' order; a confidence is a share of the votes."""
+
+
+def vote(
     similarity: Tensor, classes: Tensor, labels: Tensor, num_classes: int, pairs: Sequence[tuple[int, float]]
-) -> Tensor:
-    """`count_votes` (P, 4) for each of the P pairs of a number of neighbours and a temperature.
+) -> Vote:
+    """The vote under each of the P pairs of a number of neighbours and a temperature.
 
     similarity, classes: (Q, K), of the nearest neighbours, the nearest first; labels: (Q,).
     """
     rows = max(1, SCORES // num_classes)
     counts = torch.zeros(len(pairs), 4, dtype=torch.long, device=labels.device)
+    answers: list[Answers] = []
     for near, of, truth in zip(similarity.split(rows), classes.split(rows), labels.split(rows), strict=True):
         for i, (k, temperature) in enumerate(pairs):
-            counts[i] += count_votes(log_votes(near[:, :k], of[:, :k], num_classes, temperature), truth)
-    return counts
-
-
-def voted(similarity: Tensor, classes: Tensor, num_classes: int, pair: tuple[int, float]) -> list[Answers]:
-    """What `count_pairs` counts under one pair: the answers to Q images in their order; a confidence is a share of the votes."""
-    rows, (k, temperature) = max(1, SCORES // num_classes), pair
-    return [
-        first_place(log_votes(near[:, :k], of[:, :k], num_classes, temperature))
-        for near, of in zip(similarity.split(rows), classes.split(rows), strict=True)
-    ]
+            votes = log_votes(near[:, :k], of[:, :k], num_classes, temperature)
+            counts[i] += count_votes(votes, truth)
+            if i == 0:
+                answers.append(first_place(votes))
+    return Vote(counts, answers)
 
 
 def first_place(votes: Tensor) -> Answers:

@@ -20,7 +20,7 @@ from ssl_sweep.evaluation.logistic import LogisticConfig
 from ssl_sweep.evaluation.registry import EVALUATIONS
 from ssl_sweep.evaluation.ridge import RidgeConfig
 from ssl_sweep.evaluation.task import Task, count
-from ssl_sweep.evaluation.vote import count_pairs, voted
+from ssl_sweep.evaluation.vote import vote
 from ssl_sweep.methods.config import BackboneConfig
 from ssl_sweep.methods.encoder import build_encoder
 from ssl_sweep.methods.parts.collectives import rank, world_size
@@ -116,11 +116,11 @@ def test_votes_are_counted_alike(k: int) -> None:
     similarity = (torch.rand(40, 30, generator=generator) * 4).round().div(4).sort(dim=1, descending=True).values
     classes = torch.randint(0, 6, (40, 30), generator=generator)
     labels = torch.randint(0, 6, (40,), generator=generator)
-    parts = voted(similarity, classes, 6, (k, 0.1))
+    parts = vote(similarity, classes, labels, 6, [(k, 0.1), (1, 1.0)]).answers
     ours = Answers(torch.cat([part.predicted for part in parts]), torch.cat([part.confidence for part in parts]))
     for i in range(40):
         row = slice(i, i + 1)
-        counted = count_pairs(similarity[row], classes[row], labels[row], 6, [(k, 0.1)])
+        counted = vote(similarity[row], classes[row], labels[row], 6, [(k, 0.1)]).counts
         assert int(counted[0, 0]) == int(ours.predicted[i] == labels[i])
         votes = [0.0] * 6
         for near, of in zip(similarity[i, :k].tolist(), classes[i, :k].tolist(), strict=True):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ranks import Ranks
 from sklearn.neighbors import KNeighborsClassifier
 from ssl_sweep.evaluation import neighbours
-from ssl_sweep.evaluation.neighbours import Bank, nearest
-from ssl_sweep.evaluation.vote import count_pairs, log_votes
+from ssl_sweep.evaluation.heaps import offer
+from ssl_sweep.evaluation.neighbours import LAST_ROW, NOTHING, Bank, keys_of, nearer, nearest
+from ssl_sweep.evaluation.vote import log_votes, vote
 from ssl_sweep.methods.parts.collectives import rank, world_size
 from torch import Tensor
 
@@ -86,6 +87,21 @@ def found_by(pool: Ranks, *args: Any) -> tuple[Tensor, Tensor]:
         for whole, part in zip(found, answer, strict=True):
             whole[i :: len(answers)] = part
     return found[0], found[1]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("k", [1, 20, 300])
+def test_a_cpu_finds_what_a_gpu_finds(name: str, k: int) -> None:
+    """Each has its own way to keep the nearest; both run here."""
+    case = CASES[name]()
+    itself = torch.arange(101) + 50
+    ours, theirs = (torch.full((101, k), NOTHING) for _ in range(2))
+    for first in range(0, 257, 64):
+        similarity = case.queries @ case.bank[first : first + 64].T
+        offer(ours, similarity, first, 1, LAST_ROW, itself)
+        theirs = nearer(theirs, similarity, first, itself)
+    found = theirs.masked_fill(theirs < keys_of(torch.tensor([[-1e30]]), torch.tensor(0)), NOTHING)  # of length -inf
+    assert torch.equal(ours.sort(dim=1, descending=True).values, found)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -171,7 +187,7 @@ def test_counts_are_those_of_lightlys_vote(name: str) -> None:
     case = CASES[name]()
     similarity, rows = found_here(case, 257, (16, 32))
     pairs = [(k, temperature) for k, temperature in PAIRS if temperature >= 0.01]  # below, exp(s / T) is too large
-    counts = count_pairs(similarity, case.classes[rows], case.labels, CLASSES, pairs)
+    counts = vote(similarity, case.classes[rows], case.labels, CLASSES, pairs).counts
     for (k, temperature), (first, five, images, _) in zip(pairs, counts.tolist(), strict=True):
         assert ((first, five), images) == (counted(lightlys(case, k, temperature), case.labels), 101)
 
@@ -185,7 +201,7 @@ def test_the_first_edition_counted_as_many(k: int, temperature: float) -> None:
     scores = torch.zeros(101, CLASSES).scatter_add_(1, case.classes[index], (near / temperature).exp())
     first = (scores.argmax(dim=1) == case.labels).sum()
     similarity, rows = found_here(case, k, (1024, 8192))
-    ((ours, five, _, _),) = count_pairs(similarity, case.classes[rows], case.labels, CLASSES, [(k, temperature)])
+    ((ours, five, _, _),) = vote(similarity, case.classes[rows], case.labels, CLASSES, [(k, temperature)]).counts
     assert ours == first
     if k == 200:  # every class has a vote
         assert five == counted(scores, case.labels)[1]
@@ -202,11 +218,12 @@ def test_votes_at_any_temperature(temperature: float) -> None:
     assert votes[1] == pytest.approx(0.8 / temperature + np.log(2), rel=1e-6)
     wanted = {3: [int(first == 3), 1], 1: [int(first == 1), 1], 0: [0, 1], 6: [0, 1], 2: [0, 0], 5: [0, 0]}
     for label, hits in wanted.items():
-        counts = count_pairs(near, classes, torch.tensor([label]), CLASSES, [(5, temperature)])
+        counts = vote(near, classes, torch.tensor([label]), CLASSES, [(5, temperature)]).counts
         assert counts.tolist() == [[*hits, 1, 0]]
 
 
 def test_equal_classes_are_in_their_order() -> None:
     near, classes = torch.full((1, 4), 0.5), torch.tensor([[5, 2, 2, 5]])
     for label, hits in ((2, 1), (5, 0)):
-        assert count_pairs(near, classes, torch.tensor([label]), CLASSES, [(4, 0.1)]).tolist() == [[hits, 1, 1, 0]]
+        counts = vote(near, classes, torch.tensor([label]), CLASSES, [(4, 0.1)]).counts
+        assert counts.tolist() == [[hits, 1, 1, 0]]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from ranks import Ranks
 from sklearn.metrics import average_precision_score
-from ssl_sweep.evaluation import ranking
+from ssl_sweep.evaluation import neighbours, ranking
 from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.neighbours import Bank
 from ssl_sweep.evaluation.ranking import relevant_places
@@ -70,7 +70,7 @@ def precisions_here(case: Case, limits: tuple[int, int, int] = LARGE, same: Tens
     """(Q, 3), on this rank of any number."""
     with pytest.MonkeyPatch.context() as patch:
         for name, limit in zip(("QUERIES", "ROWS", "KEYS"), limits, strict=True):
-            patch.setattr(ranking, name, limit)
+            patch.setattr(neighbours if name == "ROWS" else ranking, name, limit)
         own = slice(rank(), None, world_size())
         bank = Bank(case.bank[own], len(case.bank))
         found = torch.full((len(case.truth), 3), math.nan, dtype=torch.double)
