@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from ..engine.ray_job import SWEEP, run_job
+from ..engine.ray_job import run_job
 from ..spec.errors import UserError
 from ..spec.locations import is_relative
 
@@ -46,7 +46,7 @@ def status_of(
     if not address.startswith(("http://", "https://")):
         raise UserError(f"--address: got '{address}'; must be a Ray Jobs server, as http://HOST:8265")
     file = Path(sweep) if sweep is not None and Path(sweep).exists() else None
-    named = [] if sweep is None else [SWEEP if file is not None else sweep]
+    named = [] if sweep is None else [file.name if file is not None else sweep]
     place = [] if storage is None or file is not None else _shared(storage)
     return run_job([command, *named, *arguments, *place], file, address, show)
 
