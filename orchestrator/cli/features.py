@@ -4,7 +4,8 @@ import time
 
 import click
 
-from .common import STORAGE, TRIAL, guarded
+from ..spec.errors import UserError
+from .common import JOB_ADDRESS, STORAGE, TRIAL, guarded
 
 SECONDS = 2.0
 """Between two lines of progress."""
@@ -18,18 +19,25 @@ SECONDS = 2.0
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @STORAGE
+@JOB_ADDRESS
 @guarded
-def features(trial: str, out: str, keep: bool, force: bool, storage: str) -> None:
+def features(trial: str, out: str, keep: bool, force: bool, storage: str, address: str | None) -> None:
     """Export the features of a trial's backbone: a row for each training and test image.
 
     TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has. OUT ends in .parquet
-    or .arrow. A GPU is used if there is one.
+    or .arrow. A GPU is used if there is one. With `--address`, OUT is written on the cluster.
 
     \b
     Examples:
       ssl-sweep features "simclr seed 0" features.parquet
       ssl-sweep features 1f2e3d4c5b features.arrow --keep --storage s3://bucket/runs
     """
+    if address is not None:
+        from .remote import flags, run_remotely
+
+        if not out.startswith("/"):
+            raise UserError(f"OUT: got '{out}'; a job writes it on the cluster: name an absolute path there")
+        run_remotely(address, "features", trial, out, *flags(keep=keep, force=force), storage=storage)
     from ..sweep.table_file import table_file
     from ..sweep.trials import open_trial, weights_of
 

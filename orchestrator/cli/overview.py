@@ -57,10 +57,9 @@ def status(sweep: str | None, storage: str, watch: bool, address: str | None, as
     if watch and (sweep is None or as_json):
         raise UserError("--watch: takes a sweep, and no --json")
     if address is not None:
-        from .remote import run_remotely, shared
+        from .remote import flags, run_remotely
 
-        place = [] if sweep is not None and Path(sweep).exists() else shared(storage)
-        run_remotely(address, "status", sweep, place + ["--watch"] * watch + ["--json"] * as_json)
+        run_remotely(address, "status", *flags(watch=watch, json=as_json), sweep=sweep, storage=storage)
     if sweep is None:
         sweeps = sweep_rows(storage)
         click.echo(rows_as_json(sweeps)) if as_json else print_sweeps(sweeps, storage)

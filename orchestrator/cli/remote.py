@@ -1,36 +1,63 @@
 """A command that runs as a job on a Ray cluster, as if it ran here: its output comes back, and its exit status."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from ..engine.ray_job import SWEEP, run_job
+from ..engine.ray_job import run_job
 from ..spec.errors import UserError
 from ..spec.locations import is_relative
 
 
-def run_remotely(address: str, command: str, sweep: str | None, options: Sequence[str]) -> NoReturn:
-    """Run ``ssl-sweep COMMAND [SWEEP] OPTIONS`` at `address` and end this process as it ends; a sweep's file travels.
+def _print(text: str) -> None:
+    click.echo(text, nl=False)
+
+
+def run_remotely(
+    address: str, command: str, *arguments: str, sweep: str | None = None, storage: str | None = None
+) -> NoReturn:
+    """Run ``ssl-sweep COMMAND [SWEEP] ARGUMENTS`` at `address` and end this process as it ends.
+
+    Args:
+        address: of the Ray Jobs server.
+        command: of ssl-sweep.
+        arguments: others than the next two.
+        sweep: its file, which travels with the job, or its name.
+        storage: of a command that takes one; not needed with a file, which says it.
 
     Raises:
-        UserError: the address is of no Ray Jobs server.
+        UserError: the address is of no Ray Jobs server, or the cluster does not have the store.
     """
+    sys.exit(status_of(address, command, *arguments, sweep=sweep, storage=storage))
+
+
+def status_of(
+    address: str,
+    command: str,
+    *arguments: str,
+    sweep: str | None = None,
+    storage: str | None = None,
+    show: Callable[[str], None] = _print,
+) -> int:
+    """As `run_remotely`, but returns the exit status; `show` gets the output, in parts of any length."""
     if not address.startswith(("http://", "https://")):
         raise UserError(f"--address: got '{address}'; must be a Ray Jobs server, as http://HOST:8265")
     file = Path(sweep) if sweep is not None and Path(sweep).exists() else None
-    named = [] if sweep is None else [SWEEP if file is not None else sweep]
-    sys.exit(run_job([command, *named, *options], file, address, lambda text: click.echo(text, nl=False)))
+    named = [] if sweep is None else [file.name if file is not None else sweep]
+    place = [] if storage is None or file is not None else _shared(storage)
+    return run_job([command, *named, *arguments, *place], file, address, show)
 
 
-def shared(storage: str) -> list[str]:
-    """The option for a store that the cluster reaches as well.
+def flags(**given: bool) -> list[str]:
+    """Those that are set: ``flags(dry_run=True)`` is ``["--dry-run"]``."""
+    return [f"--{name.replace('_', '-')}" for name, is_set in given.items() if is_set]
 
-    Raises:
-        UserError: it is a folder of this machine alone, by its name.
-    """
+
+def _shared(storage: str) -> list[str]:
+    """The option for a store that the cluster reaches as well."""
     if is_relative(storage):
         raise UserError(
             f"--storage: got '{storage}'; a job on a cluster does not have this folder:"

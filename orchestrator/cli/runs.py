@@ -104,7 +104,7 @@ def _run_remotely_if_asked(address: str | None, command: str, sweep: Path, optio
     if address is not None and address.startswith("http"):
         from .remote import run_remotely
 
-        run_remotely(address, command, str(sweep), [*options, "--address", "auto"])
+        run_remotely(address, command, *options, "--address", "auto", sweep=str(sweep))
 
 
 def drive(sweep: Path, address: str | None, choice: "Choice", *, replace: bool = False) -> None:
@@ -176,10 +176,9 @@ def stop(sweep: str, storage: str, no_wait: bool, address: str | None) -> None:
       ssl-sweep stop cifar10-200ep --storage s3://bucket/runs
     """
     if address is not None:
-        from .remote import run_remotely, shared
+        from .remote import flags, run_remotely
 
-        place = [] if Path(sweep).exists() else shared(storage)
-        run_remotely(address, "stop", sweep, place + ["--no-wait"] * no_wait)
+        run_remotely(address, "stop", *flags(no_wait=no_wait), sweep=sweep, storage=storage)
     from ..sweep.place import locate
     from ..sweep.stopping import ask_to_stop, wait_for_end
 

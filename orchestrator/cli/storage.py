@@ -5,16 +5,18 @@ import shlex
 
 import click
 
-from .common import JSON, STORAGE, guarded
+from ..spec.errors import UserError
+from .common import JOB_ADDRESS, JSON, STORAGE, guarded
 
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command()
 @STORAGE
+@JOB_ADDRESS
 @JSON
 @guarded
-def du(storage: str, as_json: bool) -> None:
+def du(storage: str, address: str | None, as_json: bool) -> None:
     """Show how much space each sweep takes, and what no sweep uses.
 
     Trials that two sweeps share count for both; `frees` is what `ssl-sweep rm` would free.
@@ -24,6 +26,10 @@ def du(storage: str, as_json: bool) -> None:
       ssl-sweep du
       ssl-sweep du --storage s3://bucket/runs --json
     """
+    if address is not None:
+        from .remote import flags, run_remotely
+
+        run_remotely(address, "du", *flags(json=as_json), storage=storage)
     from ..sweep.usage import total_bytes, usage_rows
     from .tables import print_table
 
@@ -39,23 +45,31 @@ def du(storage: str, as_json: bool) -> None:
 @click.argument("sweep")
 @STORAGE
 @YES
+@JOB_ADDRESS
 @guarded
-def rm(sweep: str, storage: str, yes: bool) -> None:
+def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
     """Delete a sweep: its report, its runs in MLflow, and the trials that no other sweep uses.
 
-    SWEEP is a sweep file, which stays, or the name of a sweep in the store.
+    SWEEP is a sweep file, which stays, or the name of a sweep in the store. If the sweep's `tracking` names a variable with a
+    password, the variable must be set here too.
 
     \b
     Examples:
       ssl-sweep rm sweep.yaml
       ssl-sweep rm cifar10-200ep --storage s3://bucket/runs --yes
     """
+    if address is not None:
+        from .remote import run_remotely
+
+        if not yes:
+            raise UserError("--address: a job cannot ask; add --yes (`ssl-sweep du` shows what each sweep takes)")
+        run_remotely(address, "rm", "--yes", sweep=sweep, storage=storage)
     from .environment import configure
 
     configure()
     from ..sweep.cleaning import plan_removal, remove_sweep
     from ..sweep.place import locate
-    from ..tracking.removal import delete_runs
+    from ..tracking.removal import delete_runs, out_of_reach
 
     place = locate(sweep, storage)
     plan = plan_removal(place)
@@ -63,6 +77,8 @@ def rm(sweep: str, storage: str, yes: bool) -> None:
     click.echo(
         f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {len(plan.trials):,} trials{shared}"
     )
+    if (reason := out_of_reach(place.store, place.name)) is not None and not yes:
+        click.echo(f"MLflow     its runs would stay there: {reason}")
     if not yes:
         click.confirm("Delete it?", abort=True)
 
@@ -83,9 +99,10 @@ def rm(sweep: str, storage: str, yes: bool) -> None:
 @STORAGE
 @click.option("--dry-run", is_flag=True, help="List what would be deleted.")
 @YES
+@JOB_ADDRESS
 @JSON
 @guarded
-def gc(storage: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def gc(storage: str, dry_run: bool, yes: bool, address: str | None, as_json: bool) -> None:
     """Delete what nothing needs any more, and nothing that somebody runs.
 
     That is: trials that no sweep uses, checkpoints of what is finished, copies of given weights that no sweep names, and files
@@ -96,6 +113,12 @@ def gc(storage: str, dry_run: bool, yes: bool, as_json: bool) -> None:
       ssl-sweep gc --dry-run
       ssl-sweep gc --storage s3://bucket/runs --yes
     """
+    if address is not None:
+        from .remote import flags, run_remotely
+
+        if not (yes or dry_run):
+            raise UserError("--address: a job cannot ask; add --yes, or --dry-run to see what would be deleted")
+        run_remotely(address, "gc", *flags(dry_run=dry_run, yes=yes, json=as_json), storage=storage)
     from ..store.files import Store
     from ..sweep.cleaning import collect_garbage, find_garbage
     from .tables import print_table

@@ -23,9 +23,9 @@ def logs(trial: str, follow: bool, storage: str, address: str | None) -> None:
       ssl-sweep logs simclr-resnet18 --storage s3://bucket/runs
     """
     if address is not None:
-        from .remote import run_remotely, shared
+        from .remote import flags, run_remotely
 
-        run_remotely(address, "logs", None, [trial, *shared(storage), *["-f"] * follow])
+        run_remotely(address, "logs", trial, *flags(follow=follow), storage=storage)
     from ..spec.errors import UserError
     from ..store.log_reader import LogReader
     from ..sweep.trials import open_trial
@@ -45,9 +45,10 @@ def logs(trial: str, follow: bool, storage: str, address: str | None) -> None:
 @click.command()
 @TRIAL
 @STORAGE
+@JOB_ADDRESS
 @guarded
-def path(trial: str, storage: str) -> None:
-    """Print where the weights of a trial's backbone are.
+def path(trial: str, storage: str, address: str | None) -> None:
+    """Print where the weights of a trial's backbone are; with `--address`, on the cluster.
 
     TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has.
 
@@ -55,6 +56,10 @@ def path(trial: str, storage: str) -> None:
     Example:
       ssl-sweep path "simclr seed 0"
     """
+    if address is not None:
+        from .remote import run_remotely
+
+        run_remotely(address, "path", trial, storage=storage)
     from ..sweep.trials import open_trial, weights_of
 
     click.echo(weights_of(open_trial(trial, storage)))

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[2]
 SUBPACKAGES = ("orchestrator", "methods", "datasets", "evaluation", "sweeps")
 COMMAND = "python -m ssl_sweep.orchestrator.cli.main"
-SWEEP = "sweep.yaml"
-"""What the sweep file is called in the job's folder."""
 MARK = "-- ssl-sweep begins --"
 """A line of the job's output, before which all are Ray's."""
 DRIVING = ("resume", "retry")
@@ -48,12 +46,12 @@ def submit_job(sweep: Path, address: str) -> str:
     """
     _refuse_what_a_job_lacks(sweep, drives=True)
     with _connected(address) as client:
-        job = _start(client, f"{COMMAND} submit {SWEEP} --address auto", sweep)
+        job = _start(client, f"{COMMAND} submit {shlex.quote(sweep.name)} --address auto", sweep)
     return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"
 
 
 def run_job(arguments: Sequence[str], sweep: Path | None, address: str, show: Callable[[str], None]) -> int:
-    """Run ``ssl-sweep ARGUMENTS`` as a job, with `sweep` as its `SWEEP`; `show` gets its output. Returns its exit status.
+    """Run ``ssl-sweep ARGUMENTS`` as a job, with `sweep` in its folder; `show` gets its output. Returns its exit status.
 
     Raises:
         UserError: as `submit_job`; or the job did not begin.
@@ -97,7 +95,7 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -
         folder.mkdir()
         variables = travelling()
         if sweep is not None:
-            shutil.copy(sweep, folder / SWEEP)
+            shutil.copy(sweep, folder)  # under its name, which messages mention
             variables[ORIGIN] = origin_of(sweep)
         for name in SUBPACKAGES:
             shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))

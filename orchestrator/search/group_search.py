@@ -4,9 +4,8 @@ A point belongs to the search whose id it carries: after an edit of axes, metric
 They and their scores are in the store, so a resumed search samples only the rest, and knows what it saw.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
@@ -25,7 +24,7 @@ from .objectives import Scores, devices_of, hours_of, scores_of
 from .points import Notebook, Point, best_of, search_id
 from .replicas import wanted_replicas
 from .samplers import sampler_for
-from .space import Values, domains
+from .space import Values, domains, key_of
 
 DRAWS = 1000
 """Points in a row that cannot be run, after which a search counts as exhausted."""
@@ -72,7 +71,7 @@ class GroupSearch:
         self.asked = 0
         """Points that were sampled, before their trials have names."""
         self.exhausted = False
-        self._repeats = Counter(_key(point.values) for point in self.known)
+        self._repeats = Counter(key_of(point.values) for point in self.known)
         """Known points, which the same sequence gives again."""
         self.sampler = sampler_for(self.search, self.space, sequence_key(group), self.known)
         self.devices = devices_of(template.trial.resources)
@@ -144,7 +143,8 @@ class GroupSearch:
             values = self.sampler.next()
             if values is None:
                 break
-            if self._is_repeated(_key(values)):
+            if self._is_repeated(key_of(values)):
+                self.sampler.refuse()
                 continue
             trial = self._possible(values)
             if trial is not None:
@@ -189,12 +189,14 @@ class GroupSearch:
         """A trial of the search has this id."""
         values: Values = {key: trial.axes[key] for key in self.space if key in trial.axes}
         if trial.seed != self.seeds[0]:
-            name = next(name for name, point in self.found_points.items() if _key(point.values) == _key(values))
+            name = next(name for name, point in self.found_points.items() if key_of(point.values) == key_of(values))
             self.running[trial_id] = name, trial
             return
         self.order.append(trial_id)
-        if trial_id in self.found_points:
-            return  # the same point again
+        if trial_id in self.found_points:  # the same point again
+            if trial_id not in self.running:
+                self.sampler.tell(self.found_points[trial_id])
+            return
         point = self._before.get(trial_id, Point(search=self.id, trial_id=trial_id, values=values))
         if self.lineage is not None:
             point = self.lineage.joined(point, trial, self.search.main, self.notebook.store)
@@ -248,7 +250,7 @@ class GroupSearch:
             scores = scores_of(trial, status, names, self.devices)
             self.scores.setdefault(name, {})[trial.seed] = None if status.state is TrialState.FAILED else scores
             self._average(name)
-        if name == trial_id:
+        for _ in range(self.order.count(name) if name == trial_id else 0):  # as often as it was sampled
             self.sampler.tell(self.found_points[name])
 
     def _average(self, name: str) -> None:
@@ -287,11 +289,6 @@ class GroupSearch:
         """The search is over: nobody begins any more from checkpoints that members of a population kept."""
         for trial_id in self.found_points if self.lineage is not None else ():
             TrialStore(self.notebook.store, trial_id).drop_kept_checkpoints()
-
-
-def _key(values: Mapping[str, object]) -> str:
-    """Tells points apart, true from 1 as well."""
-    return json.dumps(values, sort_keys=True)
 
 
 def sequence_key(group: Group) -> str:

@@ -51,7 +51,7 @@ class OptunaSampler:
         self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
 
     def tell(self, point: Point) -> None:
-        """End the trial that it was sampled for, or add one."""
+        """End a trial that it was sampled for, or add one: each point is told as often as it was sampled."""
         states = self._optuna.trial.TrialState
         several = len(self._search.metric) > 1
         state = self._state(point)

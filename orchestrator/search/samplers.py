@@ -26,7 +26,10 @@ class Sampler(Protocol):
         ...
 
     def tell(self, point: Point) -> None:
-        """A point of the search, or one that is known from elsewhere, has come to its end; without scores, it failed."""
+        """A point of the search, or one that is known from elsewhere, has come to its end; without scores, it failed.
+
+        A point that was sampled twice is told twice.
+        """
         ...
 
 

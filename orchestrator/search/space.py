@@ -1,5 +1,6 @@
 """The axes of a search: which of them a row has, and points sampled from them."""
 
+import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -51,6 +52,11 @@ def is_active(domain: Axis, space: Space, values: Mapping[str, Scalar]) -> bool:
     """Whether a point with these values, of the axes before, has a value on this one too."""
     decided = {key: allowed for key, allowed in domain.when.items() if key in space}
     return all(key in values and _among(values[key], allowed) for key, allowed in decided.items())
+
+
+def key_of(values: Mapping[str, object]) -> str:
+    """Tells points apart, true from 1 as well."""
+    return json.dumps(values, sort_keys=True)
 
 
 def contains(space: Space, values: Values) -> bool:

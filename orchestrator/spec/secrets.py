@@ -5,6 +5,8 @@ import re
 from .locations import VARIABLE
 
 PASSWORD = re.compile(r"(?<=://)([^/\s:@'\"]*):([^\s'\"/]*)@")
+HIDDEN = ":***@"
+"""What is shown for a password."""
 NAMED_CONTAINERS = ("az", "abfs", "abfss")
 """In their addresses, as ``abfss://container@account.dfs.core.windows.net``, what comes before ``@`` is no secret."""
 OF_STORES = "holds credentials; set them in the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and leave them out here"
@@ -16,7 +18,7 @@ OF_TRACKING = (
 
 def without_passwords(text: str) -> str:
     """`text` with the password of each address in it as ``***``: for whatever is shown, logged or kept."""
-    return PASSWORD.sub(r"\1:***@", text)
+    return PASSWORD.sub(rf"\1{HIDDEN}", text)
 
 
 def has_password(text: str) -> bool:

@@ -33,6 +33,7 @@ class Attempts:
         """Why no trial of the sweep can go on."""
         self.stopping = False
         self._methods: dict[str, str] = {}
+        """Of `jobs`."""
         self._begun: set[str] = set()
         self._lost = 0
 
@@ -43,11 +44,10 @@ class Attempts:
 
     def submit(self, items: Sequence[PlannedTrial]) -> None:
         """Run these trials after all others."""
-        for item in items:
-            self._methods[item.trial_id] = item.trial.method.name
         if not items:
             return
         jobs = [_job(item) for item in items]
+        self._methods |= {item.trial_id: item.trial.method.name for item in items}
         self.jobs |= {job.trial_id: job for job in jobs}
         with contextlib.suppress(EngineLost):  # the next look at the events meets it again, and goes on elsewhere
             self._engine().submit(jobs)
@@ -103,6 +103,7 @@ class Attempts:
 
     def _forget(self, trial_id: str) -> None:
         self.jobs.pop(trial_id, None)
+        self._methods.pop(trial_id, None)
         self._begun.discard(trial_id)
 
     # -- faults --
@@ -121,13 +122,14 @@ class Attempts:
             self._engine().submit([again], first=True)
             lost = AttemptLost(fault=fault, reason=event.reason or fault.value, time=event.time or time.time())
             return [TrialEvent(trial_id, lost)]
+        method = self._methods[trial_id]
         self._forget(trial_id)
         times = self.policy.times(trial_id, fault)
         more = f" ({times} times)" if times > 1 else ""
         if RULES[fault].action is Action.ENLARGE:
             more = "; no more is to be had: lower `pretrain.batch_size`, or raise `pretrain.accumulate` or `resources.workers`"
         event = event.model_copy(update={"reason": f"{event.reason}{more}"})
-        return [TrialEvent(trial_id, event), *self._of_broken_method(trial_id, event, fault)]
+        return [TrialEvent(trial_id, event), *self._of_broken_method(method, trial_id, event, fault)]
 
     def _again(self, job: Job, action: Action, fault: Fault) -> Job | None:
         """The job to try again; None if the trial has failed."""
@@ -135,9 +137,9 @@ class Attempts:
             return self._engine().larger(job, fault)
         return job if action is Action.RETRY else None
 
-    def _of_broken_method(self, trial_id: str, event: StatusChanged, fault: Fault) -> list[TrialEvent]:
+    def _of_broken_method(self, method: str, trial_id: str, event: StatusChanged, fault: Fault) -> list[TrialEvent]:
         """Ends of the trials that are not begun because others of their method ended by the same error."""
-        method, reason = self._methods[trial_id], event.reason or ""
+        reason = event.reason or ""
         if fault is not Fault.CODE_ERROR or method in self.broken or not self.policy.breaks(method, trial_id, reason):
             return []
         self.broken[method] = f"not begun: {ALIKE} trials of {method} ended by the same error: {reason}"

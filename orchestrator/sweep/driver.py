@@ -58,6 +58,8 @@ class Driver:
         self.busy: set[str] = set()
         """Computed by another sweep."""
         self.stopping = False
+        self.searched = False
+        """Whether the searches have come to their end, by themselves."""
         self._looked = 0.0
 
     # -- what a sweep asks for --
@@ -89,6 +91,7 @@ class Driver:
             for search in self.searches:
                 search.keep(now=True)
         self.searches = []
+        self.searched = not self.stopping
 
     def close(self) -> None:
         """Let go of the engine, if there is one, and record what was cut short: no worker is left to say so."""
@@ -158,7 +161,9 @@ class Driver:
             if self.state.trials[item.trial_id].state is not TrialState.WAITING:
                 self._take_in(item.trial_id, StatusChanged(state=TrialState.WAITING))
             if item.trial.method.name in self.attempts.broken:
-                self._take_in(item.trial_id, self.attempts.not_begun(item.trial.method.name))
+                end = self.attempts.not_begun(item.trial.method.name)
+                self._take_in(item.trial_id, end)
+                self._ask_searches(item.trial_id, end)
         self.attempts.submit([item for item in items if item.trial.method.name not in self.attempts.broken])
 
     def _started_engine(self) -> Engine:

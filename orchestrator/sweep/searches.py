@@ -57,8 +57,9 @@ def _fits(spec: SweepSpec, datasets: Datasets, trial: TrialSpec) -> bool:
 
 
 def search_records(searches: Sequence[GroupSearch], *, ended: bool) -> tuple[SearchRecord, ...]:
-    """What the report says of the searches; unless they have `ended`, none has found nothing."""
-    return tuple(_record(search, ended=ended) for search in searches if search.space)
+    """What the report says of the searches; unless they have `ended`, none has found nothing, and of one without points nothing is said."""
+    told = [search for search in searches if search.space and (ended or search.points or search.known)]
+    return tuple(_record(search, ended=ended) for search in told)
 
 
 def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:

@@ -21,7 +21,7 @@ from ..store.files import Store
 from ..store.lease import held
 from ..store.origin import refuse_other_file
 from ..store.planned import PlannedTrial
-from ..store.records import SearchRecord, SweepResult
+from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .choice import EVERYTHING, Choice
 from .driver import Driver
@@ -131,6 +131,7 @@ class _Submission(NamedTuple):
         from ..tracking.database import tracking_uri
         from ..tracking.tracker import Tracker
 
+        searches = make_searches(self.spec, self.store, datasets) if self.spec.search is not None else []
         tracker = Tracker(self.spec, self.store, tracking_uri(self.spec, self.store, base))
         engine = partial(make_engine, self.spec, self.store, data_root())
         observers: list[Observer] = [self.screen, tracker]
@@ -145,23 +146,23 @@ class _Submission(NamedTuple):
             self.spec.resources.max_failures,
             retries_failed=self.choice.failed,
         )
-        searches: tuple[SearchRecord, ...] = ()
         try:
             with requests, self.screen.live():
-                searches = run_missing(self.spec, self.planned, self.store, driver, self.choice)
+                run_missing(self.spec, self.planned, self.store, driver, searches, self.choice)
         except KeyboardInterrupt:
             self.screen.on_message("ending at once; the report follows")
         finally:
             outcome = self._finish(driver, tracker, searches)
         return outcome
 
-    def _finish(self, driver: Driver, tracker: "Tracker", searches: tuple[SearchRecord, ...]) -> Outcome:
+    def _finish(self, driver: Driver, tracker: "Tracker", searches: list[GroupSearch]) -> Outcome:
         state = TrialState.FAILED
         try:
             driver.close()
             command = without_passwords(shlex.join(["ssl-sweep", *sys.argv[1:]]))
             planned = list(driver.planned.values())
-            result = collect(self.spec, planned, driver.state, self.store, command, searches)
+            records = search_records(searches, ended=driver.searched)
+            result = collect(self.spec, planned, driver.state, self.store, command, records)
             report = write_report(self.store, result)
             state = TrialState.INTERRUPTED if self.interrupts.requested else _state(result)
         finally:
@@ -178,21 +179,23 @@ def _state(result: SweepResult) -> TrialState:
 
 
 def run_missing(
-    spec: SweepSpec, planned: list[PlannedTrial], store: Store, driver: Driver, choice: Choice = EVERYTHING
-) -> tuple[SearchRecord, ...]:
-    """Run the searches if there are any, then the chosen trials of the table; returns what the searches have found."""
+    spec: SweepSpec,
+    planned: list[PlannedTrial],
+    store: Store,
+    driver: Driver,
+    searches: list[GroupSearch],
+    choice: Choice = EVERYTHING,
+) -> None:
+    """Run the searches if there are any, then the chosen trials of the table."""
     finals: list[PlannedTrial] = planned
-    records: tuple[SearchRecord, ...] = ()
     if spec.search is not None:
-        searches = make_searches(spec, store, driver.datasets)
         for search in searches:
             if search.space:
                 driver.say(search_intent(search.template, search.search.extent, len(search.known)))
         driver.search(searches)
-        for search in searches if not driver.stopping else ():
+        for search in searches if driver.searched else ():
             search.end()
-        records = search_records(searches, ended=not driver.stopping)
-        finals = [] if driver.stopping else plan_trials(_best_trials(spec, searches), driver.datasets)
+        finals = plan_trials(_best_trials(spec, searches), driver.datasets) if driver.searched else []
     items = driver.add(finals)
     write_trials(spec, driver.planned.values(), store)
     missing = [item for item in items if item.missing(driver.state.trials[item.trial_id])]
@@ -201,7 +204,6 @@ def run_missing(
     if not driver.stopping:
         driver.say(intent(((item, driver.state.trials[item.trial_id]) for item in chosen), left=len(left)))
     driver.run(chosen)
-    return records
 
 
 def _best_trials(spec: SweepSpec, searches: list[GroupSearch]) -> list[TrialSpec]:

@@ -148,7 +148,8 @@ def run(folder: Path, content: dict[str, Any], script: Script, crash_after: int 
 
     driver = Driver(store, datasets, make_engine, (), Interrupts(), max_failures=2)
     try:
-        run_missing(spec, plan_trials(trials, datasets), store, driver)
+        searches = make_searches(spec, store, datasets) if spec.search is not None else []
+        run_missing(spec, plan_trials(trials, datasets), store, driver, searches)
         driver.close()
     except Crash:
         return None

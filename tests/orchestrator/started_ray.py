@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -33,10 +33,13 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def started(folder: Path, variables: dict[str, str], cpus: int = 1) -> contextlib.AbstractContextManager[str]:
+def started(
+    folder: Path, variables: dict[str, str], cpus: int = 1, options: Sequence[str] = ()
+) -> contextlib.AbstractContextManager[str]:
     """A cluster of one node, in a short `folder` (sockets have paths of at most 107 bytes); yields ``HOST:PORT``."""
     port = free_port()
-    return _node(folder, f"127.0.0.1:{port}", ["--head", f"--port={port}", f"--temp-dir={folder}"], variables, cpus)
+    head = ["--head", f"--port={port}", f"--temp-dir={folder}", *options]
+    return _node(folder, f"127.0.0.1:{port}", head, variables, cpus)
 
 
 def joined(folder: Path, address: str, variables: dict[str, str]) -> contextlib.AbstractContextManager[str]:

@@ -19,6 +19,8 @@ from ssl_sweep.orchestrator.store.lease import held
 from ssl_sweep.orchestrator.store.records import ListedTrial, TrialList
 from ssl_sweep.orchestrator.sweep.cleaning import collect_garbage, find_garbage
 from ssl_sweep.orchestrator.sweep.results import write_trials
+from ssl_sweep.orchestrator.tracking import removal
+from ssl_sweep.orchestrator.tracking.ledger import Ledger
 
 ONE, SHARED, TWO, POINT, ALONE = (f"simclr-{name}-0123456789" for name in ("one", "shared", "two", "point", "alone"))
 DAY = 24 * 3600.0
@@ -175,6 +177,42 @@ def test_rm_does_without_mlflow(sweep: SweepByHand) -> None:
     done = CliRunner().invoke(main, ["rm", "small", "--yes", "--storage", sweep.store.location], catch_exceptions=False)
     assert done.exit_code == 0 and "stay: " in done.output
     assert sweep.store.names("sweeps") == []
+
+
+WITH_PASSWORD = b"name: small\ntracking: postgresql://me:${DB_PASSWORD}@db/mlflow\n"
+
+
+@pytest.fixture
+def reached(sweep: SweepByHand, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses of MLflow at which runs are looked for, of a sweep whose MLflow has a password."""
+    write_trials(sweep.spec, [sweep.item], sweep.store)
+    sweep.run()
+    sweep.store.write("sweeps/small/sweep.yaml", WITH_PASSWORD)
+    sweep.store.write_record(Ledger.name("small"), Ledger(uri="postgresql://me:***@db/mlflow", parent="1"))
+    found: list[str] = []
+    monkeypatch.setattr(removal, "_runs", lambda uri, *_: found.append(uri) or [])
+    return found
+
+
+def test_rm_takes_mlflow_s_password_from_its_variable(
+    sweep: SweepByHand, reached: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "open-sesame")
+    command = ["rm", "small", "--yes", "--storage", sweep.store.location]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert reached == ["postgresql://me:open-sesame@db/mlflow"]
+    assert "0 runs moved to its trash" in done.output and "sesame" not in done.output
+
+
+def test_rm_says_before_it_asks_that_the_password_is_missing(sweep: SweepByHand, reached: list[str]) -> None:
+    command = ["rm", "small", "--storage", sweep.store.location]
+    text = CliRunner().invoke(main, command, input="n\n", catch_exceptions=False).output
+    missing = "the store does not keep its password, and the environment variable 'DB_PASSWORD' is not set"
+    assert f"its runs would stay there: {missing}" in text and sweep.store.names("sweeps") == ["small"]
+    sweep.store.write("sweeps/small/sweep.yaml", WITH_PASSWORD.replace(b"${DB_PASSWORD}@db", b"x@other"))
+    text = CliRunner().invoke(main, [*command, "--yes"], catch_exceptions=False).output
+    assert "runs at postgresql://me:***@db/mlflow stay: the store does not keep its password, nor does" in text
+    assert reached == [] and sweep.store.names("sweeps") == []
 
 
 def test_sizes_are_in_decimal_units() -> None:

@@ -114,6 +114,15 @@ def test_three_errors_alike_end_a_method_and_no_other(scene: Scene) -> None:
     assert scene.attempts.broken.keys() == {"random"} and len(scene.said) == 1
 
 
+def test_nothing_is_kept_of_trials_that_ended(scene: Scene) -> None:
+    for _ in range(3):
+        scene.meet(Fault.CODE_ERROR)
+    for _ in range(5):
+        scene.engine.tell(scene.engine.begin(), FINISHED)
+        scene.attempts.events(0)
+    assert scene.attempts.jobs == {} and scene.attempts._methods == {} and not scene.attempts._begun
+
+
 def test_numbers_that_are_not_finite_say_nothing_of_the_method(scene: Scene) -> None:
     for _ in range(4):
         assert len(scene.meet(Fault.DIVERGED, "the loss is not finite")) == 1

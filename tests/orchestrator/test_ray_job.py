@@ -9,12 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import click
 import pytest
 import ray.job_submission
 from by_hand import TRIAL, SweepByHand
 from click.testing import CliRunner
 from ray.job_submission import JobStatus
+from ssl_sweep.orchestrator.cli.file_in_output import print_file
 from ssl_sweep.orchestrator.cli.main import main
+from ssl_sweep.orchestrator.engine.ray_job import MARK
 from ssl_sweep.orchestrator.sweep.results import write_trials
 
 ADDRESS = "http://head:8265"
@@ -29,6 +32,8 @@ class Server:
     status = 0
     noise = "INFO job_manager.py -- Runtime env is setting up.\n"
     broken = False
+    printed: str | None = None
+    """What a job prints, instead of its command."""
 
     def __init__(self, address: str):
         if address != ADDRESS:
@@ -49,6 +54,9 @@ class Server:
         environment = os.environ | Server.variables | {"PYTHONPATH": str(Server.node / "modules")}
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         command = Server.entrypoints[-1]
+        if Server.printed is not None:
+            yield f"{MARK}\n{Server.printed}"
+            return
         done = subprocess.run(
             command, shell=True, cwd=Server.node / "job", env=environment, stdout=-1, stderr=-2, text=True, check=False
         )
@@ -72,6 +80,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Server]:
     monkeypatch.setattr(Server, "node", tmp_path / "node")
     monkeypatch.setattr(Server, "entrypoints", [])
     monkeypatch.setattr(Server, "broken", False)
+    monkeypatch.setattr(Server, "status", 0)
     return Server
 
 
@@ -103,6 +112,48 @@ def test_a_sweep_is_driven_there(server: type[Server], sweep: SweepByHand, tmp_p
     assert server.entrypoints[-1].endswith("main resume sweep.yaml --address auto")
     assert "submitted as raysubmit_1" in ssl_sweep("submit", tmp_path / "sweep.yaml")
     assert server.entrypoints[-1].endswith("main submit sweep.yaml --address auto")
+
+
+def test_what_a_trial_has_is_looked_at_there(server: type[Server], sweep: SweepByHand, tmp_path: Path) -> None:
+    write_trials(sweep.spec, [sweep.item], sweep.store)
+    sweep.run()
+    place = ("--storage", sweep.store.location)
+    assert ssl_sweep("path", "simclr seed 0", *place) == f"{sweep.store.location}/trials/{TRIAL}/backbone.safetensors\n"
+    assert "finished" in ssl_sweep("diff", TRIAL, "simclr seed 0", *place)
+    assert "two sweep files are compared here" in ssl_sweep(
+        "diff", tmp_path / "sweep.yaml", tmp_path / "sweep.yaml", expect=2
+    )
+    assert "name an absolute path there" in ssl_sweep("features", TRIAL, "out.parquet", *place, expect=2)
+
+
+def test_what_a_store_takes_is_deleted_there(server: type[Server], sweep: SweepByHand, tmp_path: Path) -> None:
+    write_trials(sweep.spec, [sweep.item], sweep.store)
+    sweep.run()
+    sweep.store.write("trials/simclr-alone-0123456789/trial.json", bytes(1000))
+    place = ("--storage", sweep.store.location)
+    assert "small" in ssl_sweep("du", *place)
+    for command, problem in ((("rm", "small"), "add --yes"), (("gc",), "add --yes, or --dry-run")):
+        assert problem in ssl_sweep(*command, *place, expect=2)
+    assert "simclr-alone" in ssl_sweep("gc", "--dry-run", *place) and "freed" in ssl_sweep("gc", "--yes", *place)
+    assert "deleted    sweep 'small'" in ssl_sweep("rm", tmp_path / "sweep.yaml", "--yes")
+    assert sweep.store.names("sweeps") == sweep.store.names("trials") == []
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_exported_results_come_here(
+    kind: str, server: type[Server], sweep: SweepByHand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte; what else the job prints goes to stderr."""
+    content = bytes(range(256)) * 60
+    sent = CliRunner().invoke(click.Command("send", callback=lambda: print_file(content))).output
+    monkeypatch.setattr(server, "printed", f"warning: of the job\n{sent}")
+    out = tmp_path / "results"
+    text = ssl_sweep("export", tmp_path / "sweep.yaml", "--format", kind, "-o", out)
+    assert server.entrypoints[-1].endswith(f"main export sweep.yaml --format {kind} --into-output")
+    assert out.read_bytes() == content
+    assert text == f"warning: of the job\nresults    {out}\n"
+    monkeypatch.setattr(server, "printed", sent[: len(sent) // 2])
+    assert "the connection to the Ray Jobs server was lost" in ssl_sweep("export", tmp_path / "sweep.yaml", expect=2)
 
 
 def test_what_a_cluster_cannot_reach_is_refused(server: type[Server], sweep: SweepByHand, tmp_path: Path) -> None:
