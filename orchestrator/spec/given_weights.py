@@ -39,4 +39,4 @@ def content_of(trial: TrialSpec) -> str:
     weights = trial.backbone.weights
     if weights is None or weights.sha256 is None:
         return trial.model_dump_json(exclude={"axes"})
-    return trial.model_dump_json(exclude={"axes": True, "backbone": {"weights": {"path", "trial", "title"}}})
+    return trial.model_dump_json(exclude={"axes": True, "backbone": {"weights": {"path", "trial", "timm", "title"}}})

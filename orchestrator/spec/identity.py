@@ -8,7 +8,7 @@ from typing import Any
 
 from ...evaluation.base import EvaluationConfig
 from ...methods.backbones import draws, is_rotary
-from ...methods.config import WeightsConfig
+from ...methods.weights_config import WeightsConfig
 from .models import ShapeConfig, TrialSpec
 
 PIPELINE_VERSION = 2

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...methods.config import OF_A_TRIAL
+from ...methods.weights_config import names_a_file
 from .errors import Problem, Steps, dotted, show
 from .locations import expanded, is_relative, whole, without_file_scheme
 from .secrets import OF_STORES, OF_TRACKING, has_credentials, has_password
@@ -28,7 +28,7 @@ def relative_weights(written: Mapping[str, object]) -> Iterator[str]:
     holders = [*entries, *(backbone for backbone in backbones if isinstance(backbone, dict))]
     for weights in [*(holder.get("weights") for holder in holders), *axes.get("backbone.weights", ())]:
         place = weights.get("path") if isinstance(weights, dict) else weights
-        if isinstance(place, str) and not place.startswith(OF_A_TRIAL) and is_relative(place):
+        if isinstance(place, str) and names_a_file(place) and is_relative(place):
             yield place
 
 
@@ -100,11 +100,11 @@ class _Locator:
         return value | {"weights": self.weights(value["weights"], (*path, "weights"))}
 
     def weights(self, value: Any, path: Steps) -> Any:
-        """A mapping, a path, or a trial."""
+        """A mapping, a path, a trial, or timm's."""
         if isinstance(value, dict):
             return self.in_mapping(value, path)
-        of_a_trial = isinstance(value, str) and value.startswith(OF_A_TRIAL)
-        return value if of_a_trial else self.place(value, path)
+        is_file = not isinstance(value, str) or names_a_file(value)
+        return self.place(value, path) if is_file else value
 
     def in_mapping(self, value: dict[str, Any], path: Steps) -> dict[str, Any]:
         """With its `path`, if it has one."""

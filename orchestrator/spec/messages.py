@@ -29,7 +29,7 @@ TYPES = {
 SHORT = {  # models that a name alone may stand for
     "DatasetConfig": "a data set's name, or a mapping with `name`",
     "BackboneConfig": "a backbone's name, or a mapping with `name`",
-    "WeightsConfig": "a path, trial:ID, or a mapping with either",
+    "WeightsConfig": "a path, trial:ID, timm, timm:TAG, or a mapping",
     "MethodEntry": "a method's name, or a mapping with `name`",
 }
 BOUNDS = {
