@@ -197,6 +197,10 @@ def _unrefused(_config: EvaluationConfig, _backbone: BackboneConfig) -> None:
     return None
 
 
+def _well_named(_config: EvaluationConfig, _backbone: BackboneConfig, _image_size: int) -> None:
+    return None
+
+
 def _as_it_is(config: C, _images: int) -> C:
     return config
 
@@ -227,6 +231,9 @@ class Evaluation(Generic[C]):
     """Why a configuration cannot be used with so many training images, e.g. ``k = 200``; None if it can."""
     refusal: Callable[[C, BackboneConfig], tuple[str, str] | None] = _unrefused
     """A setting that cannot be used with the others or with this backbone, and why, as ``got 'cls'; must be 'pooled', …``."""
+    misnamed: Callable[[C, BackboneConfig, int], tuple[str, str] | None] = _well_named
+    """As `refusal`, of settings that name parts of the backbone for images of this size, which it builds: with torch. Raises
+    ValueError for a backbone that cannot be built."""
     fitting: Callable[[C, int], C] = _as_it_is
     """For what monitors: the configuration nearest to the given one that can be used with so many training images."""
 

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from .base_config import Config
+from .rates import DESCRIPTION, Rates
 from .weights_config import WeightsConfig
 
 
@@ -149,6 +150,7 @@ class PretrainConfig(Config):
     precision: Literal["float32", "bf16"] = "float32"
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    rates: Rates | None = Field(default=None, exclude_if=lambda rates: rates is None, description=DESCRIPTION)
     accumulate: PositiveInt = Field(
         default=1,
         description="parts of a batch that go through the network one after another; batch norm, negatives and other"
