@@ -12,7 +12,7 @@ from ..spec.errors import Steps
 from ..spec.models import TrialSpec
 from ..store.checked import digest
 from ..store.weights import WeightsStore
-from .weight_sources import WeightSources
+from .sources import Sources
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class BuiltNetworks:
     """Compares trials with their backbones, and keeps copies of weights that fit."""
 
-    def __init__(self, sources: WeightSources, *, keep: bool):
+    def __init__(self, sources: Sources, *, keep: bool):
         self.sources, self.keep = sources, keep
         self._answers: dict[str, str | None] = {}
         self._last: tuple[str, dict[str, Tensor]] | None = None

@@ -1,10 +1,11 @@
-"""The weights that a sweep's backbones begin with: found, read, compared with the backbones, and copied into the store."""
+"""The files that a sweep names, weights and label lists: found, read, compared with its backbones, and copied into the store."""
 
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
 
+from ...evaluation.base import EvaluationConfig
+from ...evaluation.labels import LabelList
 from ...methods.config import BackboneConfig
 from ...methods.weight_files import WeightsError
 from ...methods.weights_config import TIMM, WeightsConfig
@@ -15,19 +16,15 @@ from ..spec.messages import validate
 from ..spec.models import MethodEntry, SweepSpec, TrialSpec
 from ..spec.yaml_document import Document
 from .networks import BuiltNetworks
-from .weight_sources import Found, WeightSources
+from .sources import Sources
 
 NAME = "backbone.name"
-
-
-LookUp = Callable[[WeightsConfig, str], Found]
-"""Of weights for the backbone of this name. Raises WeightsError or UserError."""
 
 
 def expanded(
     spec: SweepSpec, document: Document, *, read: bool = False, keep: bool = False
 ) -> tuple[SweepSpec, list[TrialSpec]]:
-    """The sweep with the digest of all weights that it names, and its trials.
+    """The sweep with the digests of all weights and label lists that it names, and its trials.
 
     Args:
         spec: as it was loaded.
@@ -39,8 +36,8 @@ def expanded(
     Raises:
         SpecError: with all problems of the file that `expand` finds, and of the weights.
     """
-    sources = WeightSources(spec.storage, spec.name, must_be_there=read)
-    filled = _Filled(document, spec, sources.look_up)
+    sources = Sources(spec.storage, spec.name, must_be_there=read)
+    filled = _Filled(document, spec, sources)
     spec = filled.filled()
     try:
         trials = expand(spec, document, BuiltNetworks(sources, keep=keep) if read else None)
@@ -54,8 +51,8 @@ def expanded(
 class _Filled:
     """Puts digests into a sweep; `problems` are what could not be found."""
 
-    def __init__(self, document: Document, spec: SweepSpec, look_up: LookUp):
-        self.document, self.spec, self.look_up = document, spec, look_up
+    def __init__(self, document: Document, spec: SweepSpec, sources: Sources):
+        self.document, self.spec, self.sources = document, spec, sources
         axes = [*spec.grid, *(spec.search.space if spec.search else ())]
         self.one_name = NAME not in axes
         """Whether a backbone of the file has the name that the file gives it."""
@@ -68,8 +65,20 @@ class _Filled:
             key: tuple(self.of_axis(key, value, ("grid", key, i)) for i, value in enumerate(values))
             for key, values in spec.grid.items()
         }
-        changes = {"backbone": self.backbone(spec.backbone, ("backbone",)), "methods": methods, "grid": grid}
+        evaluate = tuple(self.evaluation(item, ("evaluate", i)) for i, item in enumerate(spec.evaluate))
+        changes: dict[str, object] = {"backbone": self.backbone(spec.backbone, ("backbone",)), "methods": methods}
+        changes |= {"grid": grid, "evaluate": evaluate}
         return spec.model_copy(update=changes)
+
+    def evaluation(self, config: EvaluationConfig, path: Steps) -> EvaluationConfig:
+        if not isinstance(config.labels, LabelList):
+            return config
+        try:
+            return config.model_copy(update={"labels": self.sources.label_list(config.labels)})
+        except UserError as error:
+            where = (*path, "labels", "list")
+            self.problems.append(self.document.problem(where, f"{dotted(where)}: {error}"))
+            return config
 
     def entry(self, entry: MethodEntry, path: Steps) -> MethodEntry:
         if entry.weights is not None:
@@ -105,7 +114,7 @@ class _Filled:
                     "means other weights for each backbone, and several may begin with these; name them beside each"
                     f" backbone, as in {{name: resnet50, weights: {TIMM}}}, which `grid.backbone` can list too"
                 )
-            found = self.look_up(weights, min(names))
+            found = self.sources.look_up(weights, min(names))
             return weights.model_copy(update={"sha256": found.sha256, "title": weights.title or found.title})
         except (WeightsError, UserError) as error:
             text = f"{weights.place} {error}" if isinstance(error, WeightsError) else str(error)

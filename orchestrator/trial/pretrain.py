@@ -93,7 +93,7 @@ class _Run:
     ):
         self.trial, self.folder, self.runtime, self.journal = trial, folder, runtime, journal
         self.train_set = train
-        self.monitor = Monitor(trial, train, test, runtime)
+        self.monitor = Monitor(trial, train, test, runtime, folder.store)
         self.config = trial.pretrain
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0

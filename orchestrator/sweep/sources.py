@@ -1,4 +1,4 @@
-"""Where the weights of a sweep's backbones come from: files, trials of its store, and timm's cache."""
+"""Where the weights and label lists of a sweep come from: files, trials of its store, and timm's cache."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,15 +6,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from ...evaluation.labels import LabelList
 from ...methods.weight_files import WeightsError, find_file
 from ...methods.weights_config import TIMM, WeightsConfig
 from ..spec.errors import UserError
 from ..spec.locations import is_address
 from ..store.checked import digest
 from ..store.files import Store
-from ..store.records import TrialList
+from ..store.records import ListedTrial, TrialList
 from ..store.trial_folder import TrialStore
 from ..store.trial_names import TrialName, find_trial, trial_names
+from .label_lists import filled
 
 
 class Found(NamedTuple):
@@ -29,8 +31,8 @@ class Found(NamedTuple):
 Key = tuple[str | None, str | None, str | None]
 
 
-class WeightSources:
-    """Files, trials of the store, and timm's, by the weights that name them."""
+class Sources:
+    """Files, trials of the store, and timm's, by the weights that name them; and label lists."""
 
     def __init__(self, storage: str, sweep: str, *, must_be_there: bool):
         self.storage, self.sweep, self.must_be_there = storage, sweep, must_be_there
@@ -64,6 +66,16 @@ class WeightSources:
         if weights.sha256 not in (None, found.sha256):
             raise WeightsError(f"has the SHA-256 {found.sha256}, and not the one that `sha256` names")
         return found
+
+    def label_list(self, labels: LabelList) -> LabelList:
+        """With its digest. Raises UserError if it cannot be read."""
+        return filled(labels, self._submitted_lists, must_be_there=self.must_be_there)
+
+    @cached_property
+    def _submitted_lists(self) -> list[LabelList]:
+        items = (item for one in self._listed for item in one.trial.get("evaluate") or ())
+        given = (item.get("labels") for item in items)
+        return [LabelList.model_validate(labels) for labels in given if isinstance(labels, dict)]
 
     def _look_up(self, weights: WeightsConfig, backbone: str) -> Found:
         if weights.trial is not None:
@@ -115,11 +127,16 @@ class WeightSources:
         return trial_names(self.store)
 
     @cached_property
+    def _listed(self) -> tuple[ListedTrial, ...]:
+        """The trials of the last submit."""
+        listed = self.store.read_record(f"sweeps/{self.sweep}/trials.json", TrialList)
+        return listed.trials if listed else ()
+
+    @cached_property
     def _submitted(self) -> Mapping[Key, Found]:
         """What the weights were when the sweep was submitted last."""
-        listed = self.store.read_record(f"sweeps/{self.sweep}/trials.json", TrialList)
         found: dict[Key, Found] = {}
-        for item in listed.trials if listed else ():
+        for item in self._listed:
             backbone = item.trial.get("backbone") or {}
             given = backbone.get("weights")
             if given and given.get("sha256"):
