@@ -1,7 +1,7 @@
 """Which training images an evaluation uses with their labels: a share of each class, or a list. Free of torch."""
 
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag
 from pydantic.json_schema import SkipJsonSchema
@@ -24,10 +24,13 @@ def _share(value: Any) -> Any:
 class LabelList(Config):
     """Training images by their names or numbers, one a line of a file, as the published lists for 1 % and 10 % of ImageNet-1k."""
 
+    internal: ClassVar[frozenset[str]] = frozenset({"count"})
+    """Fields that no sweep file sets."""
+
     list: str = Field(min_length=1, description="a text file; relative to the sweep file")
     sha256: Sha256 | None = Field(default=None, description="of the file; unset: that of the file as it is")
     count: SkipJsonSchema[PositiveInt | None] = None
-    """Lines of the file, once it is read. No setting of a sweep file."""
+    """Lines of the file, once it is read."""
 
     @property
     def identity(self) -> dict[str, str]:
