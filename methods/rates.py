@@ -36,7 +36,7 @@ DESCRIPTION = (
 
 def factor_of(name: str, rates: Mapping[str, float]) -> float:
     """The factor of the parameter or buffer `name` of a backbone."""
-    return next((factor for pattern, factor in reversed(rates.items()) if fnmatchcase(name, pattern)), 1.0)
+    return next((factor for pattern, factor in reversed(list(rates.items())) if fnmatchcase(name, pattern)), 1.0)
 
 
 def rates_text(rates: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ from ..spec.models import SweepSpec, TrialSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import ListedTrial, Scalar, SearchRecord, SweepResult, TrialList, TrialResult
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -80,10 +80,10 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
     )
 
 
-def _shown_axes(trial: TrialSpec) -> dict[str, bool | int | float | str]:
+def _shown_axes(trial: TrialSpec) -> dict[str, Scalar]:
     """The trial's axes, and what else a table must say of how its backbone was trained."""
     rates = trial.pretrain.rates if trial.method.trains else None
-    return dict(trial.axes) | ({RATES: rates_text(rates)} if rates else {})
+    return {**trial.axes, RATES: rates_text(rates)} if rates else dict(trial.axes)
 
 
 def _setting(resolved: str) -> str:

@@ -14,7 +14,7 @@ from ssl_sweep.methods.rates import Rates, factor_of, rates_problem
 from tiny import IMAGE_SIZE, RESNET, VIT, progress, tiny_batch, tiny_method
 
 BACKBONES = {"resnet": RESNET, "vit": VIT}
-LOWER = {
+LOWER: dict[str, dict[str, float]] = {
     "resnet": {"conv1*": 0, "bn1.*": 0, "layer1.*": 0},
     "vit": {"cls_token": 0, "patch_embed.*": 0, "blocks.0.*": 0},
 }

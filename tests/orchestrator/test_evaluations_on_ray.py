@@ -39,6 +39,6 @@ def test_two_workers_of_ray_score_as_one_process(sweep_file: Callable[..., Path]
         a, b = one.evaluation(config), two.evaluation(config)
         assert a is not None and b is not None and b.cost.workers == 2
         assert (a.images, a.settings, len(a.variants)) == (b.images, b.settings, len(b.variants))
-        tolerance = {"abs": 0.001} if config.name == "health" else {"abs": COUNTED}
+        tolerance = 0.001 if config.name == "health" else COUNTED
         print(config.known_as, {key: abs(b.metrics[key] - value) for key, value in a.metrics.items()})
-        assert b.metrics == pytest.approx(a.metrics, **tolerance), config.known_as
+        assert b.metrics == pytest.approx(a.metrics, abs=tolerance), config.known_as
