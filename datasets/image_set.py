@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -102,6 +103,13 @@ class ImageSet:
         """The same share of each class to within one image, at least one image, and the same ones whenever it is asked for."""
         count = max(1, round(share * len(self)))
         return self.subset(torch.from_numpy(stratified_rows(self.labels.numpy(), count, SHARE_SALT)))
+
+    def listed(self, rows: Iterable[int]) -> "ImageSet":
+        """Those of the set that are among the `rows` of its split. Raises DataError if none is."""
+        chosen = torch.isin(self.samples, torch.tensor(list(rows), dtype=torch.long)).nonzero().flatten()
+        if not len(chosen):
+            raise DataError("none of the listed images is in this part of the training set")
+        return self.subset(chosen)
 
     def __len__(self) -> int:
         return len(self.labels)

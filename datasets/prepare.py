@@ -136,9 +136,9 @@ def _store(
 ) -> Contents:
     unpacked = scratch / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
-    classes, train, test = _open(config, root, path, unpacked)
-    train = _subset(train, config.train_images, "train_images")
-    test = _subset(test, config.test_images, "test_images")
+    classes, train, test = open_source(config, root, path, unpacked)
+    train = subset(train, config.train_images, "train_images")
+    test = subset(test, config.test_images, "test_images")
     n, total = len(train.labels), len(train.labels) + len(test.labels)
     skip = config.damaged == "skip"
     stored_train = write_split(train, scratch, "train", len(classes), skip, lambda done: on_progress(done, total))
@@ -155,7 +155,8 @@ def _store(
     )
 
 
-def _open(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -> Source:
+def open_source(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -> Source:
+    """The source at `path` (of an address: a local copy). Raises DataError for labels that are of no class."""
     module, _, function = DATASETS[config.name].open.partition(":")
     opener: Callable[[SourceRequest], Source] = getattr(importlib.import_module(module), function)
     source = opener(SourceRequest(path, config.class_name, root / "downloads", scratch))
@@ -168,7 +169,8 @@ def _open(config: DatasetConfig, root: Path, path: Path | None, scratch: Path) -
     return source
 
 
-def _subset(rows: Rows, count: int | None, setting: str) -> Rows:
+def subset(rows: Rows, count: int | None, setting: str) -> Rows:
+    """`count` of the rows, the same share of each class. Raises DataError, which names the `setting`, if there are fewer."""
     if count is None:
         return rows
     if count > len(rows.labels):

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema
 
 from ..datasets.config import DatasetConfig
 from ..methods.config import BackboneConfig, Config
+from .labels import LabelList, Labels, labels_text
 
 if TYPE_CHECKING:
     from .task import Score, Task
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
 Scalar = bool | int | float | str | None
 Settings = dict[str, Scalar | list[Scalar]]
 """As JSON values."""
-
-
-def _share(value: Any) -> Any:
-    """``1%`` as 0.01."""
-    if not isinstance(value, str):
-        return value
-    number = value.removesuffix("%").strip()
-    share = float(number) / 100 if number != value and number.replace(".", "", 1).isdigit() else 0
-    if not 0 < share <= 1:
-        raise ValueError("must be a share, as 1% or 0.01")
-    return share
-
-
-LabelShare = Annotated[float, Field(gt=0, le=1), BeforeValidator(_share)]
 
 
 class EvaluationConfig(Config):
@@ -59,10 +46,10 @@ class EvaluationConfig(Config):
         description="its name in this sweep, if it evaluates in one way more than once",
         exclude_if=lambda name: name is None,
     )
-    labels: LabelShare | None = Field(
+    labels: Labels | None = Field(
         default=None,
-        description="share of the training images that it uses with their labels, e.g. 1%; unset: all",
-        exclude_if=lambda share: share is None,
+        description="the training images that it uses with their labels: a share, e.g. 1%, or {list: FILE}; unset: all",
+        exclude_if=lambda labels: labels is None,
     )
 
     dataset: DatasetConfig | None = Field(
@@ -83,7 +70,7 @@ class EvaluationConfig(Config):
         """Of the protocol and of the sweep, as JSON values."""
         hidden = {"name", "protocol", "as_name", "labels", "dataset", "fingerprint"}
         shown: Settings = {} if self.dataset is None else {"dataset": self.dataset.title}
-        shown |= {} if self.labels is None else {"labels": f"{100 * self.labels:g}%"}
+        shown |= {} if self.labels is None else {"labels": labels_text(self.labels)}
         return shown | self.model_dump(mode="json", exclude=hidden)
 
     @property
@@ -100,7 +87,10 @@ class EvaluationConfig(Config):
     def identity(self) -> dict[str, object]:
         """The settings as JSON values: two evaluations that share them are the same one."""
         where = set[str]() if self.fingerprint is None else {"dataset"}  # the same images, wherever they lie
-        return self.model_dump(mode="json", exclude={"as_name", *self._late, *where})
+        content = self.model_dump(mode="json", exclude={"as_name", *self._late, *where})
+        if isinstance(self.labels, LabelList):
+            content["labels"] = self.labels.identity
+        return content
 
     @property
     def _late(self) -> set[str]:
@@ -197,6 +187,10 @@ def _unrefused(_config: EvaluationConfig, _backbone: BackboneConfig) -> None:
     return None
 
 
+def _well_named(_config: EvaluationConfig, _backbone: BackboneConfig, _image_size: int) -> None:
+    return None
+
+
 def _as_it_is(config: C, _images: int) -> C:
     return config
 
@@ -227,6 +221,9 @@ class Evaluation(Generic[C]):
     """Why a configuration cannot be used with so many training images, e.g. ``k = 200``; None if it can."""
     refusal: Callable[[C, BackboneConfig], tuple[str, str] | None] = _unrefused
     """A setting that cannot be used with the others or with this backbone, and why, as ``got 'cls'; must be 'pooled', …``."""
+    misnamed: Callable[[C, BackboneConfig, int], tuple[str, str] | None] = _well_named
+    """As `refusal`, of settings that name parts of the backbone for images of this size, which it builds: with torch. Raises
+    ValueError for a backbone that cannot be built."""
     fitting: Callable[[C, int], C] = _as_it_is
     """For what monitors: the configuration nearest to the given one that can be used with so many training images."""
 

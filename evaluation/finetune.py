@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
-from ..methods.config import BatchSize, Probability
+from ..methods.config import BackboneConfig, BatchSize, Probability
+from ..methods.rates import DESCRIPTION, Rates, rates_problem
 from .base import ACCURACY, Evaluation, EvaluationConfig
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class FinetuneConfig(EvaluationConfig):
     """The whole network and a linear classifier, trained with labels."""
 
     added: ClassVar[frozenset[str]] = frozenset(
-        {"head_init", "head_lr", "param_groups", "pooling", "randaugment_policy"}
+        {"head_init", "head_lr", "param_groups", "pooling", "randaugment_policy", "rates"}
     )
 
     name: Literal["finetune"] = "finetune"
@@ -68,6 +69,7 @@ class FinetuneConfig(EvaluationConfig):
         default="backbone",
         description="`patches`: a ViT gives the mean of its patches behind a new norm, instead of its class token",
     )
+    rates: Rates | None = Field(default=None, exclude_if=lambda rates: rates is None, description=DESCRIPTION)
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
@@ -107,6 +109,7 @@ def evaluate_finetune(task: "Task", config: FinetuneConfig) -> "Score":
 
 
 def _classifier(task: "Task", config: FinetuneConfig) -> "Classifier":
+    from ..methods.freezing import freeze
     from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
     from .classifier import Classifier
     from .parameter_groups import freeze_tokens
@@ -119,6 +122,8 @@ def _classifier(task: "Task", config: FinetuneConfig) -> "Classifier":
             encoder.get_parameter(name).requires_grad_(False)
     if config.param_groups == "lightly":
         freeze_tokens(encoder)
+    if config.rates:
+        freeze(encoder, config.rates)
     if task.world_size > 1:
         convert_sync_batchnorm(model, task.device)
     return model.to(task.device).train()
@@ -126,17 +131,12 @@ def _classifier(task: "Task", config: FinetuneConfig) -> "Classifier":
 
 def _encoder(task: "Task", config: FinetuneConfig) -> "Encoder":
     """A copy of the backbone, with the drop path and the pooling of the configuration."""
-    from ..methods.encoder import build_encoder, gives_class_token
+    from ..methods.encoder import build_encoder
 
-    options: dict[str, Any] = {}
-    if config.drop_path:
-        options["drop_path_rate"] = config.drop_path
-    if config.pooling == "patches" and gives_class_token(task.encoder):
-        options["global_pool"] = "avg"
+    options = _options(config, task.encoder)
     if not options:
         return copy.deepcopy(task.encoder)
-    backbone = task.backbone.model_copy(update={"options": task.backbone.options | options})
-    encoder = build_encoder(backbone, task.image_size)
+    encoder = build_encoder(_with_options(task.backbone, options), task.image_size)
     weights = task.encoder.state_dict()
     if "global_pool" in options:  # the norm of each token goes, and one of their mean begins anew, as in MAE's
         fresh = encoder.state_dict()
@@ -144,6 +144,36 @@ def _encoder(task: "Task", config: FinetuneConfig) -> "Encoder":
         weights = fresh | {name: value for name, value in weights.items() if name in fresh}
     encoder.load_state_dict(weights)
     return encoder
+
+
+def _options(config: FinetuneConfig, encoder: "Encoder") -> dict[str, Any]:
+    """What differs in the network that is fine-tuned."""
+    from ..methods.encoder import gives_class_token
+
+    options: dict[str, Any] = {}
+    if config.drop_path:
+        options["drop_path_rate"] = config.drop_path
+    if config.pooling == "patches" and gives_class_token(encoder):
+        options["global_pool"] = "avg"
+    return options
+
+
+def _with_options(backbone: BackboneConfig, options: dict[str, Any]) -> BackboneConfig:
+    return backbone.model_copy(update={"options": backbone.options | options})
+
+
+def _misnamed(config: FinetuneConfig, backbone: BackboneConfig, image_size: int) -> tuple[str, str] | None:
+    """A pattern of `rates` that matches nothing in the network which is fine-tuned."""
+    if not config.rates:
+        return None
+    from ..methods.encoder import build_encoder
+
+    encoder = build_encoder(backbone, image_size)
+    if options := _options(config, encoder):
+        encoder = build_encoder(_with_options(backbone, options), image_size)
+    names = [name for name, _ in encoder.model.named_parameters()]
+    problem = rates_problem(config.rates, names, backbone.name)
+    return None if problem is None else ("rates", problem)
 
 
 def _optimizer(model: "Classifier", config: FinetuneConfig, lr: float) -> "Optimizer":
@@ -239,4 +269,5 @@ FINETUNE = Evaluation(
     metrics=ACCURACY,
     default=published_protocol,
     batch_size=lambda config: config.batch_size,
+    misnamed=_misnamed,
 )

@@ -11,6 +11,7 @@ from timm.optim._param_groups import auto_group_layers
 from torch import nn
 
 from ..methods.encoder import Encoder
+from ..methods.freezing import factors
 from .classifier import Classifier
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def parameter_groups(model: Classifier, config: "FinetuneConfig", lr: float) -> 
         groups = [Group(params=trained, lr=lr, weight_decay=config.weight_decay)]
     else:
         groups = _headless(model, config, lr)
+    if config.rates:
+        groups = list(_with_factors(groups, factors(model, config.rates)))
     return groups if config.head_lr == "scaled" else list(_with_head_rate(groups, model.head, config.head_lr))
 
 
@@ -134,6 +137,16 @@ def _headless(model: Classifier, config: "FinetuneConfig", lr: float) -> list[Gr
         Group(params=group["params"], lr=lr * group.get("lr_scale", 1.0), weight_decay=group["weight_decay"])
         for group in groups
     ]
+
+
+def _with_factors(groups: list[Group], factor_of: dict[nn.Parameter, float]) -> Iterator[Group]:
+    """The groups in one part for each factor on the rates of their parameters."""
+    for group in groups:
+        parts: dict[float, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            parts.setdefault(factor_of.get(parameter, 1.0), []).append(parameter)
+        for factor, params in parts.items():
+            yield Group(params=params, lr=group["lr"] * factor, weight_decay=group["weight_decay"])
 
 
 def _with_head_rate(groups: list[Group], head: nn.Module, rate: float) -> Iterator[Group]:

@@ -83,7 +83,7 @@ NOT_OURS_TO_SET: Mapping[str, str] = {
     "in_chans": "images have three channels",
     "num_classes": "evaluations bring classifiers of their own",
     "features_only": "methods and evaluations take pooled features",
-    "pretrained": "nothing is downloaded (a file is named as `weights`, beside `options`)",
+    "pretrained": "nothing is downloaded (timm's weights are taken from its cache by `weights: timm`, beside `options`)",
     "pretrained_cfg": "nothing is downloaded",
     "use_naflex": "a `naflexvit` has a name of its own",
     "checkpoint_path": "the file is named as `weights`, beside `options`",

@@ -1,12 +1,9 @@
 """What a sweep file may say about a method, its views and its optimisation. Free of torch, so that sweep files validate quickly."""
 
-from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -15,6 +12,10 @@ from pydantic import (
     model_validator,
 )
 
+from .base_config import Config
+from .rates import DESCRIPTION, Rates
+from .weights_config import WeightsConfig
+
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
@@ -22,25 +23,12 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _digits(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise ValueError("must be the 64 hexadecimal digits that `sha256sum` prints")
-    return text
-
-
 Probability = Annotated[float, Field(ge=0, le=1)]
 BatchSize = Annotated[int, Field(ge=2)]
 """Over all workers; batch norm has no statistics of one image."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Share of a running mean that stays at each step."""
-Sha256 = Annotated[str, AfterValidator(_digits)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
-
-
-class Config(BaseModel):
-    """Base of every configuration: frozen, and an unknown key is an error rather than a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
 
 # ---- views -----------------------------------------------------------------------------------------------------------
@@ -162,6 +150,7 @@ class PretrainConfig(Config):
     precision: Literal["float32", "bf16"] = "float32"
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    rates: Rates | None = Field(default=None, exclude_if=lambda rates: rates is None, description=DESCRIPTION)
     accumulate: PositiveInt = Field(
         default=1,
         description="parts of a batch that go through the network one after another; batch norm, negatives and other"
@@ -230,56 +219,6 @@ class MethodConfig(Config):
 
 
 Option = bool | int | float | str
-OF_A_TRIAL = "trial:"
-
-
-class WeightsConfig(Config):
-    """What a backbone begins with: a file, or the backbone of a trial that is in the sweep's own store."""
-
-    path: str | None = Field(
-        default=None,
-        min_length=1,
-        description="a safetensors file or a PyTorch checkpoint, or a folder with one; relative to the sweep file",
-    )
-    trial: str | None = Field(
-        default=None,
-        min_length=1,
-        description="a trial of the store, pretrained: its id, its label or a part of either",
-    )
-    title: str | None = Field(default=None, min_length=1, description="in tables; unset: the name of the file or trial")
-    prefix: str | None = Field(
-        default=None,
-        description="of the backbone's names in the file, as `teacher.backbone`; unset: that under which most are found",
-    )
-    partial: bool = Field(default=False, description="whether tensors that the file lacks may begin at random")
-    sha256: Sha256 | None = Field(default=None, description="of the file; unset: that of the file as it is")
-
-    @model_validator(mode="before")
-    @classmethod
-    def place_alone(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if value.startswith(OF_A_TRIAL):
-            return {"trial": value.removeprefix(OF_A_TRIAL).strip()}
-        return {"path": value}
-
-    @model_validator(mode="after")
-    def one_place(self) -> "WeightsConfig":
-        if (self.path is None) == (self.trial is None):
-            raise ValueError("weights need either a `path` or a `trial`")
-        return self
-
-    @property
-    def place(self) -> str:
-        """As messages name it."""
-        return f"trial '{self.trial}'" if self.path is None else f"'{self.path}'"
-
-    @property
-    def name(self) -> str:
-        """What tables call them: their title, or the name of the file or folder without its ending."""
-        if self.title is not None or self.path is None:
-            return self.title or f"trial {self.trial}"
-        return PurePath(self.path).name.removesuffix(".tar").rpartition(".")[0] or PurePath(self.path).name
 
 
 class BackboneConfig(Config):
@@ -290,7 +229,7 @@ class BackboneConfig(Config):
     weights: WeightsConfig | None = Field(
         default=None,
         exclude_if=lambda weights: weights is None,
-        description="begin with these: a path, `trial:ID`, or a mapping; unset: at random",
+        description="begin with these: a path, `trial:ID`, `timm`, `timm:TAG`, or a mapping; unset: at random",
     )
 
     @model_validator(mode="before")

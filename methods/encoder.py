@@ -40,6 +40,9 @@ class Encoder(nn.Module):
         self.patch_size = patch_size
         self.metadata = metadata
         self._start = start_of(model)
+        self.frozen: list[str] = []
+        self.still: list[str] = []
+        """Parameters without gradient, and norms that train by running statistics, see `freezing.py`."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Pooled features (B, dim) of images (B, 3, H, W): class token, mean of the tokens, or mean of the map."""
@@ -100,6 +103,13 @@ class Encoder(nn.Module):
         tokens = self.tokens(image)
         patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)  # (B, D, h * w)
         return self.pool(tokens), patches.unflatten(2, self.grid(*image.shape[-2:]))
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """As of any module, but for norms that are frozen."""
+        super().train(mode)
+        for name in self.still:
+            self.model.get_submodule(name).eval()
+        return self
 
     @contextmanager
     def _drawing(self, rows: int) -> Generator[None]:

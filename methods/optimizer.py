@@ -1,18 +1,27 @@
 """The optimizer of a method and its rates, which are a pure function of progress."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from .base import Method, Progress
 from .config import OptimizerConfig, ScheduleConfig
+from .freezing import factors
 from .parts.lars import Lars
 from .parts.schedules import cosine, warmup_cosine
 
 
-def build_optimizer(method: Method[Any], config: OptimizerConfig, batch_size: int) -> Optimizer:
-    """The optimizer over `method.param_groups()`, for a global batch of `batch_size` images."""
+def build_optimizer(
+    method: Method[Any], config: OptimizerConfig, batch_size: int, rates: Mapping[str, float] | None = None
+) -> Optimizer:
+    """The optimizer over `method.param_groups()`, for a global batch of `batch_size` images.
+
+    rates: factors on the rates of parts of the backbone, which multiply those of the groups.
+    """
     groups = [group for group in method.param_groups() if group["params"]]
+    if rates:
+        groups = [part for group in groups for part in _split(group, factors(method, rates))]
     for group in groups:
         group["lr_scale"] = group.get("lr_scale", 1.0) * (1.0 if group["decay"] else config.norm_and_bias_lr)
         group["constant_lr"] = group.get("constant_lr", False)
@@ -24,6 +33,15 @@ def build_optimizer(method: Method[Any], config: OptimizerConfig, batch_size: in
     if config.name in ("adam", "adamw"):
         return (Adam if config.name == "adam" else AdamW)(groups, lr, betas=config.betas)
     return Lars(groups, lr, config.momentum, config.weight_decay, config.trust_coefficient)
+
+
+def _split(group: dict[str, Any], factor_of: Mapping[Any, float]) -> Iterator[dict[str, Any]]:
+    """The group, in one part for each factor on the rates of its parameters."""
+    parts: dict[float, list[Any]] = {}
+    for parameter in group["params"]:
+        parts.setdefault(factor_of.get(parameter, 1.0), []).append(parameter)
+    for factor, params in parts.items():
+        yield group | {"params": params, "lr_scale": group.get("lr_scale", 1.0) * factor}
 
 
 def set_rates(

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import yaml
 
-from ...methods.config import OF_A_TRIAL
+from ...methods.weights_config import WeightsConfig
 from ..spec.errors import SpecError, UserError
 from ..spec.identity import digest
 from ..spec.locate import locate
@@ -32,8 +32,9 @@ def evaluate(
 ) -> None:
     """Evaluate given weights, of whatever method and library, and write a report.
 
-    CHECKPOINT is a safetensors file or a PyTorch checkpoint, a folder with one, or trial:ID of the store. Values in braces are
-    YAML, as in a sweep file. The sweep that this makes is kept in the store, as any other.
+    CHECKPOINT is a safetensors file or a PyTorch checkpoint, a folder with one, trial:ID of the store, or timm or timm:TAG for
+    weights in timm's cache. Values in braces are YAML, as in a sweep file. The sweep that this makes is kept in the store, as any
+    other.
 
     \b
     Examples:
@@ -54,12 +55,7 @@ def evaluate(
 def _weights(checkpoint: str, title: str | None) -> str | dict[str, str]:
     if title is None:
         return checkpoint
-    trial = checkpoint.startswith(OF_A_TRIAL)
-    return (
-        {"trial": checkpoint.removeprefix(OF_A_TRIAL), "title": title}
-        if trial
-        else {"path": checkpoint, "title": title}
-    )
+    return WeightsConfig.model_validate(checkpoint).model_dump(exclude_unset=True) | {"title": title}
 
 
 def _sweep_file(text: str, weights: object, storage: str) -> Path:

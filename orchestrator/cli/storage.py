@@ -105,8 +105,8 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
 def gc(storage: str, dry_run: bool, yes: bool, address: str | None, as_json: bool) -> None:
     """Delete what nothing needs any more, and nothing that somebody runs.
 
-    That is: trials that no sweep uses, checkpoints of what is finished, copies of given weights that no sweep names, and files
-    that a crash left half-written more than a day ago.
+    That is: trials that no sweep uses, checkpoints of what is finished, copies of given weights and label lists that no sweep
+    names, and files that a crash left half-written more than a day ago.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..spec.errors import UserError
 from ..spec.expand import expand
 from ..spec.load import load_spec
-from ..spec.locate import relative_weights
+from ..spec.locate import relative_files
 from ..spec.locations import is_address, is_relative
 from ..spec.models import SweepSpec
 from ..spec.yaml_document import read_document
@@ -109,9 +109,11 @@ def _refuse_what_a_job_lacks(sweep: Path, *, drives: bool) -> None:
     expand(spec, document)
     lacks = "a job on a cluster does not have the folder of your sweep file"
     written = read_document(sweep).data
-    place = next(relative_weights(written), None)
+    place = next(relative_files(written), None)
     if drives and place is not None:
-        raise UserError(f"weights: got '{place}'; {lacks}: name an absolute path, or trial:ID of the sweep's own store")
+        raise UserError(
+            f"got '{place}'; {lacks}: name an absolute path there, or for weights trial:ID of the sweep's own store"
+        )
     storage = str(written.get("storage", SweepSpec.model_fields["storage"].default))
     if is_relative(storage):
         raise UserError(

@@ -81,7 +81,8 @@ def _measure(job: Job, file: str, store: Store, data_root: Path, runtime: Runtim
     spoiled: Exception | None = None
     try:
         trial = job.trial
-        store.write_record(file, probe_trial(trial, *_images(trial, job, data_root, runtime), runtime, listener))
+        images = _images(trial, job, data_root, runtime)
+        store.write_record(file, probe_trial(trial, *images, store, runtime, listener))
         end = StatusChanged(state=TrialState.FINISHED)
     except TrialStopped as stop:
         end = StatusChanged(state=stop.state, reason=str(stop))

@@ -12,9 +12,10 @@ from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
 from .evaluations import evaluation_problems
-from .given_weights import ReadWeights, content_of, weights_problem
+from .given_weights import content_of, weights_problem
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
+from .networks import Networks
 from .recipes import RecipeError
 from .resolve import Group, applies, count_trials, groups, resolve, shared_batches, trial_values
 from .search import COSTS, SearchConfig
@@ -32,15 +33,15 @@ class Broken(NamedTuple):
     """Entries by their index."""
 
 
-def expand(spec: SweepSpec, document: Document, read_weights: ReadWeights | None = None) -> list[TrialSpec]:
+def expand(spec: SweepSpec, document: Document, networks: Networks | None = None) -> list[TrialSpec]:
     """All trials of the sweep at its own values (those of a search are sampled later).
 
-    `read_weights` says whether given weights fit a trial; without it they are not read.
+    `networks` says what does not fit the networks of a trial; without it none is built, and no weights are read.
 
     Raises:
         SpecError: with every problem that shows only in a resolved trial, at the place in the file that causes it.
     """
-    problems, rows = _look(spec, document, Broken(), read_weights)
+    problems, rows = _look(spec, document, Broken(), networks)
     if problems:
         raise SpecError(problems)
     return [row.model_copy(update={"seed": seed}) for row in rows for seed in spec.seeds]
@@ -52,7 +53,7 @@ def whole_problems(spec: SweepSpec, document: Document, broken: Broken) -> list[
 
 
 def _look(
-    spec: SweepSpec, document: Document, broken: Broken, read_weights: ReadWeights | None = None
+    spec: SweepSpec, document: Document, broken: Broken, networks: Networks | None = None
 ) -> tuple[list[Problem], list[TrialSpec]]:
     """All problems, and each row's trial at the first seed."""
     problems, bad_axes = axis_problems(spec, document, all_methods=not broken.methods)
@@ -68,7 +69,7 @@ def _look(
     for group in groups(spec):
         if group.index in broken.methods:
             continue
-        row = _Row(spec, group, document, broken, read_weights=read_weights)
+        row = _Row(spec, group, document, broken, networks=networks)
         trial = row.trial()
         problems += row.problems
         if trial is None:
@@ -80,7 +81,7 @@ def _look(
         elif spec.search is not None and group.index not in tried:
             tried.add(group.index)
             for probe in probes(spec.search, group, bad_axes):
-                tried_row = _Row(spec, group, document, broken, probe.sampled, {probe.axis: probe.where})
+                tried_row = _Row(spec, group, document, broken, probe.sampled, {probe.axis: probe.where}, networks)
                 tried_row.trial()
                 problems += tried_row.problems
         seen.setdefault(content, group.index)
@@ -106,10 +107,10 @@ class _Row:
         broken: Broken,
         sampled: Mapping[str, object] | None = None,
         places: dict[str, Steps] | None = None,
-        read_weights: ReadWeights | None = None,
+        networks: Networks | None = None,
     ):
         self.spec, self.group, self.document, self.broken = spec, group, document, broken
-        self.read_weights = read_weights
+        self.networks = networks
         self.sampled = sampled or {}
         self.places = places or {}
         for key, value in group.axes.items():
@@ -190,9 +191,12 @@ class _Row:
 
     def check_weights(self, trial: TrialSpec) -> None:
         if not self.stands_in("backbone"):
-            problem = weights_problem(trial, self.group.entry, self.sampled, self.read_weights)
+            read = self.networks if not self.sampled else None
+            problem = weights_problem(trial, self.group.entry, self.sampled, read)
             if problem is not None:
                 self.blame(*problem)
+            for key, text in self.networks.misnamed(trial) if self.networks is not None else ():
+                self.blame(key, text)
 
     def stands_in(self, key: str) -> bool:
         """Whether the trial's `key` may be a harmless value for one that is broken."""

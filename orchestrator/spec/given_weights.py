@@ -1,16 +1,14 @@
 """The weights that a trial's backbone begins with: whether it may, and whether it must."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .errors import Steps
 from .models import MethodEntry, TrialSpec
-
-ReadWeights = Callable[[TrialSpec], str | None]
-"""Says why a trial's weights cannot be used, as a message; None if they can."""
+from .networks import Networks
 
 
 def weights_problem(
-    trial: TrialSpec, entry: MethodEntry, sampled: Mapping[str, object], read: ReadWeights | None
+    trial: TrialSpec, entry: MethodEntry, sampled: Mapping[str, object], networks: Networks | None
 ) -> tuple[Steps, str] | None:
     """What is wrong with the trial's weights, or that it has none, and the key of the trial that is to blame.
 
@@ -18,7 +16,7 @@ def weights_problem(
         trial: of one row.
         entry: of its method.
         sampled: values of the axes of a search.
-        read: looks into the file; without it that is not done.
+        networks: looks into the file; without it that is not done.
     """
     weights, method = trial.backbone.weights, trial.method
     if weights is None:
@@ -30,7 +28,7 @@ def weights_problem(
         return key, text
     if "backbone" in sampled or any(axis.startswith("backbone.weights") for axis in sampled):
         return key, "weights cannot be searched; list them under `grid` to search for each"
-    text = read(trial) if read is not None else None
+    text = networks.unfit(trial) if networks is not None else None
     return None if text is None else (key, text)
 
 
@@ -39,4 +37,4 @@ def content_of(trial: TrialSpec) -> str:
     weights = trial.backbone.weights
     if weights is None or weights.sha256 is None:
         return trial.model_dump_json(exclude={"axes"})
-    return trial.model_dump_json(exclude={"axes": True, "backbone": {"weights": {"path", "trial", "title"}}})
+    return trial.model_dump_json(exclude={"axes": True, "backbone": {"weights": {"path", "trial", "timm", "title"}}})

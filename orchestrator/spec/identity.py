@@ -8,7 +8,7 @@ from typing import Any
 
 from ...evaluation.base import EvaluationConfig
 from ...methods.backbones import draws, is_rotary
-from ...methods.config import WeightsConfig
+from ...methods.weights_config import WeightsConfig
 from .models import ShapeConfig, TrialSpec
 
 PIPELINE_VERSION = 2
@@ -39,7 +39,7 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         "image_size": trial.image_size,
         "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
         "method": trial.method.model_dump(mode="json") | {"version": trial.method.version},
-        "pretrain": trial.pretrain.model_dump(mode="json"),
+        "pretrain": trial.pretrain.model_dump(mode="json", exclude=set() if trial.pretrain.rates else {"rates"}),
         "seed": trial.seed,
         "split": trial.split,
     }
@@ -87,6 +87,7 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
         "evaluate": [
             _sizes(config.model_dump(mode="json", exclude={"epochs", "as_name"})) for config in trial.evaluate
         ],
+        **({"rates": pretrain.model_dump(mode="json")["rates"]} if pretrain.rates else {}),
         "worker": [resources.cpus_per_worker, resources.decoders(gpu=True), compiled],
     }
     parts = (trial.method.name, trial.backbone.name, trial.dataset.title, f"b{pretrain.batch_size}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...methods.config import OF_A_TRIAL
+from ...methods.weights_config import names_a_file
 from .errors import Problem, Steps, dotted, show
 from .locations import expanded, is_relative, whole, without_file_scheme
 from .secrets import OF_STORES, OF_TRACKING, has_credentials, has_password
@@ -19,8 +19,8 @@ def locate(document: Document, base: Path) -> list[Problem]:
     return _Locator(document, base).locate()
 
 
-def relative_weights(written: Mapping[str, object]) -> Iterator[str]:
-    """Places of weights that depend on where the file is, of the data of a file as it is written."""
+def relative_files(written: Mapping[str, object]) -> Iterator[str]:
+    """Places of weights and label lists that depend on where the file is, of the data of a file as it is written."""
     methods, grid = written.get("methods"), written.get("grid")
     entries = [entry for entry in methods if isinstance(entry, dict)] if isinstance(methods, tuple) else []
     axes: dict[str, Any] = grid if isinstance(grid, dict) else {}
@@ -28,7 +28,13 @@ def relative_weights(written: Mapping[str, object]) -> Iterator[str]:
     holders = [*entries, *(backbone for backbone in backbones if isinstance(backbone, dict))]
     for weights in [*(holder.get("weights") for holder in holders), *axes.get("backbone.weights", ())]:
         place = weights.get("path") if isinstance(weights, dict) else weights
-        if isinstance(place, str) and not place.startswith(OF_A_TRIAL) and is_relative(place):
+        if isinstance(place, str) and names_a_file(place) and is_relative(place):
+            yield place
+    evaluate = written.get("evaluate")
+    for entry in evaluate if isinstance(evaluate, tuple) else ():
+        labels = entry.get("labels") if isinstance(entry, dict) else None
+        place = labels.get("list") if isinstance(labels, dict) else None
+        if isinstance(place, str) and is_relative(place):
             yield place
 
 
@@ -78,9 +84,15 @@ class _Locator:
 
     def evaluation(self, value: Any, path: Steps) -> Any:
         """Of `evaluate`."""
-        if not isinstance(value, dict) or "dataset" not in value:
+        if not isinstance(value, dict):
             return value
-        return value | {"dataset": self.dataset(value["dataset"], (*path, "dataset"))}
+        found = dict(value)
+        if "dataset" in value:
+            found["dataset"] = self.dataset(value["dataset"], (*path, "dataset"))
+        labels = value.get("labels")
+        if isinstance(labels, dict) and "list" in labels:
+            found["labels"] = labels | {"list": self.place(labels["list"], (*path, "labels", "list"))}
+        return found
 
     def entry(self, value: Any, path: Steps) -> Any:
         """Of `methods`."""
@@ -100,11 +112,11 @@ class _Locator:
         return value | {"weights": self.weights(value["weights"], (*path, "weights"))}
 
     def weights(self, value: Any, path: Steps) -> Any:
-        """A mapping, a path, or a trial."""
+        """A mapping, a path, a trial, or timm's."""
         if isinstance(value, dict):
             return self.in_mapping(value, path)
-        of_a_trial = isinstance(value, str) and value.startswith(OF_A_TRIAL)
-        return value if of_a_trial else self.place(value, path)
+        is_file = not isinstance(value, str) or names_a_file(value)
+        return self.place(value, path) if is_file else value
 
     def in_mapping(self, value: dict[str, Any], path: Steps) -> dict[str, Any]:
         """With its `path`, if it has one."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ...evaluation.base import EvaluationConfig
+from ...evaluation.labels import LabelList
 from ...evaluation.registry import EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import MethodConfig
@@ -29,7 +30,7 @@ TYPES = {
 SHORT = {  # models that a name alone may stand for
     "DatasetConfig": "a data set's name, or a mapping with `name`",
     "BackboneConfig": "a backbone's name, or a mapping with `name`",
-    "WeightsConfig": "a path, trial:ID, or a mapping with either",
+    "WeightsConfig": "a path, trial:ID, timm, timm:TAG, or a mapping",
     "MethodEntry": "a method's name, or a mapping with `name`",
 }
 BOUNDS = {
@@ -206,7 +207,7 @@ def _allowed_keys(model: type[BaseModel], location: Steps, data: Any) -> list[st
 
 def keys_of(model: type[BaseModel]) -> list[str]:
     """What a file writes for the model's fields."""
-    internal = model.internal if issubclass(model, EvaluationConfig) else frozenset[str]()
+    internal = model.internal if issubclass(model, (EvaluationConfig, LabelList)) else frozenset[str]()
     return [field.alias or key for key, field in model.model_fields.items() if key not in internal]
 
 

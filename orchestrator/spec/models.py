@@ -25,7 +25,8 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import DEFAULT, EVALUATIONS
 from ...methods import METHODS
-from ...methods.config import BackboneConfig, Config, MethodConfig, OptimizerConfig, PretrainConfig, WeightsConfig
+from ...methods.config import BackboneConfig, Config, MethodConfig, OptimizerConfig, PretrainConfig
+from ...methods.weights_config import WeightsConfig
 from .changes import CHANGEABLE, Change, is_changeable, values_after
 from .domains import distinct
 from .errors import Misfit, show, unknown

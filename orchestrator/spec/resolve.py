@@ -12,7 +12,8 @@ from ...datasets.config import DatasetConfig
 from ...evaluation.registry import EVALUATIONS
 from ...evaluation.registry import resolve as resolve_evaluation
 from ...methods import METHODS
-from ...methods.config import BackboneConfig, WeightsConfig
+from ...methods.config import BackboneConfig
+from ...methods.weights_config import WeightsConfig
 from .changes import Change, scheduled
 from .errors import show
 from .messages import validate

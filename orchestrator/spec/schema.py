@@ -8,7 +8,8 @@ from pydantic.json_schema import models_json_schema
 from ...datasets.config import DatasetConfig
 from ...evaluation.registry import EVALUATIONS, search_metrics
 from ...methods import METHODS
-from ...methods.config import BackboneConfig, PretrainConfig, WeightsConfig
+from ...methods.config import BackboneConfig, PretrainConfig
+from ...methods.weights_config import WeightsConfig
 from .models import ShapeConfig, SweepSpec
 from .search import ALGORITHMS, COSTS
 

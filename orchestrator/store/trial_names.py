@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ...methods.config import WeightsConfig
+from ...methods.weights_config import WeightsConfig
 from ..spec.errors import UserError, did_you_mean
 from ..spec.label import WEIGHTS, label, short_id
 from .files import Store

@@ -1,5 +1,6 @@
 """What may be deleted from a store, and its deletion: a sweep (`rm`), or what nothing needs any more (`gc`)."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from ..store.lease import held, holder
 from ..store.removal import FIRST, remove_files, remove_held, remove_trial
 from ..store.trial_folder import TrialStore
 from .place import Place
-from .usage import Contents, contents, references, weights_in_use
+from .usage import Contents, contents, given_in_use, references
 
 OLD_SECONDS = 24 * 3600.0
 """A write takes no longer: a temporary file of this age is of a process that died."""
@@ -64,9 +65,10 @@ def remove_sweep(place: Place, first: Callable[[], object]) -> list[str]:
 
 
 def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
-    """Trials that no sweep asks for, checkpoints of what is done, given weights that no sweep names, and leftovers of writes.
+    """Trials, given weights and label lists that no sweep asks for, checkpoints of what is done, and leftovers of writes.
 
-    Nothing that somebody runs; of the last two what is older than a day, for a sweep lists its trials once its data are prepared.
+    Nothing that somebody runs; of given files and leftovers what is older than a day, for a sweep lists its trials once its
+    data are prepared.
     """
     files, sweeps = contents(store), references(store)
     asked = frozenset().union(*sweeps.values())
@@ -84,7 +86,7 @@ def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
         if done and holder(store, folder) is None:
             found.append(_garbage("checkpoints", folder, done))
     leftovers = _leftovers(files, {item.folder for item in found if item.kind == "trial"}, old)
-    return found + _unused_weights(store, old) + leftovers
+    return found + _unused(store, "weights", old) + _unused(store, "labels", old) + leftovers
 
 
 def collect_garbage(store: Store, garbage: Sequence[Garbage]) -> list[Garbage]:
@@ -99,22 +101,20 @@ def _delete(store: Store, item: Garbage, asked: frozenset[str]) -> bool:
         return trial_id not in asked and remove_trial(store, trial_id)
     if item.kind == "checkpoints":
         return remove_files(store, item.folder, item.names)
-    if item.kind == "weights" and item.folder in weights_in_use(store):
+    if item.kind in ("weights", "labels") and item.folder in given_in_use(store):
         return False
     for name in item.names:
         store.delete(name)
     return True
 
 
-def _unused_weights(store: Store, old: float) -> list[Garbage]:
-    asked = weights_in_use(store)
+def _unused(store: Store, top: str, old: float) -> list[Garbage]:
+    asked = given_in_use(store)
     held: dict[str, list[StoredFile]] = {}
-    for file in store.walk("weights"):
-        held.setdefault(file.name.partition(".")[0], []).append(file)
+    for file in store.walk(top):  # weights/<digest>.safetensors, labels/<digest>-<fingerprint>.json
+        held.setdefault(re.split("[.-]", file.name)[0], []).append(file)
     unused = {name: files for name, files in held.items() if name not in asked}
-    return [
-        _garbage("weights", name, files) for name, files in unused.items() if all(file.written < old for file in files)
-    ]
+    return [_garbage(top, name, files) for name, files in unused.items() if all(file.written < old for file in files)]
 
 
 def _is_trial(files: Sequence[StoredFile], folder: str) -> bool:

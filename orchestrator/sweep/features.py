@@ -123,7 +123,7 @@ class _Source:
             with self.preparing(self.spec.dataset.title) as on_progress:
                 prepared = prepared_images(self.spec.dataset, self.fingerprint, self.root, on_progress)
             runtime = _runtime()
-            images = TrialImages(self.spec, prepared, {}, runtime)
+            images = TrialImages(self.spec, prepared, {}, runtime, self.trial.folder.store)
             train, test = images.own
             names = ("fit", "holdout") if self.spec.split == "holdout" else ("train", "test")
             sets: dict[str, ImageSet] = {names[0]: train}

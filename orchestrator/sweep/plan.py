@@ -8,6 +8,7 @@ from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
 from ...datasets.prepared import Prepared, find_prepared
 from ...evaluation.base import EvaluationConfig
+from ...evaluation.labels import LabelList
 from ...evaluation.registry import EVALUATIONS
 from ..spec.errors import UserError
 from ..spec.identity import trial_id
@@ -145,7 +146,11 @@ def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
 
 
 def _misfit_of(config: EvaluationConfig, dataset: DatasetConfig, images: int) -> str | None:
-    used = images if config.labels is None else max(1, round(config.labels * images))
+    labels = config.labels
+    if isinstance(labels, LabelList):
+        used = min(images, labels.count or images)
+    else:
+        used = images if labels is None else max(1, round(labels * images))
     wrong = EVALUATIONS[config.name].misfit(config, used)
     has = f"{used} training images" + ("" if config.labels is None else f" with labels of {images}")
     return wrong and f"evaluate: {config.known_as} has {wrong}, and data set '{dataset.title}' {has}"

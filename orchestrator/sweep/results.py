@@ -7,18 +7,21 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ...methods.rates import rates_text
 from ..spec.label import title_of
-from ..spec.models import SweepSpec
+from ..spec.models import SweepSpec, TrialSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import ListedTrial, Scalar, SearchRecord, SweepResult, TrialList, TrialResult
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from ..store.version import package_version
 from .state import SweepState
+
+RATES = "pretrain.rates"
 
 
 def collect(
@@ -61,7 +64,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         epochs=trial.pretrain.epochs,
         seed=trial.seed,
         recipe=trial.recipe,
-        axes=dict(trial.axes),
+        axes=_shown_axes(trial),
         setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
         search=trial.split == "holdout",
         status=status.state,
@@ -75,6 +78,12 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         ),
         environment=status.environment,
     )
+
+
+def _shown_axes(trial: TrialSpec) -> dict[str, Scalar]:
+    """The trial's axes, and what else a table must say of how its backbone was trained."""
+    rates = trial.pretrain.rates if trial.method.trains else None
+    return {**trial.axes, RATES: rates_text(rates)} if rates else dict(trial.axes)
 
 
 def _setting(resolved: str) -> str:

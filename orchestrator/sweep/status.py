@@ -17,6 +17,7 @@ from ..store.records import SearchRecord, SweepResult, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .estimate import Estimate, estimates
+from .label_lists import match_lists
 from .plan import Datasets, datasets_of, is_ready, plan_trials, prepared_datasets
 from .results import collect
 from .searches import make_searches, search_records
@@ -79,6 +80,7 @@ def plan_rows(path: Path) -> list[PlanRow]:
     spec, document = load_spec(path)
     spec, trials = expanded(spec, document, read=True)
     datasets = prepared_datasets(trials, data_root())
+    match_lists(trials, datasets, data_root())
     searched = _searched(spec)
     if searched:
         fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]

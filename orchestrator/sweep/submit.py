@@ -26,6 +26,7 @@ from ..store.trial_state import TrialState
 from .choice import EVERYTHING, Choice
 from .driver import Driver
 from .intent import intent, search_intent
+from .label_lists import match_lists
 from .listing import TrialLister
 from .observer import Observer
 from .place import Place
@@ -111,6 +112,7 @@ def run_sweep(
         datasets = prepare_datasets(trials, data_root(), screen.preparing)
         for prepared in datasets.values():
             screen.on_dataset(prepared)
+        match_lists(trials, datasets, data_root(), place.store)
         planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
         submission = _Submission(spec, place.store, planned, choice.resolved(planned, spec.name), screen, interrupts)
         return submission.run(path.absolute().parent, datasets, make_engine, requests)

@@ -56,8 +56,8 @@ def references(store: Store) -> dict[str, frozenset[str]]:
     return found
 
 
-def weights_in_use(store: Store) -> frozenset[str]:
-    """Names, without their endings, of the copies of given weights that trials of any sweep begin with.
+def given_in_use(store: Store) -> frozenset[str]:
+    """Names, up to the digest, of the copies of given weights and label lists that trials of any sweep use.
 
     Raises:
         UserError: as `references`.
@@ -68,6 +68,8 @@ def weights_in_use(store: Store) -> frozenset[str]:
         for item in listed.trials if listed else ():
             given = (item.trial.get("backbone") or {}).get("weights") or {}
             found |= {f"weights/{given['sha256']}"} if given.get("sha256") else set()
+            lists = [entry.get("labels") for entry in item.trial.get("evaluate") or ()]
+            found |= {f"labels/{labels['sha256']}" for labels in lists if isinstance(labels, dict)}
     return frozenset(found)
 
 

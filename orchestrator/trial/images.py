@@ -10,7 +10,12 @@ from ...datasets.image_set import ImageSet
 from ...datasets.prepare import prepare
 from ...datasets.prepared import Prepared, find_known
 from ...evaluation.base import EvaluationConfig
+from ...evaluation.labels import LabelList, labels_text
 from ..spec.models import TrialSpec
+from ..store.fault import Fault
+from ..store.files import Store
+from ..store.label_lists import LabelListStore
+from .journal import TrialFailed
 from .runtime import Runtime
 
 Sets = tuple[ImageSet, ImageSet]
@@ -20,21 +25,27 @@ Sets = tuple[ImageSet, ImageSet]
 class TrialImages:
     """Opens each set once, so that evaluations share the features of those that they share."""
 
-    def __init__(self, trial: TrialSpec, prepared: Prepared, elsewhere: Mapping[str, Prepared], runtime: Runtime):
-        """elsewhere: by fingerprint, the data sets of evaluations that are not those of the pretraining."""
-        self.trial, self.elsewhere, self.runtime = trial, elsewhere, runtime
+    def __init__(
+        self, trial: TrialSpec, prepared: Prepared, elsewhere: Mapping[str, Prepared], runtime: Runtime, store: Store
+    ):
+        """elsewhere: by fingerprint, the data sets of evaluations that are not those of the pretraining; store: of label lists."""
+        self.trial, self.elsewhere, self.runtime, self.store = trial, elsewhere, runtime, store
         self.own = self._open(prepared)
-        self._others: dict[tuple[str | None, float | None], Sets] = {}
+        self._others: dict[tuple[str | None, str | None], Sets] = {}
 
     def of(self, config: EvaluationConfig) -> Sets:
-        """Those of an evaluation, with the share of the training images that it takes."""
-        key = (config.fingerprint, config.labels)
+        """Those of an evaluation, with the part of the training images that it takes.
+
+        Raises:
+            TrialFailed: the store does not have the rows of a list any more.
+        """
+        key = (config.fingerprint, None if config.labels is None else labels_text(config.labels))
         if key == (None, None):
             return self.own
         if key not in self._others:
             if config.labels is not None:
                 train, test = self.of(config.model_copy(update={"labels": None}))
-                self._others[key] = train.share(config.labels), test
+                self._others[key] = labelled_part(train, config, self.store), test
             else:
                 self._others[key] = self._open(self.elsewhere[config.fingerprint or ""])
         return self._others[key]
@@ -46,6 +57,20 @@ class TrialImages:
             return opened("train", "fit"), opened("train", "holdout")
         train = opened("train")
         return train, opened("test") if prepared.test.count else train
+
+
+def labelled_part(train: ImageSet, config: EvaluationConfig, store: Store) -> ImageSet:
+    """The training images that an evaluation uses. Raises as `TrialImages.of`."""
+    labels = config.labels
+    if labels is None:
+        return train
+    if not isinstance(labels, LabelList):
+        return train.share(labels)
+    rows = LabelListStore(store).read(labels.sha256 or "", train.origin[0])
+    if rows is None:
+        text = f"{config.known_as}: the store has no copy of the list '{labels.list}': submit the sweep again"
+        raise TrialFailed(text, Fault.STORE_ERROR)
+    return train.listed(rows)
 
 
 def prepared_images(

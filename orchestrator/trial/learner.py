@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ...methods import build_method
 from ...methods.base import Batch, Method, Progress, StepOutput, TrainingSet, View
 from ...methods.encoder import Encoder, build_encoder
+from ...methods.freezing import freeze
 from ...methods.optimizer import build_optimizer, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
 from ...methods.snapshot import Snapshot
@@ -43,10 +44,13 @@ class Learner:
         self.method: Method[Any] = build_method(trial.method, new_encoder(trial), data)
         if runtime.world_size > 1 and self.config.sync_batchnorm:
             convert_sync_batchnorm(self.method, runtime.device)
+        rates = self.config.rates if trial.method.trains else None
+        if rates:
+            freeze(self.method, rates)
         runtime.place(self.method).train()
         self.parallel: DistributedDataParallel | None = None
         if trial.method.trains:
-            self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size)
+            self.optimizer = build_optimizer(self.method, self.config.optimizer, self.config.batch_size, rates)
             if saved is not None:
                 saved.load_into(self.method, self.optimizer)
             self._forward = self._on_all_workers()

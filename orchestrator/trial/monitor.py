@@ -7,6 +7,8 @@ from ...evaluation.task import Extracted, NotFinite, Task
 from ...methods.encoder import Encoder
 from ..spec.models import TrialSpec
 from ..store.fault import Fault
+from ..store.files import Store
+from .images import labelled_part
 from .journal import TrialFailed
 from .runtime import Runtime
 
@@ -14,8 +16,8 @@ from .runtime import Runtime
 class Monitor:
     """Measures a backbone as it is now; every rank calls it and gets the same numbers."""
 
-    def __init__(self, trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime):
-        self.trial, self.train, self.test, self.runtime = trial, train, test, runtime
+    def __init__(self, trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime, store: Store):
+        self.trial, self.train, self.test, self.runtime, self.store = trial, train, test, runtime, store
         self.evaluations = [item for item in trial.evaluate if EVALUATIONS[item.name].monitors and item.dataset is None]
         if all(item.name != MONITOR for item in self.evaluations):
             monitor = EVALUATIONS[MONITOR]
@@ -43,10 +45,15 @@ class Monitor:
         training = encoder.training
         task = self._task(encoder)
         logs: dict[str, float] = {}
+        taken = {item.known_as for item in self.evaluations}
         for item in self.evaluations if evaluate else ():
-            part = task if item.labels is None else task._replace(train=task.train.share(item.labels))
-            metrics = EVALUATIONS[item.name].run(part, item).metrics
-            key = item.known_as if any(log.startswith(f"{item.name}/") for log in logs) else item.name
+            part = labelled_part(task.train, item, self.store)
+            metrics = EVALUATIONS[item.name].run(task._replace(train=part), item).metrics
+            key = (
+                item.known_as
+                if item.name in taken or any(log.startswith(f"{item.name}/") for log in logs)
+                else item.name
+            )
             logs |= {f"{key}/{name}": value for name, value in metrics.items()}
         if diagnosis:
             found = diagnose(task)

@@ -16,6 +16,7 @@ from ...datasets.picture import views_picture
 from ...methods.base import Batch, Progress, StepOutput
 from ...methods.encoder import Encoder, export
 from ...methods.finite import not_finite
+from ...methods.freezing import thaw
 from ..spec.identity import trial_id
 from ..spec.models import TrialSpec
 from ..store.events import EpochDone, PretrainingDone, StepDone
@@ -62,6 +63,7 @@ def pretrain(
         parameters=sum(parameter.numel() for parameter in run.learner.method.backbone.parameters()),
     ).model_copy(update=run.given)
     backbone = run.learner.method.backbone
+    thaw(backbone)
     if runtime.is_first:
         tensors, metadata = export(backbone)
         run.checkpoints.wait()  # none may come after they are cleared
@@ -91,7 +93,7 @@ class _Run:
     ):
         self.trial, self.folder, self.runtime, self.journal = trial, folder, runtime, journal
         self.train_set = train
-        self.monitor = Monitor(trial, train, test, runtime)
+        self.monitor = Monitor(trial, train, test, runtime, folder.store)
         self.config = trial.pretrain
         self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
         self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0

@@ -46,9 +46,16 @@ LOOK_SECONDS = 10.0
 
 
 def probe_trial(
-    trial: TrialSpec, prepared: Prepared, elsewhere: Mapping[str, Prepared], runtime: Runtime, listener: Listener
+    trial: TrialSpec,
+    prepared: Prepared,
+    elsewhere: Mapping[str, Prepared],
+    store: Store,
+    runtime: Runtime,
+    listener: Listener,
 ) -> ProbeRecord:
-    """Measure `trial` on the device of `runtime`, which it has for itself; nothing is kept. elsewhere: as for `run_trial`.
+    """Measure `trial` on the device of `runtime`, which it has for itself; nothing is kept.
+
+    `elsewhere` as for `run_trial`; `store` has the label lists.
 
     Raises:
         TrialStopped: the listener asked for it.
@@ -58,7 +65,7 @@ def probe_trial(
         update={"backbone": trial.backbone.model_copy(update={"weights": None})}
     )  # any cost the same
     watch = _Watch(runtime, listener)
-    images = TrialImages(trial, prepared, elsewhere, runtime)
+    images = TrialImages(trial, prepared, elsewhere, runtime, store)
     with measured(runtime) as meter:
         _train(trial, *images.own, runtime, watch)
         gc.collect()

@@ -79,7 +79,9 @@ def run_trial(
         )
         try:
             with journal.warnings():
-                _run_stages(trial, folder, TrialImages(trial, prepared, elsewhere, runtime), runtime, journal)
+                _run_stages(
+                    trial, folder, TrialImages(trial, prepared, elsewhere, runtime, folder.store), runtime, journal
+                )
                 journal.settle()
         except TrialStopped as stop:
             journal.end(StatusChanged(state=stop.state, reason=str(stop)))

@@ -85,7 +85,7 @@ def task(folder: TrialStore) -> Task:
     """What the trial's evaluations got."""
     trial, content = folder.trial(), folder.backbone()
     assert trial is not None and content is not None
-    images = TrialImages(trial, prepare(trial.dataset, data_root()), {}, Runtime(CPU))
+    images = TrialImages(trial, prepare(trial.dataset, data_root()), {}, Runtime(CPU), folder.store)
     return task_of(trial, restored_encoder(trial, content, images.own[0].info), images, Runtime(CPU))
 
 

@@ -99,6 +99,19 @@ def test_two_workers_change_settings_as_one_does(sweep_file: SweepFile, tmp_path
     assert two == pytest.approx(one, abs=1e-4)
 
 
+@pytest.mark.parametrize("method", ["simclr", {"name": "byol", "hidden_dim": 64}], ids=str)
+def test_two_workers_freeze_what_one_does(method: object, sweep_file: SweepFile, tmp_path: Path) -> None:
+    rates = {"conv1*": 0, "bn1.*": 0, "layer1.*": 0, "layer2.*": 0.1}
+    pretrain = {"epochs": 1, "batch_size": 32, "optimizer": {"lr": 0.02}, "rates": rates}
+    evaluate = [{"name": "knn", "k": 20}, {"name": "finetune", "epochs": 1, "rates": rates | {"layer2.*": 0}}]
+    (trial,) = trials_of(sweep_file(methods=[method], backbone="resnet10t", pretrain=pretrain, evaluate=evaluate))
+    (tmp_path / "two").mkdir()
+    one, two = carry(trial, tmp_path / "one"), on_ranks(trial, tmp_path / "two", 2)
+    assert losses(two) == pytest.approx(losses(one), abs=1e-4)
+    a, b = one.evaluation(trial.evaluate[1]), two.evaluation(trial.evaluate[1])
+    assert a is not None and b is not None and abs(a.counts["correct1"] - b.counts["correct1"]) <= 2
+
+
 DROPPING = {"drop_path_rate": 0.3, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1, "pos_drop_rate": 0.1, "drop_rate": 0.1}
 
 

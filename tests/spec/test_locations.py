@@ -6,7 +6,7 @@ import pytest
 from ssl_sweep.orchestrator.spec.errors import SpecError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
-from ssl_sweep.orchestrator.spec.locate import locate, relative_weights
+from ssl_sweep.orchestrator.spec.locate import locate, relative_files
 from ssl_sweep.orchestrator.spec.yaml_document import parse_document
 
 HEAD = "name: good\nbackbone: resnet18-cifar\nmethods: [random]\n"
@@ -132,11 +132,11 @@ grid: {backbone.weights: [c.pth, /d.pth, ~/e.pth], backbone: [vit, {name: vit, w
 
 def test_weights_are_relative_to_the_file(tmp_path: Path) -> None:
     document = parse_document(WEIGHTS, "sweep.yaml")
-    assert list(relative_weights(document.data)) == ["sub/b.pth", "a.pth", "f.pth", "c.pth"]
+    assert list(relative_files(document.data)) == ["sub/b.pth", "a.pth", "f.pth", "c.pth"]
     assert locate(document, tmp_path) == []
     assert document.data["backbone"]["weights"] == f"{tmp_path}/a.pth"
     assert document.data["methods"][1]["weights"] == {"path": f"{tmp_path}/sub/b.pth", "partial": True}
     assert document.data["methods"][2]["backbone"]["weights"] == "trial:dino seed 0"
     assert document.data["grid"]["backbone.weights"][:2] == (f"{tmp_path}/c.pth", "/d.pth")
     assert document.data["grid"]["backbone"][1]["weights"] == f"{tmp_path}/f.pth"
-    assert list(relative_weights(document.data)) == []
+    assert list(relative_files(document.data)) == []
