@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from ..published import Published
 from ..spec.label import title_of
 from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import ListedTrial, Scalar, SearchRecord, SweepResult, TrialList, TrialResult
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -28,8 +30,9 @@ def collect(
     store: Store,
     command: str,
     searches: tuple[SearchRecord, ...] = (),
+    published: tuple[Published, ...] = (),
 ) -> SweepResult:
-    """The results without what only a report shows: histories and pictures stay in the store."""
+    """The results without what only a report shows: histories and pictures stay in the store. `published`: the user's own rows."""
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -37,6 +40,7 @@ def collect(
         command=command,
         trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
         searches=searches,
+        published=published,
     )
 
 
@@ -45,6 +49,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
     wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
     records = [(status.evaluations.get(name), config.known_as) for config, name in wanted]
     failed = status.state is TrialState.FAILED
+    resolved = json.loads(trial.model_dump_json(exclude={"seed", "axes"}))
     return TrialResult(
         trial_id=item.trial_id,
         method=trial.method.name,
@@ -62,7 +67,8 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         seed=trial.seed,
         recipe=trial.recipe,
         axes=dict(trial.axes),
-        setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
+        trained_with=_trained_with(resolved),
+        setting=_setting(resolved),
         search=trial.split == "holdout",
         status=status.state,
         reason=status.reason if failed else None,
@@ -77,9 +83,26 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
     )
 
 
-def _setting(resolved: str) -> str:
+def _setting(resolved: dict[str, Any]) -> str:
     """Hash of everything but the seed: trials that differ in nothing else are one row of a table."""
-    return hashlib.sha256(json.dumps(json.loads(resolved), sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _trained_with(resolved: dict[str, Any]) -> dict[str, Scalar]:
+    """The single values of the method, the optimizer and the schedule."""
+    pretrain = resolved["pretrain"]
+    groups = {
+        "method": resolved["method"],
+        "pretrain": {"precision": pretrain["precision"]},
+        "pretrain.optimizer": pretrain["optimizer"],
+        "pretrain.schedule": pretrain["schedule"],
+    }
+    return {
+        f"{group}.{key}": value
+        for group, values in groups.items()
+        for key, value in values.items()
+        if isinstance(value, (bool, int, float, str)) and (group, key) != ("method", "name")
+    }
 
 
 def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store) -> None:
