@@ -73,10 +73,10 @@ def read_published(text: str) -> tuple[Published, ...]:
 def _faults_of(header: list[str]) -> Iterator[Fault]:
     for name in header:
         if name not in COLUMNS:
-            yield Fault(1, unknown("column", name, COLUMNS))
+            yield Fault(1, _unknown("column", name, COLUMNS))
     for name in dict.fromkeys(header):
         if header.count(name) > 1:
-            yield Fault(1, f"duplicate column '{name}'")
+            yield Fault(1, f"duplicate column {_quoted(name)}")
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         yield Fault(1, f"missing columns: {', '.join(missing)}")
@@ -91,14 +91,16 @@ def _row(cells: dict[str, str]) -> Published | list[str]:
             if cell:
                 values[name] = _value(name, cell)
         except ValueError as error:
-            faults.append(f"{name}: got '{cell}'; {error}")
+            faults.append(f"{name}: got {_quoted(cell)}; {error}")
     faults += _unknown_names(cells)
     if faults:
         return faults
     try:
         return Published.model_validate(values)
     except ValidationError as error:
-        return [f"{item['loc'][0]}: got '{item['input']}'; {_lowered(item['msg'])}" for item in error.errors()]
+        return [
+            f"{item['loc'][0]}: got {_quoted(str(item['input']))}; {_lowered(item['msg'])}" for item in error.errors()
+        ]
 
 
 def _value(name: str, cell: str) -> object:
@@ -147,28 +149,34 @@ def _unknown_names(cells: dict[str, str]) -> Iterator[str]:
     """A misspelt name would never match; methods alone may be others than ours."""
     names = [*DATASETS, *TORCHVISION]
     if cells["dataset"] and cells["dataset"] not in names:
-        yield unknown("dataset", cells["dataset"], names)
+        yield _unknown("dataset", cells["dataset"], names)
     name, metric, protocol = (cells.get(key, "") for key in ("evaluation", "metric", "protocol"))
     if name and name not in EVALUATIONS:
-        yield unknown("evaluation", name, EVALUATIONS)
+        yield _unknown("evaluation", name, EVALUATIONS)
         return
     if not name:
         return
     metrics = [metric.name for metric in EVALUATIONS[name].metrics]
     if (metric or "top1") not in metrics:
-        given = f"metric '{metric}'" if metric else "no metric"
+        given = f"metric {_quoted(metric)}" if metric else "no metric"
         yield f"got {given}; must be one of {name}: {', '.join(metrics)}"
     protocols = [config.protocol for config in EVALUATIONS[name].protocols]
     if protocol and protocol not in protocols:
-        yield unknown("protocol", protocol, protocols)
+        yield _unknown("protocol", protocol, protocols)
 
 
-def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
+def _unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     """Message for a name that is not on the list."""
     names = list(allowed)
     near = difflib.get_close_matches(given, names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{given}'{hint} (allowed: {', '.join(names)})"
+    return f"unknown {kind} {_quoted(given)}{hint} (allowed: {', '.join(names)})"
+
+
+def _quoted(text: str) -> str:
+    """On one line, whatever is in it."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return f"'{short}'" if short.isprintable() else repr(short)
 
 
 def _lowered(text: str) -> str:

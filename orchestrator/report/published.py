@@ -59,9 +59,9 @@ def sizes_differ(row: Published, setting: Setting) -> list[str]:
     pairs = (("epochs", row.epochs, trial.epochs), ("batch size", row.batch_size, trial.batch_size))
     for name, theirs, ours in pairs:
         if theirs is None:
-            found.append(f"{name} not stated; ours {integer(ours)}")
+            found.append(f"{name} not stated, ours {integer(ours)}")
         elif theirs != ours:
-            found.append(f"{name} {integer(theirs)}; ours {integer(ours)}")
+            found.append(f"{name} {integer(theirs)}, ours {integer(ours)}")
     if setting.axes:
         found.append(f"ours is of a grid over {', '.join(sorted(setting.axes))}")
     return found
@@ -72,10 +72,10 @@ def protocols_differ(row: Published, protocol: Protocol) -> list[str]:
     own: dict[str, Scalar] = json.loads(protocol.settings)
     found: list[str] = []
     if row.protocol != protocol.protocol:
-        found.append(f"published with {row.how}; ours {protocol.protocol}" + _known(row, own))
+        found.append(f"published with {row.how}, ours {protocol.protocol}" + _known(row, own))
     elif differing := {key: value for key, value in row.protocol_settings.items() if own.get(key, value) != value}:
         ours = {key: own[key] for key in differing}
-        found.append(f"published with {assignments(differing)}; ours {assignments(ours)}")
+        found.append(f"published with {assignments(differing)}, ours {assignments(ours)}")
     if protocol.changed != "{}":
         found.append(f"ours changes its protocol: {assignments(json.loads(protocol.changed))}")
     if protocol.split != "test":
@@ -91,18 +91,19 @@ def _known(row: Published, own: dict[str, Scalar]) -> str:
 def training_differs(row: Published, setting: Setting) -> list[str]:
     """In words, what the source is known to have set otherwise in the training. No reason not to compare: it is the question."""
     trial = setting.first
-    found = [f"recipe {row.recipe}; ours {trial.recipe}"] if row.recipe not in ("", trial.recipe) else []
+    found = [f"recipe {row.recipe}, ours {trial.recipe}"] if row.recipe not in ("", trial.recipe) else []
     for key, theirs in row.settings.items():
         ours = trial.trained_with.get(key, theirs)
-        same = math.isclose(theirs, ours) if _is_number(theirs) and _is_number(ours) else theirs == ours
-        if not same:
+        if not _same(theirs, ours):
             name = key.removeprefix("pretrain.").removeprefix("method.")
-            found.append(f"{name} {scalar(theirs)}; ours {scalar(ours)}")
+            found.append(f"{name} {scalar(theirs)}, ours {scalar(ours)}")
     return found
 
 
-def _is_number(value: Scalar) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _same(theirs: Scalar, ours: Scalar) -> bool:
+    if isinstance(theirs, (int, float)) and isinstance(ours, (int, float)):
+        return math.isclose(theirs, ours)
+    return theirs == ours
 
 
 class Match(NamedTuple):
@@ -156,7 +157,7 @@ def _match(row: Published, setting: Setting, own: Sequence[Protocol]) -> Match |
     if ours is None:
         ours = spread([record.metrics[row.metric] for record in records if row.metric in record.metrics])
         if row.best_epoch:
-            obstacles.append("published: the best epoch on the test set; ours the last")
+            obstacles.append("published: the best epoch on the test set, ours the last")
     if ours is None:
         return None
     return Match(row, protocol, ours, best_epoch, tuple(obstacles), tuple(training_differs(row, setting)))

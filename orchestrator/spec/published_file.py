@@ -38,12 +38,15 @@ def read_published_file(path: Path) -> tuple[Published, ...]:
         SpecError: with every fault in it, and its line.
         UserError: there is no such file, or it is no text.
     """
+    name = f"'{path}'" if str(path).isprintable() else repr(str(path))
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"got '{path}'; must be a CSV file in UTF-8") from None
+        raise UserError(f"got {name}; must be a CSV file in UTF-8") from None
     except OSError as error:
-        raise UserError(f"got '{path}'; cannot be read: {error.strerror or error}") from None
+        raise UserError(f"got {name}; cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise UserError(f"got {name}; no file can have this name") from None
     try:
         return read_published(text)
     except UnreadableError as error:

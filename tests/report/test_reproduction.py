@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_by_hand import evaluation, sweep, trial
@@ -66,12 +67,12 @@ def test_where_one_more_seed_would_lie() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"settings": {"k": 20, "temperature": 0.1}, "changed": {"k": 20}}, "published with k = 200; ours k = 20"),
-        ({"protocol": "knn/instdisc@1"}, "published with knn/lightly@1 (k 200, temperature 0.1); ours knn/instdisc@1"),
+        ({"settings": {"k": 20, "temperature": 0.1}, "changed": {"k": 20}}, "published with k = 200, ours k = 20"),
+        ({"protocol": "knn/instdisc@1"}, "published with knn/lightly@1 (k 200, temperature 0.1), ours knn/instdisc@1"),
         ({"split": "holdout"}, "ours on images held out from the training set"),
     ],
 )
-def test_another_measure_is_shown_with_what_differs(changes: dict[str, object], said: str) -> None:
+def test_another_measure_is_shown_with_what_differs(changes: dict[str, Any], said: str) -> None:
     row = row_of(*(trial("simclr", seed, evaluation(80.0, best_top1=85.1, **changes)) for seed in (0, 1)))
     assert said in row["what differs"]
     assert (row["theirs"], row["difference"], row["within seed spread"]) == ("84.8*", "–", "–")
@@ -80,14 +81,14 @@ def test_another_measure_is_shown_with_what_differs(changes: dict[str, object], 
 def test_the_last_epoch_is_not_compared_with_the_best() -> None:
     row = row_of(trial("simclr", 0, evaluation(80.0)))
     assert (row["ours"], row["difference"]) == ("80.0 (n = 1)", "–")
-    assert "published: the best epoch on the test set; ours the last" in row["what differs"]
+    assert "published: the best epoch on the test set, ours the last" in row["what differs"]
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"epochs": 100}, "epochs 200; ours 100"),
-        ({"batch_size": 1024}, "batch size 512; ours 1024"),
+        ({"epochs": 100}, "epochs 200, ours 100"),
+        ({"batch_size": 1024}, "batch size 512, ours 1024"),
         ({"axes": {"method.temperature": 0.5}}, "ours is of a grid over method.temperature"),
     ],
 )
@@ -108,13 +109,13 @@ def test_known_settings_of_the_training_are_said_and_compared_all_the_same() -> 
     row = row_of(trial("simclr", 0, evaluation(87.0, "linear"), trained_with=ours), own=(own,), source="mine")
     assert row["difference"] == "−1.0"
     assert row["what differs"] == (
-        "recipe paper; ours lightly; optimizer.name lars; ours sgd; optimizer.lr 0.4; ours 0.06"
+        "recipe paper, ours lightly; optimizer.name lars, ours sgd; optimizer.lr 0.4, ours 0.06"
     )
 
 
 def test_what_a_source_does_not_state_is_not_taken_as_equal() -> None:
     row = row_of(trial("simclr", 0, evaluation(87.0, "linear")), own=(mine(batch_size=None),), source="mine")
-    assert row["difference"] == "–" and "batch size not stated; ours 512" in row["what differs"]
+    assert row["difference"] == "–" and "batch size not stated, ours 512" in row["what differs"]
 
 
 def test_the_user_s_rows_are_in_the_main_table_too() -> None:
