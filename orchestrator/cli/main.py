@@ -10,6 +10,7 @@ from .evaluate import evaluate
 from .features import features
 from .files import methods, schema, validate
 from .overview import plan, status
+from .published import published
 from .results import diff, export, report
 from .runs import resume, retry, stop, submit
 from .storage import du, gc, rm
@@ -41,7 +42,7 @@ for command in (validate, plan, submit, evaluate, stop, resume, retry, status, l
     main.add_command(command)
 for command in (report, export, features, diff, du, rm, gc):
     main.add_command(command)
-for command in (schema, methods, datasets, prepare):
+for command in (schema, methods, datasets, published, prepare):
     main.add_command(command)
 
 if __name__ == "__main__":

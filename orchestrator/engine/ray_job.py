@@ -114,6 +114,9 @@ def _refuse_what_a_job_lacks(sweep: Path, *, drives: bool) -> None:
         raise UserError(
             f"got '{place}'; {lacks}: name an absolute path there, or for weights trial:ID of the sweep's own store"
         )
+    published = written.get("published")
+    if isinstance(published, str) and is_relative(published):
+        raise UserError(f"published: got '{published}'; {lacks}: name an absolute path on a disk that all nodes share")
     storage = str(written.get("storage", SweepSpec.model_fields["storage"].default))
     if is_relative(storage):
         raise UserError(

@@ -12,14 +12,13 @@ from .formats import accuracy, plural
 from .intervals import interval_table
 from .main_table import DataTable, data_tables
 from .ranks import rank_table, rankings
+from .reproduction import reproduction_table
 from .search import front_table, search_table
 from .sections import (
     NO_REASON,
     LogLink,
     cost_table,
     environment_table,
-    matched_notes,
-    other_settings,
     restarts_table,
     unfinished_table,
 )
@@ -31,10 +30,6 @@ from .table import Table
 SEARCH_REMARK = (
     "Chosen and scored on a part of the training set that was held out of the pretraining. The best of many tries is "
     "better than it will be again, so none of these numbers is in the main table."
-)
-OTHER_REMARK = (
-    "The nearest runs that Lightly published for these methods, in batch size and epochs. The settings differ from ours: "
-    "these numbers are for orientation, and no difference is given."
 )
 
 
@@ -54,14 +49,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataSection:
-    """One data set: the main table, tests, intervals and details, what was published, the plots."""
+    """One data set: the main table, tests, what was published, intervals and details, the plots."""
 
     heading: str
     table: Table
     highlights: tuple[str, ...]
-    notes: tuple[str, ...]
     comparison: Table
-    other: Table
+    reproduction: Table
     intervals: Table
     selected: Table
     details: Table
@@ -85,7 +79,6 @@ class Document:
     cost: Table
     environment: Table
     search_remark: str = SEARCH_REMARK
-    other_remark: str = OTHER_REMARK
 
 
 def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
@@ -98,9 +91,8 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             f"Results on {data.dataset}",
             data.table,
             tuple(_highlights(data)),
-            tuple(matched_notes(data)),
             comparison_table(data.comparisons, data.protocols, labels(data.settings)),
-            other_settings(data),
+            reproduction_table(data),
             interval_table(data),
             selected_table(data),
             details_table(data),

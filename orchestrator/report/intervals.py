@@ -105,7 +105,7 @@ def statistics_table(result: SweepResult) -> "pa.Table":
     import pyarrow as pa
 
     rows = [
-        {"sweep": result.name, **_identity(setting), **row}
+        {"sweep": result.name, **identity(setting), **row}
         for data in data_tables(result)
         for setting in data.settings
         for protocol in data.protocols
@@ -116,7 +116,8 @@ def statistics_table(result: SweepResult) -> "pa.Table":
     )
 
 
-def _identity(setting: Setting) -> dict[str, Value]:
+def identity(setting: Setting) -> dict[str, Value]:
+    """What the setting is, as columns of a tidy table."""
     trial = setting.first
     keys = ("dataset", "dataset_fingerprint", "full_dataset", "method", "title", "backbone")
     keys += ("image_size", "batch_size", "epochs", "recipe", "setting")

@@ -8,10 +8,11 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ...evaluation.base import CONSTANT_ANSWER, Metric
+from ..published import Published
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .comparison import Comparison, compare
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
-from .published import exact_match, same_protocol
+from .published import PublishedIndex, protocols_differ
 from .settings import Protocol, Setting, group_settings
 from .statistics import LEAST_SEEDS, spread
 from .table import Cell, Column, Note, Row, Table
@@ -37,9 +38,9 @@ BEST_EPOCH_REMARK = (
     "optimistically biased, and not to be compared with the other columns."
 )
 PUBLISHED_REMARK = (
-    "Lightly: the figure published for this data set, method, backbone, batch size and number of epochs (one run, "
-    "Lightly's own recipe), and in brackets ours less theirs; with one run of theirs, no test can tell it from chance. ‡ No "
-    "difference is given: theirs is the best epoch on the test set and ours is not, or the protocols differ."
+    "In a column named after a source: the figure that it published for this data set, method, backbone, batch size and "
+    "number of epochs (by its own recipe), and in brackets ours less theirs. ‡ No difference is given: theirs is the best "
+    "epoch on the test set and ours is not, or the protocols differ. “Reproduction” in the report says more."
 )
 
 
@@ -53,6 +54,7 @@ class DataTable:
     table: Table
     comparisons: tuple[Comparison, ...]
     """By protocol, of those under which enough seeds were scored."""
+    published: PublishedIndex
 
 
 def render_table(result: SweepResult) -> tuple[Table, ...]:
@@ -72,6 +74,7 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
     trials = sorted((trial for trial in result.trials if not trial.search), key=data)
     groups = [(key, group_settings(group)) for key, group in groupby(trials, key=data)]
     names = [key[0] for key, _ in groups]
+    published = PublishedIndex(result.published)
     tables: list[DataTable] = []
     for (dataset, full, fingerprint), settings in groups:
         title = dataset if full else f"{dataset}, a part of it"
@@ -80,20 +83,23 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
         protocols = tuple(sorted({protocol for setting in settings for protocol in setting.protocols()}))
         found = (compare(settings, protocol) for protocol in protocols)
         comparisons = tuple(comparison for comparison in found if comparison)
-        table = _table(title, settings, protocols, tested=bool(comparisons))
-        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons))
+        table = _table(title, settings, protocols, published, tested=bool(comparisons))
+        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons, published))
     return tuple(tables)
 
 
 Filled = tuple[Column, list[Cell]]
 
 
-def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol], *, tested: bool) -> Table:
+def _table(
+    title: str, settings: Sequence[Setting], protocols: Sequence[Protocol], published: PublishedIndex, *, tested: bool
+) -> Table:
     filled = _identity(settings)
+    same = [published.exact(setting) for setting in settings]
     notes: list[Note] = []
     for number, protocol in enumerate(protocols, start=1):
         notes.append(_note(superscript(number), protocol, settings))
-        filled += _numbers(f"{_header(protocol, protocols)}{superscript(number)}", protocol, settings)
+        filled += _numbers(f"{_header(protocol, protocols)}{superscript(number)}", protocol, settings, same)
     filled += _costs(settings)
     rows = tuple(
         Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
@@ -194,7 +200,9 @@ class Measure(NamedTuple):
         return [numbers[self.metric.name] for numbers in found if self.metric.name in numbers]
 
 
-def _numbers(group: str, protocol: Protocol, settings: Sequence[Setting]) -> list[Filled]:
+def _numbers(
+    group: str, protocol: Protocol, settings: Sequence[Setting], published: Sequence[Sequence[Published]]
+) -> list[Filled]:
     """Every metric and, where measured, the main one's best epoch; a published figure beside the one it compares with."""
     columns: list[Filled] = []
     records = [setting.records(protocol) for setting in settings]
@@ -205,13 +213,19 @@ def _numbers(group: str, protocol: Protocol, settings: Sequence[Setting]) -> lis
     for measure in measures:
         columns.append((Column(measure.label, group, numeric=True), _measured(measure, records, settings)))
         if measure != Measure(protocol.main) or not best_epoch:
-            published = [
-                _published(measure, protocol, row, setting) for setting, row in zip(settings, records, strict=True)
-            ]
-            if any(cell.text != NONE for cell in published):
-                label = f"Lightly {measure.label.removesuffix('*')}"
-                columns.append((Column(label, group, numeric=True), published))
+            found = [_comparable(measure, protocol, rows) for rows in published]
+            sources = dict.fromkeys(row.source for row in found if row)
+            if sources:
+                label = f"{next(iter(sources)) if len(sources) == 1 else 'published'} {measure.label.removesuffix('*')}"
+                cells = [_published(measure, protocol, *pair) for pair in zip(records, found, strict=True)]
+                columns.append((Column(label, group, numeric=True, beside=measure.label.removesuffix("*")), cells))
     return columns
+
+
+def _comparable(measure: Measure, protocol: Protocol, rows: Sequence[Published]) -> Published | None:
+    """The published figure of this measure, of the same protocol if there is one; of equals, the first."""
+    found = [row for row in rows if (row.evaluation, row.metric) == (protocol.name, measure.metric.name)]
+    return min(found, key=lambda row: len(protocols_differ(row, protocol)), default=None)
 
 
 def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]) -> list[Cell]:
@@ -232,17 +246,15 @@ def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], setti
     ]
 
 
-def _published(measure: Measure, protocol: Protocol, records: list[EvaluationRecord], setting: Setting) -> Cell:
+def _published(measure: Measure, protocol: Protocol, records: list[EvaluationRecord], row: Published | None) -> Cell:
     """Compares like with like only: the best epoch with the best epoch, the last with the last."""
-    run = exact_match(setting)
-    figure = run.figures.get(f"{protocol.name}_{measure.metric.name}") if run else None
-    if run is None or figure is None:
+    if row is None:
         return Cell(NONE)
     ours = spread(measure.values(records))
     if ours is None:
-        return Cell(f"{figure:.1f}")
-    like = (protocol.name in run.best_epoch) == measure.best_epoch and same_protocol(run, protocol)
-    return Cell(f"{figure:.1f} ({difference(ours.mean, figure)})" if like else f"{figure:.1f} ‡")
+        return Cell(row.text)
+    like = row.best_epoch == measure.best_epoch and not protocols_differ(row, protocol)
+    return Cell(f"{row.text} ({difference(ours.mean, row.value)})" if like else f"{row.text} ‡")
 
 
 def _costs(settings: Sequence[Setting]) -> list[Filled]:
@@ -277,7 +289,7 @@ def _remarks(
         mains = dict.fromkeys(protocol.main for protocol in protocols if any(s.best(protocol) for s in settings))
         chosen = [f"{'largest' if metric.higher_is_better else 'smallest'} {metric.title}" for metric in mains]
         remarks.append(BEST_EPOCH_REMARK.format(" or ".join(chosen).capitalize()))
-    if any(label.startswith("Lightly") for label in labels):
+    if any(column.beside for column, _ in filled):
         remarks.append(PUBLISHED_REMARK)
     on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""
     remarks.append(

@@ -27,13 +27,8 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             + (f"; changed from the protocol: {note.changed}" if note.changed else "")
             for note in section.table.notes
         ]
-        yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks, *section.notes))
-        yield from _titled(section.comparison)
-        if section.other.rows:
-            yield "### Published, other setting"
-            yield escape(document.other_remark)
-            yield _table(section.other)
-        for table in (section.intervals, section.selected, section.details):
+        yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks))
+        for table in (section.comparison, section.reproduction, section.intervals, section.selected, section.details):
             yield from _titled(table)
         for plot in section.plots:
             path = plot_paths.get(plot.name)

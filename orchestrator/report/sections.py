@@ -1,4 +1,4 @@
-"""The tables beside the main one: published runs in other settings, search, unfinished trials, cost, environment."""
+"""The tables beside the main one: unfinished trials, restarts, cost, environment."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,11 +7,7 @@ from datetime import UTC, datetime
 from ...evaluation.registry import EVALUATIONS
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
-from .formats import NONE, accuracy, duration, integer, one_line, plural
-from .main_table import DataTable
-from .published import exact_match, nearest
-from .settings import commonest
-from .statistics import Spread
+from .formats import NONE, duration, integer, one_line, plural
 from .table import Cell, Table, plain_table
 
 LogLink = Callable[[TrialResult], str | None]
@@ -25,63 +21,6 @@ NO_REASON = {
     TrialState.WAITING: "not started",
 }
 """Of the states without a full result, those that need attention first."""
-
-
-def other_settings(data: DataTable) -> Table:
-    """Published runs of the same methods in other batch sizes or epochs: to look at, not to compare with."""
-    rows: list[list[str | Cell]] = []
-    for setting in data.settings:
-        run = nearest(setting)
-        if run is None:
-            continue
-        trial = setting.first
-        differs = [] if (run.batch_size, run.epochs) != (trial.batch_size, trial.epochs) else sorted(setting.axes)
-        for name, evaluation in EVALUATIONS.items():
-            figure = run.figures.get(f"{name}_{evaluation.main.name}")
-            protocol = commonest(data.settings, name)
-            if figure is None:
-                continue
-            ours, best = (setting.main(protocol), setting.best(protocol)) if protocol else (None, None)
-            chosen = "best epoch on the test set" if name in run.best_epoch else "last epoch"
-            theirs = f"batch {run.batch_size}, {run.epochs} epochs" + (
-                f"; grid over {', '.join(differs)}" if differs else ""
-            )
-            ours_size = f"batch {trial.batch_size}, {trial.epochs} epochs"
-            rows.append(
-                [
-                    run.method,
-                    run.backbone,
-                    evaluation.title,
-                    theirs,
-                    f"{figure:.1f} ({chosen})",
-                    ours_size,
-                    _both(ours, best),
-                    run.notes,
-                ]
-            )
-    labels = [
-        "method",
-        "backbone",
-        "evaluation",
-        "Lightly's setting",
-        "Lightly's top-1",
-        "our setting",
-        "our top-1",
-        "notes",
-    ]
-    return plain_table("Published, other setting", labels, rows)
-
-
-def matched_notes(data: DataTable) -> list[str]:
-    """What is known against the published figures in the main table."""
-    runs = [run for setting in data.settings if (run := exact_match(setting))]
-    return list(dict.fromkeys(f"Lightly's {run.method}: {run.notes}." for run in runs if run.notes))
-
-
-def _both(last: Spread | None, best: Spread | None) -> str:
-    parts = [f"{accuracy(last)} (last epoch)"] if last else []
-    parts += [f"{accuracy(best)} (best epoch on the test set)"] if best else []
-    return ", ".join(parts) or NONE
 
 
 def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:

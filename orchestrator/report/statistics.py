@@ -48,6 +48,19 @@ def mean_interval(value: Spread) -> Interval | None:
     return Interval(value.mean - reach, value.mean + reach)
 
 
+def next_interval(value: Spread) -> Interval | None:
+    """95 % prediction interval of one more value, by Student's t with n - 1 degrees of freedom; None for one value.
+
+    Unlike that of the mean, it says where a single further seed would lie.
+    """
+    if value.std is None:
+        return None
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(value.n - 1, 1 - LEVEL / 2)) * value.std * math.sqrt(1 + 1 / value.n)
+    return Interval(value.mean - reach, value.mean + reach)
+
+
 def wilson(hits: int, images: int) -> Interval:
     """95 % interval of a share, as fractions (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 

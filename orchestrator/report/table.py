@@ -13,6 +13,8 @@ class Column:
     group: str = ""
     """Printed above neighbouring columns that share it; carries the number of the footnote."""
     numeric: bool = False
+    beside: str = ""
+    """Label of the column that this one has published figures for; empty if its own numbers are ours."""
 
 
 @dataclass(frozen=True)

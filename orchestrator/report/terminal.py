@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
 from .main_table import BEST_EPOCH, PUBLISHED_REMARK, render_table
-from .table import Cell, Row, Table
+from .table import Cell, Column, Row, Table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -58,9 +58,10 @@ class _Fitted:
         for note in self.table.notes:
             yield Text(f"{note.mark} {note.protocol}{f' with {note.changed}' if note.changed else ''}", style="dim")
         labels = [self.table.columns[index].label for index in indices]
+        published = any(self.table.columns[index].beside for index in indices)
         for remark in self.table.remarks:
             of_best_epoch = remark.startswith("* ") and BEST_EPOCH not in labels
-            of_published = remark == PUBLISHED_REMARK and not any(x.startswith("Lightly") for x in labels)
+            of_published = remark == PUBLISHED_REMARK and not published
             if not (of_best_epoch or of_published):
                 yield Text(remark, style="dim")
         if dropped:
@@ -82,14 +83,14 @@ def _secondary(table: Table) -> list[str]:
     main: set[str] = set()
     for column, before in zip(table.columns, (None, *table.columns), strict=False):
         if column.group and before is not None and before.group == column.group:
-            labels[_measure(column.label)] = None
+            labels[_measure(column)] = None
         elif column.group:
-            main.add(_measure(column.label))
+            main.add(_measure(column))
     return [label for label in labels if label not in main and label not in EXPENDABLE]
 
 
-def _measure(label: str) -> str:
-    return label.removeprefix("Lightly ").removesuffix("*")
+def _measure(column: Column) -> str:
+    return column.beside or column.label.removesuffix("*")
 
 
 def _width(console: "Console", options: "ConsoleOptions", table: Table, indices: list[int]) -> int:
@@ -104,7 +105,7 @@ def _columns(table: Table, expendable: tuple[str, ...]) -> tuple[list[int], list
     kept: list[int] = []
     dropped: dict[str, None] = {}
     for index, column in enumerate(table.columns):
-        measure = _measure(column.label)
+        measure = _measure(column)
         if measure in expendable:
             dropped[measure] = None
         elif index not in alike:

@@ -21,6 +21,7 @@ class ReportFiles:
     parquet: Path
     csv: Path
     statistics: Path
+    reproduction: Path
     plots: tuple[Path, ...]
     """The plots of the Markdown; the page has its own within it."""
 
@@ -37,6 +38,7 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
     from .intervals import statistics_table
     from .markdown import to_markdown
     from .page import to_html
+    from .reproduction import reproduction_rows
     from .svg import standalone
     from .tidy import for_spreadsheets, tidy_table
 
@@ -62,12 +64,14 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
         folder / "results.parquet",
         folder / "results.csv",
         folder / "statistics.csv",
+        folder / "reproduction.csv",
         tuple(folder / path for path in paths.values()),
     )
     _replace(files.html, _text(to_html(document)))
     _replace(files.markdown, _text(to_markdown(document, paths)))
     _replace(files.parquet, lambda path: arrow_parquet.write_table(table, path))
-    for path, rows in ((files.csv, table), (files.statistics, statistics_table(result))):
+    tables = ((files.csv, table), (files.statistics, statistics_table(result)))
+    for path, rows in (*tables, (files.reproduction, reproduction_rows(result))):
         _replace(path, partial(arrow_csv.write_csv, for_spreadsheets(rows)))
     return files
 

@@ -33,7 +33,8 @@ class SpecError(UserError):
         self.problems = sorted(set(problems), key=lambda problem: (problem.file, problem.position, problem.message))
         lines = [str(problem) for problem in self.problems]
         if len(lines) > 1:
-            lines.append(f"{len(lines)} errors in {self.problems[0].file}")
+            files = dict.fromkeys(problem.file for problem in self.problems)
+            lines.append(f"{len(lines)} errors in {' and '.join(files)}")
         super().__init__("\n".join(lines))
 
 

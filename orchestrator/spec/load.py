@@ -12,6 +12,7 @@ from .locate import locate
 from .locations import whole
 from .messages import complaints, problems_of, validate
 from .models import SweepSpec
+from .published_file import published_problems
 from .recipes import method_problems
 from .yaml_document import Document, read_document
 
@@ -27,6 +28,7 @@ def load_spec(path: Path) -> tuple[SweepSpec, Document]:
     document = read_document(path)
     base = path.absolute().parent
     problems = locate(document, base)
+    problems += [] if problems else published_problems(document)
     broken: set[tuple[Any, ...]] = set()
     spec: SweepSpec | None = None
     try:

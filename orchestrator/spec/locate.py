@@ -6,7 +6,7 @@ from typing import Any
 
 from ...methods.weights_config import names_a_file
 from .errors import Problem, Steps, dotted, show
-from .locations import expanded, is_relative, whole, without_file_scheme
+from .locations import expanded, is_address, is_relative, whole, without_file_scheme
 from .secrets import OF_STORES, OF_TRACKING, has_credentials, has_password
 from .yaml_document import Document
 
@@ -49,6 +49,8 @@ class _Locator:
             data["tracking"] = self.tracking(data["tracking"])
         if "storage" in data:
             data["storage"] = self.place(data["storage"], ("storage",))
+        if "published" in data:
+            data["published"] = self.file(data["published"], ("published",))
         if "dataset" in data:
             data["dataset"] = self.dataset(data["dataset"], ("dataset",))
         if "backbone" in data:
@@ -137,6 +139,14 @@ class _Locator:
         except ValueError as error:
             self.problems.append(self.document.problem(path, f"{dotted(path)}: got {show(value)}; {error}"))
             return value
+
+    def file(self, value: Any, path: Steps) -> Any:
+        """A file on a disk."""
+        place = self.place(value, path)
+        if isinstance(place, str) and is_address(place):
+            message = f"{dotted(path)}: got {show(value)}; must be a file on a disk"
+            self.problems.append(self.document.problem(path, message))
+        return place
 
     def tracking(self, uri: str) -> str:
         """MLflow's URI with its variables replaced: the file itself, of which copies are kept, has no password."""

@@ -202,6 +202,11 @@ class SweepSpec(Config):
         description="MLflow's URI; unset: mlflow.db in the store, or next to this file if the store is remote",
         min_length=1,
     )
+    published: str | None = Field(
+        default=None,
+        description="CSV file of published numbers of your own, relative to this file, for the report",
+        min_length=1,
+    )
 
     @field_validator("storage")
     @classmethod

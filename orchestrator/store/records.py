@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...evaluation.registry import title_of
+from ..published import Published
 from .fault import Fault
 from .trial_state import TrialState
 
@@ -201,6 +202,8 @@ class TrialResult(Record):
     """Hash of everything resolved but the seed: trials that share it are repeats of one another."""
     axes: dict[str, Scalar] = {}
     """Dotted key to value, for the axes of `grid` and `search`."""
+    trained_with: dict[str, Scalar] = {}
+    """Settings of the method, the optimizer and the schedule by their dotted keys, to be compared with published ones."""
     search: bool = False
     """A trial of a search: scored on the held-out part of the training set, never in the main table."""
     status: TrialState
@@ -267,6 +270,8 @@ class SweepResult(Record):
     command: str
     trials: tuple[TrialResult, ...]
     searches: tuple[SearchRecord, ...] = ()
+    published: tuple[Published, ...] = ()
+    """The user's own rows of published numbers."""
 
     @property
     def undecided(self) -> list[SearchRecord]:

@@ -6,8 +6,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ...methods.rates import rates_text
+from ..published import Published
 from ..spec.label import title_of
 from ..spec.models import SweepSpec, TrialSpec
 from ..store.checked import digest_of_record, sealed_record
@@ -31,8 +33,9 @@ def collect(
     store: Store,
     command: str,
     searches: tuple[SearchRecord, ...] = (),
+    published: tuple[Published, ...] = (),
 ) -> SweepResult:
-    """The results without what only a report shows: histories and pictures stay in the store."""
+    """The results without what only a report shows: histories and pictures stay in the store. `published`: the user's own rows."""
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -40,6 +43,7 @@ def collect(
         command=command,
         trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
         searches=searches,
+        published=published,
     )
 
 
@@ -48,6 +52,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
     wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
     records = [(status.evaluations.get(name), config.known_as) for config, name in wanted]
     failed = status.state is TrialState.FAILED
+    resolved = json.loads(trial.model_dump_json(exclude={"seed", "axes"}))
     return TrialResult(
         trial_id=item.trial_id,
         method=trial.method.name,
@@ -86,9 +91,26 @@ def _shown_axes(trial: TrialSpec) -> dict[str, Scalar]:
     return {**trial.axes, RATES: rates_text(rates)} if rates else dict(trial.axes)
 
 
-def _setting(resolved: str) -> str:
+def _setting(resolved: dict[str, Any]) -> str:
     """Hash of everything but the seed: trials that differ in nothing else are one row of a table."""
-    return hashlib.sha256(json.dumps(json.loads(resolved), sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _trained_with(resolved: dict[str, Any]) -> dict[str, Scalar]:
+    """The single values of the method, the optimizer and the schedule."""
+    pretrain = resolved["pretrain"]
+    groups = {
+        "method": resolved["method"],
+        "pretrain": {"precision": pretrain["precision"]},
+        "pretrain.optimizer": pretrain["optimizer"],
+        "pretrain.schedule": pretrain["schedule"],
+    }
+    return {
+        f"{group}.{key}": value
+        for group, values in groups.items()
+        for key, value in values.items()
+        if isinstance(value, (bool, int, float, str)) and (group, key) != ("method", "name")
+    }
 
 
 def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store) -> None:

@@ -9,6 +9,7 @@ from ..spec.expand import Group, groups, resolve
 from ..spec.label import label_of
 from ..spec.load import load_spec
 from ..spec.models import AUTO, SweepSpec, TrialSpec, data_root
+from ..spec.published_file import own_published
 from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.lease import holder
@@ -174,7 +175,8 @@ class StoredSweep(NamedTuple):
 
     def result(self, command: str) -> SweepResult:
         """Its results."""
-        return collect(self.spec, self.planned, self.state, self.store, command, self.searches())
+        published = own_published(self.spec)
+        return collect(self.spec, self.planned, self.state, self.store, command, self.searches(), published)
 
 
 def stored_sweep(path: Path) -> StoredSweep:

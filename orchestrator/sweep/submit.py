@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ...datasets.prepared import Prepared
 from ..engine.interrupts import Interrupts
 from ..engine.protocol import Engine
+from ..published import Published
 from ..search.group_search import GroupSearch
 from ..spec.errors import UserError
 from ..spec.expand import resolve
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
+from ..spec.published_file import own_published
 from ..spec.secrets import without_passwords
 from ..store.files import Store
 from ..store.lease import held
@@ -102,6 +104,7 @@ def run_sweep(
     spec, document = load_spec(path)
     spec, trials = expanded(spec, document, read=True, keep=True)
     choice.refuse_search(spec)
+    published = own_published(spec)  # as it is now: what becomes of the file meanwhile does not cost the report
     place = Place(Store(spec.storage), spec.name)
     with held(place.store, place.folder) as lease, contextlib.ExitStack() as requests:
         if lease is None:
@@ -114,7 +117,8 @@ def run_sweep(
             screen.on_dataset(prepared)
         match_lists(trials, datasets, data_root(), place.store)
         planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
-        submission = _Submission(spec, place.store, planned, choice.resolved(planned, spec.name), screen, interrupts)
+        chosen = choice.resolved(planned, spec.name)
+        submission = _Submission(spec, place.store, planned, chosen, screen, interrupts, published)
         return submission.run(path.absolute().parent, datasets, make_engine, requests)
 
 
@@ -127,6 +131,8 @@ class _Submission(NamedTuple):
     choice: Choice
     screen: Screen
     interrupts: Interrupts
+    published: tuple[Published, ...]
+    """The user's own rows."""
 
     def run(self, base: Path, datasets: Datasets, make_engine: EngineMaker, requests: contextlib.ExitStack) -> Outcome:
         """Run what is chosen; write the report, whatever happens. `requests` to stop are not heeded after the last trial."""
@@ -164,7 +170,7 @@ class _Submission(NamedTuple):
             command = without_passwords(shlex.join(["ssl-sweep", *sys.argv[1:]]))
             planned = list(driver.planned.values())
             records = search_records(searches, ended=driver.searched)
-            result = collect(self.spec, planned, driver.state, self.store, command, records)
+            result = collect(self.spec, planned, driver.state, self.store, command, records, self.published)
             report = write_report(self.store, result)
             state = TrialState.INTERRUPTED if self.interrupts.requested else _state(result)
         finally:

@@ -19,7 +19,7 @@ SETTLED = "ssl_sweep.settled"
 """Tag of a run: digest of the status that it shows in full."""
 PARAMETERS_TAG = "ssl_sweep.parameters"
 PARENT_TAG = "mlflow.parentRunId"
-REPORT = ("report.html", "report.md", "results.parquet", "results.csv", "statistics.csv")
+REPORT = ("report.html", "report.md", "results.parquet", "results.csv", "statistics.csv", "reproduction.csv")
 """Files of a report that the sweep's run gets; the page has its plots within it."""
 
 

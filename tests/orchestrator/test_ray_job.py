@@ -161,6 +161,9 @@ def test_what_a_cluster_cannot_reach_is_refused(server: type[Server], sweep: Swe
     path = tmp_path / "relative.yaml"
     path.write_text((tmp_path / "sweep.yaml").read_text().replace(str(tmp_path / "runs"), "runs"))
     assert "does not have the folder of your sweep file" in ssl_sweep("status", path, expect=2)
+    (tmp_path / "mine.csv").write_text("method,dataset,backbone,evaluation,value,source\nsimclr,digits,a,knn,1,mine\n")
+    path.write_text((tmp_path / "sweep.yaml").read_text() + "\npublished: mine.csv\n")
+    assert "published: got 'mine.csv'; a job on a cluster does not have" in ssl_sweep("status", path, expect=2)
     for address, problem in (("http://other:8265", "no Ray Jobs server at"), ("auto", "must be a Ray Jobs server")):
         arguments = ["status", str(tmp_path / "sweep.yaml"), "--address", address]
         done = CliRunner().invoke(main, arguments, catch_exceptions=False)

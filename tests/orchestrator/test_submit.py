@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from command import Running, all_gone, mlflow_metrics, mlflow_runs, ssl_sweep
@@ -204,8 +205,10 @@ def test_two_drivers_compute_each_trial_once(
     second = Running(sweep_file("second.yaml", **content | {"name": "second", "methods": ["random", gates.method()]}))
     second.wait_for(lambda: "random s0" in trials(storage))
     second.wait_for(lambda: "another sweep is computing it" in second.log.read_text())
+    family = psutil.Process(first.process.pid).children(recursive=True)
     first.signal(signal.SIGKILL)
     first.process.wait()
+    assert all_gone(family, seconds=90) == []  # else its worker could end the trial before it hears of the driver's end
     gates.open(PASSES)
     second.end(expect=0)
     folder = trials(storage)["gated s0"]

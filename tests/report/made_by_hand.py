@@ -16,7 +16,7 @@ COST = Cost(seconds=60, workers=2, device="NVIDIA H200", gpu_allocated=1_500_000
 
 
 def evaluation(top1: float, name: str = "knn", **changes: object) -> EvaluationRecord:
-    protocols = {"knn": "knn/lightly-cifar10@1", "linear": "linear/simclr@1", "finetune": "finetune/simclr@1"}
+    protocols = {"knn": "knn/lightly@1", "linear": "linear/simclr@1", "finetune": "finetune/simclr@1"}
     settings: dict[str, Scalar] = {"k": 200, "temperature": 0.1} if name == "knn" else {"epochs": 90}
     fields: dict[str, object] = {
         "name": name,

@@ -178,7 +178,7 @@ def test_terminal_table_takes_names_literally() -> None:
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(terminal_table(sweep(trial("simclr", 0, evaluation(80.0), title="[red]x[/nope]"))))
     text = console.export_text()
-    assert "[red]x[/nope]" in text and "knn/lightly-cifar10@1" in text and "backbone resnet18-cifar" in text
+    assert "[red]x[/nope]" in text and "knn/lightly@1" in text and "backbone resnet18-cifar" in text
 
 
 @pytest.mark.parametrize(("width", "dropped"), [(200, ""), (80, "top-5"), (60, "best epoch, top-5")])

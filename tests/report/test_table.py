@@ -6,20 +6,12 @@ import statistics
 import pytest
 from made_by_hand import evaluation, full_sweep, searched, sweep, trial
 from rich.console import Console
-from ssl_sweep.evaluation.finetune import FINETUNE
 from ssl_sweep.orchestrator.report import render_table, terminal_table
 from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
 from ssl_sweep.orchestrator.report.main_table import data_tables
 from ssl_sweep.orchestrator.report.plots import MOST_SETTINGS, PLOTS, draw_plots
-from ssl_sweep.orchestrator.report.published import published_rows
 from ssl_sweep.orchestrator.report.search import front_table, search_table
-from ssl_sweep.orchestrator.report.sections import (
-    cost_table,
-    environment_table,
-    other_settings,
-    restarts_table,
-    unfinished_table,
-)
+from ssl_sweep.orchestrator.report.sections import cost_table, environment_table, restarts_table, unfinished_table
 from ssl_sweep.orchestrator.report.settings import group_settings, labels
 from ssl_sweep.orchestrator.report.statistics import Spread, spread
 from ssl_sweep.orchestrator.report.table import NONE, Table
@@ -85,7 +77,7 @@ def test_differing_settings_stand_in_columns_of_their_own() -> None:
     assert [note.changed for note in table.notes].count("k = 20") == 1
 
 
-@pytest.mark.parametrize("changes", [{"protocol": "knn/lightly-cifar10@2"}, {"split": "holdout"}])
+@pytest.mark.parametrize("changes", [{"protocol": "knn/lightly@2"}, {"split": "holdout"}])
 def test_other_protocols_and_splits_stand_apart(changes: dict[str, object]) -> None:
     (table,) = render_table(
         sweep(trial("simclr", 0, evaluation(80.0)), trial("simclr", 1, evaluation(60.0, **changes)))
@@ -174,36 +166,7 @@ def test_no_published_figure_in_another_setting(changes: dict[str, object]) -> N
     (table,) = render_table(
         sweep(trial(**{"method": "simclr", **changes}).model_copy(update={"evaluations": (evaluation(80.0),)}))
     )
-    assert not any(c.label.startswith("Lightly") for c in table.columns)
-
-
-def test_the_nearest_published_run_is_listed_apart() -> None:
-    (data,) = data_tables(sweep(trial("simclr", 0, evaluation(80.0, best_top1=81.0), epochs=100)))
-    (row,) = other_settings(data).rows
-    texts = [cell.text for cell in row.cells]
-    assert texts[:3] == ["SimCLR", "ResNet-18", "kNN"]
-    assert texts[3:5] == ["batch 512, 200 epochs", "84.8 (best epoch on the test set)"]
-    (data,) = data_tables(sweep(trial("simclr", 0, evaluation(80.0), epochs=100, full_dataset=False)))
-    assert not other_settings(data).rows
-
-
-def test_published_figures() -> None:
-    rows = published_rows()
-    assert len(rows) == 99 and all(row.figures for row in rows)
-    byol = next(r for r in rows if (r.dataset, r.method, r.batch_size, r.epochs) == ("CIFAR-10", "BYOL", 512, 800))
-    assert byol.figures == {"knn_top1": 91.0} and byol.best_epoch == ("knn",)
-    dino = next(r for r in rows if (r.dataset, r.backbone, r.method) == ("ImageNet1k", "ViT-S/16", "DINO"))
-    assert (
-        dino.figures["linear_top5"] == 91.3
-        and dino.backbone_id == "vit_small_patch16_224"
-        and dino.settings["knn"]["k"] == 200
-    )
-    assert dino.protocols == {"finetune": "finetune/lightly-vit@1"}
-    for row in rows:  # each has the protocol that is the default for its backbone and data
-        if "finetune_top1" in row.figures:
-            assert row.protocols["finetune"] == FINETUNE.default_protocol(row.backbone_id, row.dataset_id)
-        else:
-            assert not row.protocols
+    assert not any(c.beside for c in table.columns)
 
 
 def test_a_search_shows_its_best_point_beside_the_others() -> None:

@@ -9,6 +9,7 @@ from ssl_sweep.orchestrator.spec.load import load_spec
 
 MUTATIONS = 300
 SKETCH = Path(__file__).with_name("sketch.yaml").read_bytes()
+NUMBERS = Path(__file__).with_name("own_numbers.csv")
 WORDS = (
     rb"null true -1 0 1e999 .nan '' [] {} [[]] {a:1} *x &x !!int << - ? : # | > % @ '\ud800' --- name linear dataset"
     rb" backbone method.views pretrain.optimizer dataset.path vit_tiny"
@@ -50,6 +51,7 @@ def mutated(draw: random.Random) -> bytes:
 def test_a_sweep_or_its_errors(tmp_path: Path) -> None:
     draw = random.Random(0)
     path = tmp_path / "sweep.yaml"
+    (tmp_path / NUMBERS.name).write_bytes(NUMBERS.read_bytes())
     valid = 0
     for _ in range(MUTATIONS):
         content = mutated(draw)

@@ -35,6 +35,7 @@ SAME = [
     {"resources": "{workers: 2, gpus_per_worker: 0, max_failures: 0, compile: true}"},
     {"storage": "s3://elsewhere"},
     {"tracking": "http://elsewhere"},
+    {"published": str(Path(__file__).with_name("own_numbers.csv"))},
     {"evaluate": "[finetune]"},
     {"evaluate": "[{name: knn, k: 5}]"},
     {"dataset": "{name: folder, path: /elsewhere, image_size: 32}"},

@@ -19,6 +19,7 @@ finally:
 SKETCH = Path(__file__).with_name("sketch.yaml")
 COMMANDS = {
     "validate": ["validate", str(SKETCH)],
+    "published": ["published"],
     "help": ["--help"],
     "schema": ["schema"],
     "methods": ["methods"],
