@@ -43,7 +43,7 @@ def evaluate_fewshot(task: "Task", config: FewShotConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: a class has fewer training images than `shots`.
+        Refused: a class has fewer training images than `shots`.
     """
     import torch
 
@@ -84,6 +84,8 @@ def _pool(task: "Task") -> "Tensor":
 
 
 def _refuse_small_classes(task: "Task", known: "Tensor", pool: "Tensor", shots: int) -> None:
+    from .task import Refused
+
     counts = task.train.labels[pool].bincount(minlength=task.train.num_classes)[known]
     small = [
         (task.train.classes[int(one)], int(count)) for one, count in zip(known, counts, strict=True) if count < shots
@@ -91,7 +93,7 @@ def _refuse_small_classes(task: "Task", known: "Tensor", pool: "Tensor", shots: 
     if small:
         few = ", ".join(f"'{name}' {count}" for name, count in small[:5]) + (", …" if len(small) > 5 else "")
         lack = "one class has" if len(small) == 1 else f"{len(small)} classes have"
-        raise ValueError(f"fewshot: shots is {shots}, and {lack} fewer training images ({few}); set fewer shots")
+        raise Refused(f"shots is {shots}, and {lack} fewer training images ({few}); set fewer shots")
 
 
 def drawn_rows(task: "Task", known: "Tensor", pool: "Tensor", shots: int, repeat: int) -> "Tensor":

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from .task import Score, Task
 
+LEAST = 2
+"""Test images: of fewer there is no spread."""
+
 
 class HealthConfig(EvaluationConfig):
     """RankMe (arXiv:2210.02885), spread, alpha-ReQ (arXiv:2202.05808), LiDAR (arXiv:2312.04000), alignment and uniformity
@@ -30,14 +33,18 @@ def evaluate_health(task: "Task", config: HealthConfig) -> "Score":
     """Look at the features of test images, and at those of their crops for LiDAR and alignment.
 
     Raises:
+        Refused: there is one test image.
         NotFinite: features are not; on every rank.
     """
     from .diagnostics import eigenspectrum, power_law, rankme, spread, uniformity
     from .features import all_features, refuse_not_finite
     from .invariance import lidar, view_statistics
-    from .task import Score
+    from .task import Refused, Score
 
     rows = evenly(len(task.test), config.images)
+    if len(rows) < LEAST:
+        where = "there is 1" if len(task.test) < LEAST else "`images` is 1"
+        raise Refused(f"the spread of features takes at least {LEAST} test images, and {where}")
     features = all_features(task, task.test)[0]
     refuse_not_finite({f"{len(task.test):,} test": features[task.rank :: task.world_size]})
     features = features[rows.to(task.device)]

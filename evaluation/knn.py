@@ -37,14 +37,14 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: there are fewer than k training images.
+        Refused: there are fewer than k training images.
     """
     import torch
 
     from .details import Answers, details_of
     from .features import own_features, refuse_not_finite
     from .neighbours import Bank, nearest
-    from .task import total
+    from .task import Refused, total
     from .vote import count_pairs, voted
 
     same = task.train.rows_of(task.test)
@@ -52,7 +52,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     k, images = max(config.k), len(task.train)
     if k > images - (overlap > 0):
         others = f"{images} images" + (", of which one is scored itself" if overlap else "")
-        raise ValueError(f"knn: k is {k}, and the training set has {others}; set a smaller k")
+        raise Refused(f"k is {k}, and the training set has {others}; set a smaller k")
     bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
     refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})

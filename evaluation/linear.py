@@ -100,7 +100,7 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
 
     Raises:
         NotFinite: the scores of no head are finite; on every rank.
-        ValueError: `refusal` says why.
+        Refused: `refusal` says why.
     """
     import torch
     import torch.nn.functional as F
@@ -109,10 +109,11 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
     from .readout import Readout
     from .selection import held_out_rows
     from .supervised import Training, plan_of, train
+    from .task import Refused
 
     problem = refusal(config, task.backbone)
     if problem is not None:
-        raise ValueError("linear: {}: {}".format(*problem))
+        raise Refused("{}: {}".format(*problem))
     readout = Readout(task.encoder, config.features)
     held_out: ImageSet | None = None
     if config.held_out:

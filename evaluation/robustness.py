@@ -64,14 +64,14 @@ def evaluate_robustness(task: "Task", config: RobustnessConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: there are fewer than k training images.
+        Refused: there are fewer than k training images.
     """
     import torch
 
     from ..methods.parts.collectives import total_over_ranks
     from .features import own_features
     from .neighbours import QUERIES, Bank
-    from .task import NotFinite
+    from .task import FeaturesNotFinite, Refused
 
     count, images = min(config.images, len(task.test)), len(task.train)
     chosen = torch.arange(count) * len(task.test) // count
@@ -80,11 +80,11 @@ def evaluate_robustness(task: "Task", config: RobustnessConfig) -> "Score":
     overlap = 0 if same is None else int((same >= 0).sum())
     if config.k > images - (overlap > 0):
         others = f"{images} images" + (", of which one is scored itself" if overlap else "")
-        raise ValueError(f"robustness: k is {config.k}, and the training set has {others}; set a smaller k")
+        raise Refused(f"k is {config.k}, and the training set has {others}; set a smaller k")
     features, _ = own_features(task, task.train)
     bad = int(total_over_ranks(_not_finite(features).sum()[None]))
     if bad:
-        raise NotFinite(f"the features of {bad:,} of {images:,} training images are not finite")
+        raise FeaturesNotFinite(f"the features of {bad:,} of {images:,} training images are not finite")
     bank = Bank(features, images)
     counts = torch.zeros(1 + len(config.kinds), 4, dtype=torch.long, device=task.device)
     for start in range(0, count, QUERIES):

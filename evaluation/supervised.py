@@ -17,7 +17,7 @@ from ..datasets.batches import steps_per_epoch
 from ..datasets.image_set import ImageSet
 from ..methods.parts.schedules import warmup_cosine
 from ..methods.snapshot import Snapshot
-from .task import Score, Task
+from .task import Refused, Score, Task
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,11 @@ def plan(
     """A plan whose batch is `batch_size`, or the whole training set if that is smaller.
 
     Raises:
-        DataError: there are fewer images than ranks.
+        Refused: there are fewer images than ranks.
     """
     fitting = min(batch_size, len(images) // world_size * world_size)
+    if not fitting:
+        raise Refused(f"there are fewer training images ({len(images)}) than workers ({world_size}); set fewer workers")
     return Plan(fitting, steps_per_epoch(len(images), fitting), epochs, warmup_epochs, final_lr_factor)
 
 
@@ -85,7 +87,7 @@ class Schedule(Protocol):
 
 
 def plan_of(task: Task, config: Schedule) -> Plan:
-    """The plan of a configuration for the task's training images. Raises DataError as `plan`."""
+    """The plan of a configuration for the task's training images. Raises Refused as `plan`."""
     return plan(
         task.train,
         config.batch_size,

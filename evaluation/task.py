@@ -30,8 +30,22 @@ class Counts(NamedTuple):
         return Score(metrics, self.images, {"correct1": self.correct1, "correct5": self.correct5})
 
 
+class Refused(ValueError):
+    """An evaluation cannot be made of these images with these settings; every rank raises it alike.
+
+    The message says why, and what can be done about it.
+    """
+
+
 class NotFinite(ArithmeticError):
-    """Scores of classes are not finite, as those of features or weights that are not: they would count as chance."""
+    """Scores of classes are not finite, as those of features or weights that are not: they would count as chance.
+
+    Every rank raises it.
+    """
+
+
+class FeaturesNotFinite(NotFinite):
+    """The backbone's features of whole images are not finite: no evaluation of it means anything."""
 
 
 class Checkpoints(Protocol):

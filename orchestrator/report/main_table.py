@@ -13,7 +13,7 @@ from .comparison import Comparison, compare
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
 from .published import exact_match, same_protocol
 from .settings import Protocol, Setting, group_settings
-from .statistics import LEAST_SEEDS, spread
+from .statistics import LEAST_SEEDS, Spread, spread
 from .table import Cell, Column, Note, Row, Table
 
 INCOMPLETE = "▲"
@@ -31,6 +31,9 @@ ONE_SEED_REMARK = "No difference between rows is claimed from one seed."
 FEW_SEEDS_REMARK = (
     f"No difference between rows is claimed: a test takes at least {LEAST_SEEDS} seeds that two rows share."
 )
+FAILED, NOT_RUN = "failed", "not run"
+"""In cells of trials that failed."""
+MISSING_REMARK = "failed, not run: an evaluation without a number; “Trials without a result” of the report says why."
 UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
 BEST_EPOCH_REMARK = (
     "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
@@ -164,7 +167,7 @@ def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
     records = [record for setting in settings for record in setting.records(protocol)]
     scored = sorted({record.images for record in records})
     where = "test images" if protocol.split == "test" else "images held out from the training set"
-    text = f"scored on {' or '.join(integer(count) for count in scored)} {where}"
+    text = f"scored on {' or '.join(integer(count) for count in scored)} {where}" if scored else "no trial has a number"
     remarks = sorted({text for record in records for text in record.remarks})
     text = "; ".join([text, *remarks, *_balanced(records)])
     own = json.loads(protocol.settings)
@@ -203,7 +206,7 @@ def _numbers(group: str, protocol: Protocol, settings: Sequence[Setting]) -> lis
     if best_epoch:
         measures.insert(1, Measure(protocol.main, best_epoch=True))
     for measure in measures:
-        columns.append((Column(measure.label, group, numeric=True), _measured(measure, records, settings)))
+        columns.append((Column(measure.label, group, numeric=True), _measured(measure, protocol, records, settings)))
         if measure != Measure(protocol.main) or not best_epoch:
             published = [
                 _published(measure, protocol, row, setting) for setting, row in zip(settings, records, strict=True)
@@ -214,7 +217,9 @@ def _numbers(group: str, protocol: Protocol, settings: Sequence[Setting]) -> lis
     return columns
 
 
-def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]) -> list[Cell]:
+def _measured(
+    measure: Measure, protocol: Protocol, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]
+) -> list[Cell]:
     spreads = [spread(measure.values(row)) for row in records]
     digits = measure.metric.digits
     means = [
@@ -225,11 +230,19 @@ def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], setti
     top = measure.metric.best(means) if measure.metric.ranked and len(means) > 1 else None
     return [
         Cell(
-            accuracy(value, setting.finished, digits),
+            _number(value, setting, protocol, digits),
             best=value is not None and not setting.baseline and round(value.mean, digits) == top,
         )
         for value, setting in zip(spreads, settings, strict=True)
     ]
+
+
+def _number(value: Spread | None, setting: Setting, protocol: Protocol, digits: int) -> str:
+    """The mean of the seeds or, without any, why there is none."""
+    missing = setting.missing(protocol)
+    if value is None and missing:
+        return FAILED if any(one.reason for one in missing) else NOT_RUN
+    return accuracy(value, setting.finished, digits)
 
 
 def _published(measure: Measure, protocol: Protocol, records: list[EvaluationRecord], setting: Setting) -> Cell:
@@ -271,6 +284,8 @@ def _remarks(
     remarks += [" ".join(said)] if said else []
     if any(setting.finished < len(setting.trials) for setting in settings):
         remarks.append(f"{INCOMPLETE} Not every trial of this row has finished; the others are listed below the table.")
+    if any(cell.text in (FAILED, NOT_RUN) for _, cells in filled for cell in cells):
+        remarks.append(MISSING_REMARK)
     if not all(setting.first.labelled for setting in settings):
         remarks.append(UNLABELLED_REMARK)
     if BEST_EPOCH in labels:

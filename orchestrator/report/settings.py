@@ -10,7 +10,7 @@ from itertools import groupby
 
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, declared_metrics, title_of
-from ..store.records import EvaluationRecord, Scalar, TrialResult
+from ..store.records import EvaluationRecord, MissingEvaluation, Scalar, TrialResult
 from ..store.trial_state import TrialState
 from .statistics import Spread, spread
 
@@ -38,20 +38,13 @@ class Protocol:
     """Names of the metrics, the main one first."""
 
     @classmethod
-    def of(cls, record: EvaluationRecord) -> "Protocol":
+    def of(cls, record: EvaluationRecord | MissingEvaluation) -> "Protocol":
+        found = record.metrics if isinstance(record, EvaluationRecord) else _declared(record.name)
         settings, changed = (json.dumps(part, sort_keys=True) for part in (record.settings, record.changed))
+        measures = tuple(metric.name for metric in declared_metrics(record.name, found))
+        known_as = record.known_as or record.name
         rank = (*EVALUATIONS, record.name).index(record.name)
-        measures = tuple(metric.name for metric in declared_metrics(record.name, record.metrics))
-        return cls(
-            rank,
-            record.name,
-            record.known_as or record.name,
-            record.protocol,
-            record.split,
-            settings,
-            changed,
-            measures,
-        )
+        return cls(rank, record.name, known_as, record.protocol, record.split, settings, changed, measures)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -65,6 +58,10 @@ class Protocol:
     @property
     def main(self) -> Metric:
         return self.metrics[0]
+
+
+def _declared(name: str) -> list[str]:
+    return [metric.name for metric in EVALUATIONS[name].metrics] if name in EVALUATIONS else []
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,13 @@ class Setting:
         return spread([record.best[main] for record in self.records(protocol) if main in record.best])
 
     def protocols(self) -> set[Protocol]:
-        return {protocol for records in self._by_protocol for protocol in records}
+        """Under which any trial has a number, or lacks one though its pretraining is done."""
+        scored = {protocol for records in self._by_protocol for protocol in records}
+        return scored | {Protocol.of(one) for trial in self.trials if trial.pretrain for one in trial.missing}
+
+    def missing(self, protocol: Protocol) -> list[MissingEvaluation]:
+        """What failed trials lack of a column."""
+        return [one for trial in self.trials for one in trial.missing if Protocol.of(one) == protocol]
 
     @cached_property
     def _by_protocol(self) -> list[dict[Protocol, EvaluationRecord]]:
@@ -189,6 +192,6 @@ def commonest(settings: Sequence[Setting], name: str, title: str | None = None) 
     counts: dict[Protocol, int] = {}
     for setting in settings:
         for protocol in setting.protocols():
-            if protocol.name == name and title in (None, protocol.title):
+            if protocol.name == name and title in (None, protocol.title) and setting.records(protocol):
                 counts[protocol] = counts.get(protocol, 0) + 1
     return min(counts, key=lambda protocol: (-counts[protocol], protocol), default=None)

@@ -174,6 +174,27 @@ class Restart(Record):
     """Seconds since the epoch."""
 
 
+class FailedEvaluation(Record):
+    """Why an evaluation failed, in a trial that went on without it."""
+
+    fault: Fault
+    reason: str
+    """One line."""
+
+
+class MissingEvaluation(Record):
+    """An evaluation that a failed trial does not have."""
+
+    name: str
+    known_as: str
+    protocol: str
+    settings: dict[str, Scalar | list[Scalar]]
+    changed: dict[str, Scalar | list[Scalar]] = {}
+    split: Literal["test", "holdout"]
+    reason: str | None = None
+    """Why it failed, in one line; None: it was not run."""
+
+
 class TrialResult(Record):
     """Everything a report says about one trial."""
 
@@ -214,6 +235,8 @@ class TrialResult(Record):
     pretrain: PretrainRecord | None = None
     history: tuple[EpochRecord, ...] = ()
     evaluations: tuple[EvaluationRecord, ...] = ()
+    missing: tuple[MissingEvaluation, ...] = ()
+    """Of a failed trial."""
     environment: dict[str, str] = {}
     """Versions, hardware, git commit."""
     views: bytes | None = None

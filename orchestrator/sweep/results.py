@@ -3,16 +3,17 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ...evaluation.registry import changed_settings
 from ..spec.label import title_of
 from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import ListedTrial, MissingEvaluation, SearchRecord, SweepResult, TrialList, TrialResult
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -73,8 +74,28 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         evaluations=tuple(
             record.model_copy(update={"known_as": known_as}) for record, known_as in records if record is not None
         ),
+        missing=tuple(_missing(item, status)) if failed else (),
         environment=status.environment,
     )
+
+
+def _missing(item: PlannedTrial, status: TrialStatus) -> Iterator[MissingEvaluation]:
+    """The evaluations that a failed trial does not have, in their order."""
+    for config, name in zip(item.trial.evaluate, item.evaluation_ids, strict=True):
+        if name in status.evaluations:
+            continue
+        within = (
+            status.reason if status.progress.stage == config.known_as else None
+        )  # the trial ended in the midst of it
+        yield MissingEvaluation(
+            name=config.name,
+            known_as=config.known_as,
+            protocol=config.protocol,
+            settings=config.settings,
+            changed=changed_settings(config),
+            split=item.trial.split,
+            reason=status.failed[name].reason if name in status.failed else within,
+        )
 
 
 def _setting(resolved: str) -> str:

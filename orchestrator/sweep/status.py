@@ -1,6 +1,8 @@
 """What the store tells without running anything: the plan of a sweep, its status, its results. Nothing is written."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..search.space import domains
@@ -64,6 +66,8 @@ class StatusRow(NamedTuple):
     """Attempts that a fault ended and others followed."""
     last_restart: str | None = None
     """Why, of the last one."""
+    failed: Mapping[str, str] = MappingProxyType({})
+    """Evaluations that failed when they were run last, with the reason."""
 
 
 class SweepRow(NamedTuple):

@@ -20,7 +20,7 @@ from ...datasets.batches import steps_per_epoch
 from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
 from ...evaluation.registry import EVALUATIONS
-from ...evaluation.task import NoCheckpoints
+from ...evaluation.task import NoCheckpoints, NotFinite, Refused
 from ...methods import build_method
 from ..spec.models import TrialSpec
 from ..store.events import Event
@@ -95,7 +95,7 @@ def _evaluate(trial: TrialSpec, images: TrialImages, runtime: Runtime, watch: "_
         begun = _Begun(runtime, watch)
         train, test = images.of(config)
         begins = task._replace(train=train, test=test, checkpoints=begun, is_alive=begun.is_alive)
-        with contextlib.suppress(_Enough):
+        with contextlib.suppress(_Enough, Refused, NotFinite):  # the trial itself will say so
             EVALUATIONS[config.name].run(begins, config)
 
 
