@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from .base import Evaluation, EvaluationConfig, Metric
+from ..methods.quantities import plural
+from .base import Evaluation, EvaluationConfig, Lack, Metric, Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,12 @@ def evenly(images: int, most: int) -> "Tensor":
     return torch.arange(count) * images // count
 
 
+def _misfit(_config: HealthConfig, sizes: Sizes) -> Lack | None:
+    if sizes.test_images >= LEAST:
+        return None
+    return Lack(f"a spread to take of at least {LEAST} images (leave it out)", plural(sizes.test_images, "test image"))
+
+
 HEALTH = Evaluation(
     "health",
     "health",
@@ -89,4 +96,5 @@ HEALTH = Evaluation(
         Metric("uniformity", "uniformity", higher_is_better=False, digits=2),
     ),
     needs_labels=False,
+    misfit=_misfit,
 )

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
-from .base import ACCURACY, Evaluation, EvaluationConfig, Values
+from ..methods.quantities import plural
+from .base import ACCURACY, Evaluation, EvaluationConfig, Lack, Sizes, Values
 
 if TYPE_CHECKING:
     from .task import Counts, Score, Task
@@ -51,7 +52,7 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     overlap = 0 if same is None else int((same >= 0).sum())
     k, images = max(config.k), len(task.train)
     if k > images - (overlap > 0):
-        others = f"{images} images" + (", of which one is scored itself" if overlap else "")
+        others = plural(images, "image") + (", of which one is scored itself" if overlap else "")
         raise Refused(f"k is {k}, and the training set has {others}; set a smaller k")
     bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
@@ -103,9 +104,13 @@ def _fitting(config: KnnConfig, images: int) -> KnnConfig:
     return config.model_copy(update={"k": tuple(dict.fromkeys(min(k, images) for k in config.k))})
 
 
-def _misfit(config: KnnConfig, images: int) -> str | None:
-    k = max(config.k)
-    return f"k = {k} (write {images} or less)" if k > images else None
+def _misfit(config: KnnConfig, sizes: Sizes) -> Lack | None:
+    return lack_of_neighbours(max(config.k), sizes)
+
+
+def lack_of_neighbours(k: int, sizes: Sizes) -> Lack | None:
+    """Why k nearest training images cannot be had."""
+    return Lack(f"k = {k} (write {sizes.train_images} or less)") if k > sizes.train_images else None
 
 
 KNN = Evaluation(

@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
 from ..methods.config import BackboneConfig, BatchSize, Probability
+from ..methods.quantities import noun_of
 from .base import ACCURACY, Evaluation, EvaluationConfig, Values
 from .readout import Feature, feature_problem
 
@@ -162,7 +163,9 @@ def _scorer(
         score = total(count(built.model(test.features), test.labels)).score()
         if held_out is None:
             return score, 0
-        return score._replace(remarks=(f"trained without the {len(held_out):,} held-out training images",)), 0
+        return score._replace(
+            remarks=(f"trained without the {len(held_out):,} {noun_of(len(held_out), 'held-out training image')}",)
+        ), 0
 
     @torch.no_grad()
     def score(last: bool) -> "Score":

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from ..datasets.batches import steps_per_epoch
 from ..datasets.image_set import ImageSet
 from ..methods.parts.schedules import warmup_cosine
+from ..methods.quantities import plural
 from ..methods.snapshot import Snapshot
 from .task import Refused, Score, Task
 
@@ -69,7 +70,9 @@ def plan(
     """
     fitting = min(batch_size, len(images) // world_size * world_size)
     if not fitting:
-        raise Refused(f"there are fewer training images ({len(images)}) than workers ({world_size}); set fewer workers")
+        raise Refused(
+            f"{plural(len(images), 'training image')} cannot be shared by {plural(world_size, 'worker')}; set fewer workers"
+        )
     return Plan(fitting, steps_per_epoch(len(images), fitting), epochs, warmup_epochs, final_lr_factor)
 
 

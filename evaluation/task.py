@@ -10,6 +10,7 @@ from ..datasets.image_set import ImageSet
 from ..methods.config import BackboneConfig
 from ..methods.encoder import Encoder
 from ..methods.parts.collectives import total_over_ranks
+from ..methods.quantities import noun_of
 from ..methods.snapshot import Snapshot
 from .base import CONSTANT_ANSWER
 
@@ -176,7 +177,7 @@ def total(hits: Tensor) -> Counts:
     """
     *counts, bad = (int(value) for value in total_over_ranks(hits).tolist())
     if bad:
-        raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} images are not finite")
+        raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} {noun_of(counts[-1], 'image')} are not finite")
     return Counts(*counts)
 
 

@@ -5,6 +5,7 @@ import shlex
 
 import click
 
+from ...methods.quantities import plural
 from .common import JSON, STORAGE, guarded
 
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -61,7 +62,7 @@ def rm(sweep: str, storage: str, yes: bool) -> None:
     plan = plan_removal(place)
     shared = f"; {plan.shared:,} more are used by other sweeps and stay" if plan.shared else ""
     click.echo(
-        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {len(plan.trials):,} trials{shared}"
+        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {plural(len(plan.trials), 'trial')}{shared}"
     )
     if not yes:
         click.confirm("Delete it?", abort=True)
@@ -69,7 +70,9 @@ def rm(sweep: str, storage: str, yes: bool) -> None:
     def trash_runs() -> None:
         trashed = delete_runs(place.store, place.name)
         if trashed is not None and trashed.error is None:
-            click.echo(f"MLflow     {trashed.runs:,} runs moved to its trash; `mlflow gc` deletes them and their files")
+            click.echo(
+                f"MLflow     {plural(trashed.runs, 'run')} moved to its trash; `mlflow gc` deletes them and their files"
+            )
         elif trashed is not None:
             click.echo(f"MLflow     runs at {trashed.uri} stay: {trashed.error}")
 

@@ -4,11 +4,12 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...methods.quantities import plural
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .comparison import comparison_table
 from .details import details_table
-from .formats import accuracy, plural
+from .formats import accuracy
 from .intervals import interval_table
 from .main_table import DataTable, data_tables
 from .ranks import rank_table, rankings
@@ -27,6 +28,7 @@ from .selected import selected_table
 from .settings import BASELINES, Protocol, commonest, labels
 from .svg import Plot
 from .table import Table
+from .trained_models import models_table
 
 SEARCH_REMARK = (
     "Chosen and scored on a part of the training set that was held out of the pretraining. The best of many tries is "
@@ -61,6 +63,7 @@ class DataSection:
     highlights: tuple[str, ...]
     notes: tuple[str, ...]
     comparison: Table
+    models: Table
     other: Table
     intervals: Table
     selected: Table
@@ -100,6 +103,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             tuple(_highlights(data)),
             tuple(matched_notes(data)),
             comparison_table(data.comparisons, data.protocols, labels(data.settings)),
+            models_table(data.models, data.protocols, labels(data.settings)),
             other_settings(data),
             interval_table(data),
             selected_table(data),
@@ -160,7 +164,7 @@ def _highlights(data: DataTable) -> list[str]:
         if protocol is None:
             continue
         main = protocol.main
-        rows = [(label, s.main(protocol)) for s, label in zip(data.settings, names, strict=True) if not s.baseline]
+        rows = [(label, s.main(protocol)) for s, label in zip(data.settings, names, strict=True) if s.contends]
         scored = [(label, score) for label, score in rows if score]
         if len(scored) > 1:
             best = main.best([score.mean for _, score in scored])

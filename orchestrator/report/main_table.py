@@ -8,42 +8,16 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ...evaluation.base import CONSTANT_ANSWER, Metric
+from ...methods.quantities import duration, integer, noun_of
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .comparison import Comparison, compare
-from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
+from .formats import NONE, accuracy, assignments, difference, memory, scalar, superscript
 from .published import exact_match, same_protocol
-from .settings import Protocol, Setting, group_settings
-from .statistics import LEAST_SEEDS, Spread, spread
+from .remarks import BEST_EPOCH, FAILED, INCOMPLETE, NOT_RUN, PARTIAL, Filled, remarks_of
+from .settings import UNTRAINED, Protocol, Setting, group_settings
+from .statistics import Spread, spread
 from .table import Cell, Column, Note, Row, Table
-
-INCOMPLETE = "▲"
-UNTRAINED = ("random", "pretrained")
-BEST_EPOCH = "best epoch*"
-SEEDS_REMARK = (
-    "n: number of seeds. A number is their mean ± sample standard deviation, or the only value if n = 1; the report has 95 % "
-    "intervals."
-)
-BOLD_REMARK = "Bold: the best of its column, baselines left out."
-TESTED_REMARK = (
-    "Whether it is better than others by more than chance is tested in “Comparison of methods” of the report."
-)
-ONE_SEED_REMARK = "No difference between rows is claimed from one seed."
-FEW_SEEDS_REMARK = (
-    f"No difference between rows is claimed: a test takes at least {LEAST_SEEDS} seeds that two rows share."
-)
-FAILED, NOT_RUN = "failed", "not run"
-"""In cells of trials that failed."""
-MISSING_REMARK = "failed, not run: an evaluation without a number; “Trials without a result” of the report says why."
-UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
-BEST_EPOCH_REMARK = (
-    "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
-    "optimistically biased, and not to be compared with the other columns."
-)
-PUBLISHED_REMARK = (
-    "Lightly: the figure published for this data set, method, backbone, batch size and number of epochs (one run, "
-    "Lightly's own recipe), and in brackets ours less theirs; with one run of theirs, no test can tell it from chance. ‡ No "
-    "difference is given: theirs is the best epoch on the test set and ours is not, or the protocols differ."
-)
+from .trained_models import TrainedModels, compare_models
 
 
 @dataclass(frozen=True)
@@ -56,6 +30,8 @@ class DataTable:
     table: Table
     comparisons: tuple[Comparison, ...]
     """By protocol, of those under which enough seeds were scored."""
+    models: tuple[TrainedModels, ...] = ()
+    """By protocol, of the others that have the hits of two settings with one seed."""
 
 
 def render_table(result: SweepResult) -> tuple[Table, ...]:
@@ -81,14 +57,13 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
         if names.count(dataset) > 1:
             title += f" (data {fingerprint[:8] or 'unknown'})"
         protocols = tuple(sorted({protocol for setting in settings for protocol in setting.protocols()}))
-        found = (compare(settings, protocol) for protocol in protocols)
-        comparisons = tuple(comparison for comparison in found if comparison)
+        found = {protocol: compare(settings, protocol) for protocol in protocols}
+        comparisons = tuple(comparison for comparison in found.values() if comparison)
+        trained = (compare_models(settings, protocol) for protocol, tested in found.items() if not tested)
+        models = tuple(one for one in trained if one)
         table = _table(title, settings, protocols, tested=bool(comparisons))
-        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons))
+        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons, models))
     return tuple(tables)
-
-
-Filled = tuple[Column, list[Cell]]
 
 
 def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol], *, tested: bool) -> Table:
@@ -102,7 +77,7 @@ def _table(title: str, settings: Sequence[Setting], protocols: Sequence[Protocol
         Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
         for index, setting in enumerate(settings)
     )
-    remarks = _remarks(settings, protocols, filled, tested=tested)
+    remarks = remarks_of(settings, protocols, filled, tested=tested)
     return Table(title, tuple(column for column, _ in filled), rows, tuple(notes), remarks)
 
 
@@ -140,6 +115,7 @@ def _identity(settings: Sequence[Setting]) -> list[Filled]:
         setting.first.title if count[seen[i]] == 1 else f"{setting.first.title} #{_handle(setting)}"
         for i, setting in enumerate(settings)
     ]
+    names = [f"{name} {PARTIAL}" if s.partial else name for name, s in zip(names, settings, strict=True)]
     return [(Column("method"), [Cell(name) for name in names]), *columns]
 
 
@@ -166,7 +142,8 @@ def _header(protocol: Protocol, protocols: Sequence[Protocol]) -> str:
 def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
     records = [record for setting in settings for record in setting.records(protocol)]
     scored = sorted({record.images for record in records})
-    where = "test images" if protocol.split == "test" else "images held out from the training set"
+    images = noun_of(scored[-1] if scored else 0, "image")
+    where = f"test {images}" if protocol.split == "test" else f"{images} held out from the training set"
     text = f"scored on {' or '.join(integer(count) for count in scored)} {where}" if scored else "no trial has a number"
     remarks = sorted({text for record in records for text in record.remarks})
     text = "; ".join([text, *remarks, *_balanced(records)])
@@ -225,13 +202,13 @@ def _measured(
     means = [
         round(value.mean, digits)
         for value, setting in zip(spreads, settings, strict=True)
-        if value is not None and not setting.baseline
+        if value is not None and setting.contends
     ]
     top = measure.metric.best(means) if measure.metric.ranked and len(means) > 1 else None
     return [
         Cell(
             _number(value, setting, protocol, digits),
-            best=value is not None and not setting.baseline and round(value.mean, digits) == top,
+            best=value is not None and setting.contends and round(value.mean, digits) == top,
         )
         for value, setting in zip(spreads, settings, strict=True)
     ]
@@ -269,33 +246,3 @@ def _costs(settings: Sequence[Setting]) -> list[Filled]:
     if len(set(hardware) - {""}) > 1:
         columns.append((Column("hardware"), [Cell(text or NONE) for text in hardware]))
     return columns
-
-
-def _remarks(
-    settings: Sequence[Setting], protocols: Sequence[Protocol], filled: Sequence[Filled], *, tested: bool
-) -> tuple[str, ...]:
-    labels = {column.label for column, _ in filled}
-    hardware = {setting.hardware() for setting in settings} - {""}
-    remarks = [SEEDS_REMARK]
-    said = [BOLD_REMARK] if any(cell.best for _, cells in filled for cell in cells) else []
-    if len(settings) > 1 and protocols:
-        several = any(len(setting.records(protocol)) > 1 for setting in settings for protocol in protocols)
-        said.append(TESTED_REMARK if tested else FEW_SEEDS_REMARK if several else ONE_SEED_REMARK)
-    remarks += [" ".join(said)] if said else []
-    if any(setting.finished < len(setting.trials) for setting in settings):
-        remarks.append(f"{INCOMPLETE} Not every trial of this row has finished; the others are listed below the table.")
-    if any(cell.text in (FAILED, NOT_RUN) for _, cells in filled for cell in cells):
-        remarks.append(MISSING_REMARK)
-    if not all(setting.first.labelled for setting in settings):
-        remarks.append(UNLABELLED_REMARK)
-    if BEST_EPOCH in labels:
-        mains = dict.fromkeys(protocol.main for protocol in protocols if any(s.best(protocol) for s in settings))
-        chosen = [f"{'largest' if metric.higher_is_better else 'smallest'} {metric.title}" for metric in mains]
-        remarks.append(BEST_EPOCH_REMARK.format(" or ".join(chosen).capitalize()))
-    if any(label.startswith("Lightly") for label in labels):
-        remarks.append(PUBLISHED_REMARK)
-    on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""
-    remarks.append(
-        f"Run time: mean of the pretraining{on}, evaluations not counted. Peak memory: of the busiest worker."
-    )
-    return tuple(remarks)

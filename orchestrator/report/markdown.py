@@ -29,6 +29,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
         ]
         yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks, *section.notes))
         yield from _titled(section.comparison)
+        yield from _titled(section.models)
         if section.other.rows:
             yield "### Published, other setting"
             yield escape(document.other_remark)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from ...evaluation.registry import EVALUATIONS
+from ...methods.quantities import duration, integer, plural
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
-from .formats import NONE, accuracy, duration, integer, one_line, plural
+from .formats import NONE, accuracy, one_line
 from .main_table import DataTable
 from .published import exact_match, nearest
 from .settings import commonest
@@ -43,10 +44,10 @@ def other_settings(data: DataTable) -> Table:
                 continue
             ours, best = (setting.main(protocol), setting.best(protocol)) if protocol else (None, None)
             chosen = "best epoch on the test set" if name in run.best_epoch else "last epoch"
-            theirs = f"batch {run.batch_size}, {run.epochs} epochs" + (
+            theirs = f"batch {run.batch_size}, {plural(run.epochs, 'epoch')}" + (
                 f"; grid over {', '.join(differs)}" if differs else ""
             )
-            ours_size = f"batch {trial.batch_size}, {trial.epochs} epochs"
+            ours_size = f"batch {trial.batch_size}, {plural(trial.epochs, 'epoch')}"
             rows.append(
                 [
                     run.method,

@@ -10,11 +10,14 @@ from itertools import groupby
 
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, declared_metrics, title_of
+from ...methods.quantities import plural
 from ..store.records import EvaluationRecord, MissingEvaluation, Scalar, TrialResult
 from ..store.trial_state import TrialState
 from .statistics import Spread, spread
 
 BASELINES = ("random", "supervised")
+UNTRAINED = ("random", "pretrained")
+"""Methods whose backbones are evaluated as they begin."""
 
 SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
 """Axes that a table shows in any case."""
@@ -79,6 +82,16 @@ class Setting:
         return self.first.method in BASELINES
 
     @property
+    def partial(self) -> bool:
+        """Whether any of its backbones began with a part of the given weights, and at random otherwise."""
+        return any(trial.pretrain is not None and trial.pretrain.weights_missing for trial in self.trials)
+
+    @property
+    def contends(self) -> bool:
+        """Whether it may be marked as the best: neither a baseline, nor evaluated with weights that are partly random."""
+        return not self.baseline and not (self.partial and self.first.method in UNTRAINED)
+
+    @property
     def finished(self) -> int:
         return sum(trial.status is TrialState.FINISHED for trial in self.trials)
 
@@ -92,9 +105,13 @@ class Setting:
 
     def scores(self, protocol: Protocol) -> dict[int, float]:
         """The protocol's main metric by seed: what is paired with another setting's."""
-        found = zip(self.trials, self._by_protocol, strict=True)
-        main = {trial.seed: own[protocol].metrics[protocol.main.name] for trial, own in found if protocol in own}
+        main = {seed: record.metrics[protocol.main.name] for seed, record in self.by_seed(protocol).items()}
         return {seed: value for seed, value in main.items() if math.isfinite(value)}
+
+    def by_seed(self, protocol: Protocol) -> dict[int, EvaluationRecord]:
+        """As `records`."""
+        found = zip(self.trials, self._by_protocol, strict=True)
+        return {trial.seed: own[protocol] for trial, own in found if protocol in own}
 
     def main(self, protocol: Protocol) -> Spread | None:
         """Of the protocol's main metric."""
@@ -108,16 +125,22 @@ class Setting:
     def protocols(self) -> set[Protocol]:
         """Under which any trial has a number, or lacks one though its pretraining is done."""
         scored = {protocol for records in self._by_protocol for protocol in records}
-        return scored | {Protocol.of(one) for trial in self.trials if trial.pretrain for one in trial.missing}
+        lacking = zip(self.trials, self._missing, strict=True)
+        return scored | {protocol for trial, missing in lacking if trial.pretrain for protocol in missing}
 
     def missing(self, protocol: Protocol) -> list[MissingEvaluation]:
         """What failed trials lack of a column."""
-        return [one for trial in self.trials for one in trial.missing if Protocol.of(one) == protocol]
+        return [missing[protocol] for missing in self._missing if protocol in missing]
 
     @cached_property
     def _by_protocol(self) -> list[dict[Protocol, EvaluationRecord]]:
         """Of each trial its latest evaluation under each protocol."""
         return [{Protocol.of(record): record for record in trial.evaluations} for trial in self.trials]
+
+    @cached_property
+    def _missing(self) -> list[dict[Protocol, MissingEvaluation]]:
+        """Likewise of what a failed trial lacks."""
+        return [{Protocol.of(one): one for one in trial.missing} for trial in self.trials]
 
     def seconds(self) -> float | None:
         """Mean pretraining time."""
@@ -180,7 +203,12 @@ def labels(settings: Sequence[Setting]) -> list[str]:
 def _traits(setting: Setting) -> list[str]:
     trial = setting.first
     axes = [f"{key.rsplit('.', 1)[-1]} {value}" for key, value in setting.axes.items()]
-    sizes = [f"{trial.image_size} px", f"batch {trial.batch_size}", f"{trial.epochs} epochs", f"recipe {trial.recipe}"]
+    sizes = [
+        f"{trial.image_size} px",
+        f"batch {trial.batch_size}",
+        plural(trial.epochs, "epoch"),
+        f"recipe {trial.recipe}",
+    ]
     return [trial.backbone, *sizes, *axes]
 
 

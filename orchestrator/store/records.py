@@ -1,6 +1,5 @@
 """What a trial leaves behind, as data: the records that the store keeps and that the report and MLflow are made of."""
 
-import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -98,6 +97,8 @@ class EvaluationRecord(Record):
     name: str
     known_as: str = Field(default="", exclude_if=lambda name: not name)
     """What the sweep that shows it calls it; empty in the store, where sweeps share it."""
+    kept_as: str = Field(default="", exclude_if=lambda name: not name)
+    """Its id, which files of the trial are named by; set in results alone, as `known_as`."""
     protocol: str
     """Name and version, e.g. ``linear/simclr@1``; settings that differ from it are in `changed`."""
     settings: dict[str, Scalar | list[Scalar]]
@@ -117,6 +118,8 @@ class EvaluationRecord(Record):
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
     details: Details | None = Field(default=None, exclude_if=lambda details: details is None)
     """Of classifiers; records of earlier versions have none."""
+    hits: str | None = Field(default=None, exclude_if=lambda hits: hits is None)
+    """As `Confusion.hits`; set for a report alone."""
     split: Literal["test", "holdout"]
     cost: Cost
 
@@ -136,33 +139,6 @@ class EvaluationRecord(Record):
             "counts": {key: value[key] for key in ("correct1", "correct5") if key in value},
             "best": {key: best for key in ("top1", "top5") if (best := value.get(f"best_{key}")) is not None},
         }
-
-
-class ProbeRecord(Record):
-    """A few steps of a kind of trial, alone on a device: what it needs of it. Kept as ``probes/<name>.json``."""
-
-    lost: ClassVar[str] = "it will be measured again"
-
-    cost: Cost
-    """Of all the probe; its memory is the peak over the training steps and those of each evaluation."""
-    outside: int = 0
-    """Bytes of the GPU that torch's allocator does not know of, as those of the CUDA context."""
-    total: int | None = None
-    """Bytes that the GPU has."""
-    images_per_second: float | None = None
-    """Of the pretraining; None for a method that does not train."""
-    busy: float | None = None
-    """Share of the steps' time in which the GPU computed; None if that could not be measured."""
-
-    @property
-    def memory(self) -> int:
-        """Bytes that one such trial takes."""
-        return (self.cost.gpu_reserved or self.cost.resident or 0) + self.outside
-
-    @staticmethod
-    def file(kind: str, gpu: str) -> str:
-        """Its name in the store; `gpu` is the model."""
-        return f"probes/{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', gpu).lower()}.json"
 
 
 class Restart(Record):

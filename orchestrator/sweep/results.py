@@ -13,7 +13,15 @@ from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, MissingEvaluation, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import (
+    EvaluationRecord,
+    ListedTrial,
+    MissingEvaluation,
+    SearchRecord,
+    SweepResult,
+    TrialList,
+    TrialResult,
+)
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -44,7 +52,9 @@ def collect(
 def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> TrialResult:
     trial, dataset = item.trial, item.trial.dataset
     wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
-    records = [(status.evaluations.get(name), config.known_as) for config, name in wanted]
+    records = [
+        (status.evaluations.get(name), {"known_as": config.known_as, "kept_as": name}) for config, name in wanted
+    ]
     failed = status.state is TrialState.FAILED
     return TrialResult(
         trial_id=item.trial_id,
@@ -71,9 +81,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
-        evaluations=tuple(
-            record.model_copy(update={"known_as": known_as}) for record, known_as in records if record is not None
-        ),
+        evaluations=tuple(record.model_copy(update=names) for record, names in records if record is not None),
         missing=tuple(_missing(item, status)) if failed else (),
         environment=status.environment,
     )
@@ -112,7 +120,7 @@ def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store)
 
 
 def with_details(result: SweepResult, store: Store) -> SweepResult:
-    """The result with each trial's history, and the picture of each setting's views."""
+    """The result with each trial's history, its classifiers' hits, and the picture of each setting's views."""
     pictured: set[str] = set()
     trials: list[TrialResult] = []
     for trial in result.trials:
@@ -120,11 +128,18 @@ def with_details(result: SweepResult, store: Store) -> SweepResult:
         details: dict[str, object] = {}
         if trial.log is not None:
             details["history"] = tuple(folder.history())
+            if not trial.search:
+                details["evaluations"] = tuple(_with_hits(record, folder) for record in trial.evaluations)
             if trial.setting not in pictured and (picture := folder.picture()):
                 pictured.add(trial.setting)
                 details["views"] = picture
         trials.append(trial.model_copy(update=details))
     return result.model_copy(update={"trials": tuple(trials)})
+
+
+def _with_hits(record: EvaluationRecord, folder: TrialStore) -> EvaluationRecord:
+    found = folder.confusion_of(record.kept_as) if record.details is not None else None
+    return record if found is None else record.model_copy(update={"hits": found.hits})
 
 
 def write_report(store: Store, result: SweepResult) -> str:

@@ -32,6 +32,7 @@ from .place import Place
 from .plan import Datasets, plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
 from .searches import make_searches, search_records
+from .sizes import notes_of
 from .stopping import heeding_requests
 from .weights import expanded
 
@@ -112,6 +113,8 @@ def run_sweep(
         for prepared in datasets.values():
             screen.on_dataset(prepared)
         planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
+        for note in notes_of((item.trial for item in planned), datasets):
+            screen.on_message(f"note: {note}")
         submission = _Submission(spec, place.store, planned, choice.resolved(planned, spec.name), screen, interrupts)
         return submission.run(path.absolute().parent, datasets, make_engine, requests)
 

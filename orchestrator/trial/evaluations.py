@@ -6,10 +6,13 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ...datasets.image_set import ImageSet
 from ...evaluation.base import ACCURACY, Evaluation, EvaluationConfig
 from ...evaluation.registry import EVALUATIONS, changed_settings
 from ...evaluation.task import FeaturesNotFinite, NotFinite, Score, Task, majority_remark
+from ...methods.quantities import plural
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from ..store.confusion import Confusion
@@ -110,7 +113,12 @@ def _evaluated(
         counts=dict(score.counts),
         images=score.images,
         variants=tuple(Variant(settings=dict(one.settings), metrics=dict(one.metrics)) for one in score.variants),
-        remarks=(*score.remarks, *_of_the_images(evaluation, task.test), *_of_weights(journal)),
+        remarks=(
+            *score.remarks,
+            *_of_the_images(evaluation, task.test),
+            *_of_labels(config, images),
+            *_of_weights(journal),
+        ),
         details=None if score.details is None else details_record(score.details, classes),
         split=trial.split,
         cost=meter.cost.model_copy(update={"seconds": meter.cost.seconds + checkpoints.seconds_before}),
@@ -124,12 +132,24 @@ def _of_the_images(evaluation: Evaluation[Any], test: ImageSet) -> list[str]:
     return [] if remark is None else [remark]
 
 
+def _of_labels(config: EvaluationConfig, images: TrialImages) -> list[str]:
+    """Which classes have no image among a share of the labels."""
+    if config.labels is None:
+        return []
+    train, test = images.of(config)
+    whole, _ = images.of(config.model_copy(update={"labels": None}))
+    known = torch.cat([whole.labels, test.labels]).unique()
+    without = known[~torch.isin(known, train.labels)]
+    few = f"{len(without)} of {plural(len(known), 'class')} have none of the {plural(len(train), 'labelled image')}"
+    return [few] if len(without) else []
+
+
 def _of_weights(journal: Journal) -> tuple[str, ...]:
     """What must be said of a backbone that began with a part of its weights."""
     record = journal.status.pretrain
     missing = 0 if record is None else record.weights_missing or 0
-    tensors = "tensor of the backbone was" if missing == 1 else "tensors of the backbone were"
-    return (f"{missing} {tensors} not among its given weights and began at random",) if missing else ()
+    tensors = f"{plural(missing, 'tensor')} of the backbone {'was' if missing == 1 else 'were'}"
+    return (f"{tensors} not among its given weights and began at random",) if missing else ()
 
 
 def _declared(evaluation: Evaluation[Any], score: Score) -> dict[str, float]:

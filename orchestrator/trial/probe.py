@@ -25,7 +25,7 @@ from ...methods import build_method
 from ..spec.models import TrialSpec
 from ..store.events import Event
 from ..store.files import Store
-from ..store.records import ProbeRecord
+from ..store.probe_record import ProbeRecord
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -76,7 +76,8 @@ def probe_trial(
 
 def _train(trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime, watch: "_Watch") -> None:
     """Train for as many steps as the watch wants, without what comes between epochs: the evaluations have their own turn."""
-    epochs = watch.last // steps_per_epoch(len(train), trial.pretrain.batch_size) + 2
+    steps = steps_per_epoch(len(train), trial.pretrain.batch_size) if trial.method.trains else 1
+    epochs = watch.last // steps + 2
     changes = {"epochs": epochs, "knn_every": 0, "diagnose_every": 0, "stop_collapsed": None}
     trial = trial.model_copy(update={"pretrain": trial.pretrain.model_copy(update=changes)})
     with tempfile.TemporaryDirectory(prefix=prefix()) as scratch, closing(Background()) as writes:

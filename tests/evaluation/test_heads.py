@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused(task: MakeTask) -> None:
     problem = refusal(LinearConfig(lr=(0.1, 1.0), selection=0.0), VIT)
     assert problem == ("selection", "got 0; with 2 heads, one is selected on held-out training images")
     assert refusal(LinearConfig(selection=0.0), VIT) is None
-    with pytest.raises(ValueError, match="linear: features: got 'cls4'; must be 'pooled', 'cls' or 'cls\\+mean'"):
+    with pytest.raises(ValueError, match="features: got 'cls4'; must be 'pooled', 'cls' or 'cls\\+mean'"):
         evaluate_linear(task(), LinearConfig(features=("cls4",)))
 
 
