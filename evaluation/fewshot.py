@@ -95,9 +95,9 @@ def _refuse_small_classes(task: "Task", known: "Tensor", pool: "Tensor", shots: 
     if small:
         few = ", ".join(f"'{name}' {count}" for name, count in small[:5]) + (", …" if len(small) > 5 else "")
         lack = "one class has" if len(small) == 1 else f"{len(small)} classes have"
-        raise Refused(
-            f"shots is {shots}, and {lack} fewer training images ({few}); write shots of at most {small[0][1]}"
-        )
+        least = small[0][1]
+        write = f"write shots of at most {least}" if least else "leave this evaluation out"
+        raise Refused(f"shots is {shots}, and {lack} fewer training images ({few}); {write}")
 
 
 def drawn_rows(task: "Task", known: "Tensor", pool: "Tensor", shots: int, repeat: int) -> "Tensor":

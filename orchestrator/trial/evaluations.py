@@ -74,8 +74,8 @@ def _tell_failure(config: EvaluationConfig, error: Exception, journal: Journal) 
     """Tell that an evaluation failed; returns its name and the reason."""
     reason = reason_of(error)
     log.error("%s failed: %s", config.known_as, reason if is_in_words(error) else traceback.format_exc())
-    told = {"stage": config.known_as, "evaluation_id": evaluation_id(config)}
-    journal.tell(EvaluationFailed(**told, fault=fault_of(error), reason=reason))
+    stage, evaluation = config.known_as, evaluation_id(config)
+    journal.tell(EvaluationFailed(stage=stage, evaluation_id=evaluation, fault=fault_of(error), reason=reason))
     return f"{config.known_as}: {reason}"
 
 

@@ -116,7 +116,7 @@ def test_held_out_images_are_a_share_of_each_class(task: MakeTask) -> None:
     part = images.subset(held)
     assert len(part) == 80 and torch.equal(part.samples, held)
     assert torch.equal(part.whole(torch.tensor([3])).pixels, images.whole(held[3:4]).pixels)
-    with pytest.raises(ValueError, match=r"selection: got 0\.9; of 1 training images that leaves none to train on"):
+    with pytest.raises(ValueError, match=r"selection: got 0\.9; of 1 training image that leaves none to train on"):
         held_out_rows(images.subset(torch.tensor([5])), 0.9, 0)
 
 

@@ -103,8 +103,9 @@ def test_features_that_are_not_finite_end_the_trial(sweep_file: SweepFile, tmp_p
     breaks(FeaturesNotFinite("the features of 3 of 100 test images are not finite"))
     path = sweep_file(methods=["random"], evaluate=EVALUATE)
     (trial,) = trials_of(path)
+    ear = Ear()
     with pytest.raises(TrialFailed, match=r"^ridge: the features of 3 of 100") as failure:
-        carry(trial, tmp_path / "runs", ear := Ear())
+        carry(trial, tmp_path / "runs", ear)
     assert failure.value.fault is Fault.DIVERGED and ear.stages == ["pretrain", "knn", "ridge"]
     result = result_of(path, tmp_path / "runs")
     assert [(one.known_as, one.reason is None) for one in result.trials[0].missing] == [
@@ -120,8 +121,9 @@ def test_what_another_attempt_may_mend_ends_this_one(
 ) -> None:
     breaks(error)
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=EVALUATE))
+    ear = Ear()
     with pytest.raises(type(error)):
-        carry(trial, tmp_path / "runs", ear := Ear())
+        carry(trial, tmp_path / "runs", ear)
     assert ear.stages[-1] == "ridge"
 
 
@@ -140,8 +142,9 @@ def test_an_error_of_who_listens_is_none_of_the_evaluation_s(sweep_file: SweepFi
 
 def test_health_of_a_single_image_is_refused(sweep_file: SweepFile, tmp_path: Path) -> None:
     (trial,) = trials_of(sweep_file(methods=["random"], evaluate=[{"name": "health", "images": 1}, "ridge"]))
+    ear = Ear()
     with pytest.raises(
         TrialFailed, match=r"^health: the spread of features takes at least 2 test images, and `images` is 1$"
     ):
-        carry(trial, tmp_path / "runs", ear := Ear())
+        carry(trial, tmp_path / "runs", ear)
     assert ear.stages[-1] == "ridge"

@@ -49,8 +49,14 @@ def test_seeds_that_only_a_baseline_shares_are_no_lack_of_seeds() -> None:
 
 
 def test_a_cell_says_that_its_evaluation_failed_or_was_not_run() -> None:
-    linear = {"known_as": "linear", "protocol": "linear/simclr@1", "settings": {"epochs": 90}, "split": "test"}
-    lost = MissingEvaluation(name="linear", **linear, reason="a reason")
+    lost = MissingEvaluation(
+        name="linear",
+        known_as="linear",
+        protocol="linear/simclr@1",
+        settings={"epochs": 90},
+        split="test",
+        reason="a reason",
+    )
     failed = trial("byol", 0, evaluation(81.0), status="failed", missing=(lost,))
     skipped = trial("dino", 0, status="failed", pretrain=None, missing=(lost.model_copy(update={"reason": None}),))
     (table,) = render_table(sweep(failed, skipped, trial("simclr", 0, evaluation(80.0))))
