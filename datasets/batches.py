@@ -9,6 +9,7 @@ from torch import Tensor
 from ..methods.base import Batch
 from ..methods.config import ViewsConfig
 from ..methods.parts.device import to_device
+from ..methods.quantities import plural
 from .ahead import made_ahead
 from .encoded import Request, stream
 from .errors import DataError
@@ -28,7 +29,9 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
 def steps_per_epoch(n: int, batch_size: int) -> int:
     """Whole batches in `n` images. Raises DataError where there is none."""
     if n < batch_size:
-        raise DataError(f"the batch size is {batch_size}, but there are {n} training images; it must not be more")
+        raise DataError(
+            f"the batch size is {batch_size}, but the data set has {plural(n, 'training image')}; it must not be more"
+        )
     return n // batch_size
 
 

@@ -13,19 +13,19 @@ from torch import Tensor
 
 from ..methods.base import TrainingSet
 from ..methods.parts.device import to_device
+from ..methods.quantities import plural
 from .contents import Split
 from .decode import Pixels
 from .encoded import EncodedImages
 from .errors import DataError
 from .prepared import Prepared
-from .stratify import stratified_rows, stratified_split
+from .stratify import SHARE_SALT, labelled_rows, stratified_split
 from .verified import labels_of, open_split
 from .views import Images
 
 Part = Literal["all", "fit", "holdout"]
 
 HOLDOUT_SALT = 3
-SHARE_SALT = 4
 
 
 class ImageSet:
@@ -90,7 +90,7 @@ class ImageSet:
             rows = fit if part == "fit" else holdout
         if not len(rows):
             count = prepared.split(split).count
-            raise DataError(f"the part '{part}' of {count} images with holdout {prepared.holdout} is empty")
+            raise DataError(f"the part '{part}' of {plural(count, 'image')} with holdout {prepared.holdout} is empty")
         return cls(prepared, split, rows, tables, torch.device(device), decoders)
 
     def subset(self, rows: Tensor) -> "ImageSet":
@@ -100,9 +100,9 @@ class ImageSet:
         return chosen
 
     def share(self, share: float) -> "ImageSet":
-        """The same share of each class to within one image, at least one image, and the same ones whenever it is asked for."""
+        """The same share of each class, see `labelled_rows`, and the same images whenever it is asked for."""
         count = max(1, round(share * len(self)))
-        return self.subset(torch.from_numpy(stratified_rows(self.labels.numpy(), count, SHARE_SALT)))
+        return self.subset(torch.from_numpy(labelled_rows(self.labels.numpy(), count, SHARE_SALT)))
 
     def listed(self, rows: Iterable[int]) -> "ImageSet":
         """Those of the set that are among the `rows` of its split. Raises DataError if none is."""

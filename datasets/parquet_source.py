@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..methods.quantities import plural
 from .errors import DataError
 from .sources import Item, Rows, Source, SourceRequest, split_off_test, unlabelled
 
@@ -93,7 +94,9 @@ def _classes(
     names = tuple(features.get("label", {}).get("names") or default or ())
     if names and isinstance(present[0], int):
         if present[0] < 0 or not isinstance(present[-1], int) or present[-1] >= len(names):
-            raise DataError(f"{file}: labels go from {present[0]} to {present[-1]}; {len(names)} classes are named")
+            raise DataError(
+                f"{file}: labels go from {present[0]} to {present[-1]}; names of {plural(len(names), 'class')} are given"
+            )
         return names, {label: label for label in range(len(names))}
     if isinstance(present[0], int) and present[0] < 0:
         raise DataError(f"{file} has the label {present[0]}; labels start at 0")

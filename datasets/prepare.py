@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..methods.quantities import plural
 from .config import DatasetConfig
 from .contents import Contents, SplitInfo, write_contents
 from .errors import DataError
@@ -164,7 +165,7 @@ def open_source(config: DatasetConfig, root: Path, path: Path | None, scratch: P
         wrong = rows.labels[(rows.labels < 0) | (rows.labels >= max(1, len(source.classes)))]
         if len(wrong):
             raise DataError(
-                f"data set '{config.name}' has the label {wrong[0]}, but {len(source.classes)} classes: labels start at 0"
+                f"data set '{config.name}' has the label {wrong[0]}, but {plural(len(source.classes), 'class')}: labels start at 0"
             )
     return source
 
@@ -174,5 +175,7 @@ def subset(rows: Rows, count: int | None, setting: str) -> Rows:
     if count is None:
         return rows
     if count > len(rows.labels):
-        raise DataError(f"{setting} is {count}, but there are {len(rows.labels)} images; it must not be more")
+        raise DataError(
+            f"{setting} is {count}, but the data set has {plural(len(rows.labels), 'image')}; it must not be more"
+        )
     return rows.take(stratified_rows(rows.labels, count, SUBSET_SALT))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..methods.quantities import plural
 from .config import DatasetConfig
 from .contents import Contents, Split, SplitInfo, arrow_files, is_whole, read_contents
 from .errors import DataError
@@ -62,7 +63,7 @@ def refuse_damaged(damaged: Sequence[str], count: int) -> None:
     if damaged:
         some = "; ".join(damaged[:NAMED]) + ("; ..." if len(damaged) > NAMED else "")
         raise DataError(
-            f"{len(damaged)} of {count} images cannot be read: {some} (with `damaged: skip` they are left out)"
+            f"{len(damaged)} of {plural(count, 'image')} cannot be read: {some} (with `damaged: skip` they are left out)"
         )
 
 

@@ -67,7 +67,7 @@ def evaluate_attentive(task: "Task", config: AttentiveConfig) -> "Score":
 
     Raises:
         NotFinite: the scores of no probe are finite; on every rank.
-        ValueError: nothing would be left to train on.
+        Refused: nothing would be left to train on.
     """
     import torch
     import torch.nn.functional as F

@@ -6,7 +6,7 @@ protocol's name as `changed`, so that a report cannot mistake one for the other.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
@@ -160,7 +160,9 @@ class Metric:
 
     def quantity(self, value: float) -> str:
         """``44.0 %``."""
-        return f"{value:.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
+        text = f"{value:.{self.digits}f}"
+        text = text if float(text) else text.removeprefix("-")  # no sign of what is rounded to zero
+        return f"{text} {self.unit}" if self.unit else text
 
     @property
     def label(self) -> str:
@@ -179,7 +181,29 @@ CONSTANT_ANSWER = "a constant answer"
 """Ends the remark on images of which most are of one class."""
 
 
-def _fits(_config: EvaluationConfig, _images: int) -> None:
+class Sizes(NamedTuple):
+    """How many images an evaluation has, before any of them is read."""
+
+    train_images: int
+    """Of those whose labels it uses."""
+    test_images: int
+    classes: tuple[str, ...] = ()
+    """Names; empty without labels."""
+    train: tuple[int, ...] = ()
+    """Of each class."""
+    test: tuple[int, ...] = ()
+
+
+class Lack(NamedTuple):
+    """Why an evaluation cannot be made of so few images, as parts of one sentence."""
+
+    setting: str
+    """What takes more, and what can be done: ``k = 200 (write 100 or less)``."""
+    has: str | None = None
+    """What there is instead, as ``3 training images of class 'cat'``; None: the number of training images says it."""
+
+
+def _fits(_config: EvaluationConfig, _sizes: Sizes) -> None:
     return None
 
 
@@ -217,8 +241,8 @@ class Evaluation(Generic[C]):
     """Whether it is quick enough to be run between the epochs of pretraining (`pretrain.knn_every`)."""
     batch_size: Callable[[C], int] | None = None
     """For what trains: the global batch, of which every worker takes an equal part."""
-    misfit: Callable[[C, int], str | None] = _fits
-    """Why a configuration cannot be used with so many training images, e.g. ``k = 200``; None if it can."""
+    misfit: Callable[[C, Sizes], Lack | None] = _fits
+    """Why a configuration cannot be used with so many images; None if it can."""
     refusal: Callable[[C, BackboneConfig], tuple[str, str] | None] = _unrefused
     """A setting that cannot be used with the others or with this backbone, and why, as ``got 'cls'; must be 'pooled', …``."""
     misnamed: Callable[[C, BackboneConfig, int], tuple[str, str] | None] = _well_named

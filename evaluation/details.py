@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,8 @@ class Details(NamedTuple):
     """The confusion matrix without its zeros: by true and predicted class, how many images."""
     ece: float | None = None
     """`expected_calibration_error`; None if the scores are no probabilities."""
+    hits: bytes = b""
+    """Whether each test image is classified rightly, in their order: a bit each, the first image in the highest bit."""
 
     @property
     def recalls(self) -> dict[int, float]:
@@ -59,10 +62,12 @@ def details_of(task: Task, own: Sequence[Answers], *, probabilities: bool = True
     predicted = _of_all(task, [part.predicted for part in own], torch.int64)
     cells, counts = (labels * classes + predicted).unique(return_counts=True)
     confusion = {divmod(cell, classes): count for cell, count in zip(cells.tolist(), counts.tolist(), strict=True)}
+    correct = predicted == labels  # (N,)
+    hits = np.packbits(correct.numpy()).tobytes()
     if not probabilities:
-        return Details(confusion)
+        return Details(confusion, hits=hits)
     confidence = _of_all(task, [part.confidence for part in own], torch.float64)
-    return Details(confusion, expected_calibration_error(confidence, predicted == labels))
+    return Details(confusion, expected_calibration_error(confidence, correct), hits)
 
 
 def _of_all(task: Task, own: list[Tensor], dtype: torch.dtype) -> Tensor:

@@ -10,7 +10,7 @@ from ..datasets.batches import evaluation_batches
 from ..datasets.image_set import ImageSet
 from ..methods.parts.collectives import total_over_ranks
 from .readout import Readout
-from .task import NotFinite, Task
+from .task import FeaturesNotFinite, Task
 
 BATCH = 512
 
@@ -78,13 +78,13 @@ def refuse_not_finite(features: Mapping[str, Tensor]) -> None:
     """Refuse features (n, D) of this rank, by what all ranks together have, as ``50,000 training``.
 
     Raises:
-        NotFinite: any are not; on every rank.
+        FeaturesNotFinite: any are not; on every rank.
     """
     lengths = [torch.linalg.vector_norm(own, dim=1) for own in features.values()]
     bad = total_over_ranks(torch.stack([(~length.isfinite()).sum() for length in lengths])).tolist()
     if any(bad):
         parts = [f"{count:,} of {images}" for count, images in zip(bad, features, strict=True)]
-        raise NotFinite(f"the features of {' and '.join(parts)} images are not finite")
+        raise FeaturesNotFinite(f"the features of {' and '.join(parts)} images are not finite")
 
 
 def interleaved(shard: Tensor, size: int, world_size: int) -> Tensor:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from .base import Evaluation, EvaluationConfig, Metric, Values
+from ..methods.quantities import plural
+from .base import Evaluation, EvaluationConfig, Lack, Metric, Sizes, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,7 @@ def evaluate_fewshot(task: "Task", config: FewShotConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: a class has fewer training images than `shots`.
+        Refused: a class has fewer training images than `shots`.
     """
     import torch
 
@@ -84,14 +85,19 @@ def _pool(task: "Task") -> "Tensor":
 
 
 def _refuse_small_classes(task: "Task", known: "Tensor", pool: "Tensor", shots: int) -> None:
+    from .task import Refused
+
     counts = task.train.labels[pool].bincount(minlength=task.train.num_classes)[known]
     small = [
         (task.train.classes[int(one)], int(count)) for one, count in zip(known, counts, strict=True) if count < shots
     ]
+    small.sort(key=lambda one: one[1])
     if small:
         few = ", ".join(f"'{name}' {count}" for name, count in small[:5]) + (", …" if len(small) > 5 else "")
         lack = "one class has" if len(small) == 1 else f"{len(small)} classes have"
-        raise ValueError(f"fewshot: shots is {shots}, and {lack} fewer training images ({few}); set fewer shots")
+        least = small[0][1]
+        write = f"write shots of at most {least}" if least else "leave this evaluation out"
+        raise Refused(f"shots is {shots}, and {lack} fewer training images ({few}); {write}")
 
 
 def drawn_rows(task: "Task", known: "Tensor", pool: "Tensor", shots: int, repeat: int) -> "Tensor":
@@ -190,9 +196,16 @@ def mean_and_interval(values: Sequence[float]) -> dict[str, float]:
     return {"top1": statistics.fmean(values), "interval": float(stdtrit(len(values) - 1, 0.975)) * error}
 
 
-def _misfit(config: FewShotConfig, images: int) -> str | None:
-    shots = max(config.shots)
-    return f"shots = {shots} (write the images of the smallest class or less)" if shots > images else None
+def _misfit(config: FewShotConfig, sizes: Sizes) -> Lack | None:
+    """By the smallest of the classes that any image has, where it is known how many each has."""
+    if not sizes.train:
+        return None
+    counts = zip(sizes.train, sizes.test, sizes.classes, strict=True)
+    images, name = min(((trained, name) for trained, tested, name in counts if trained or tested), default=(0, ""))
+    if max(config.shots) <= images or not name:
+        return None
+    write = f"write {images} or less" if images else "leave this evaluation out, or give it more labels"
+    return Lack(f"shots = {max(config.shots)} ({write})", f"{plural(images, 'training image')} of class '{name}'")
 
 
 FEWSHOT = Evaluation(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..methods.parts.collectives import total_over_ranks
 from ..methods.parts.sync_batchnorm import convert_sync_batchnorm
+from ..methods.quantities import noun_of
 from .classifier import linear_head
 from .readout import Feature, Readout
 from .selection import first_best
@@ -114,7 +115,7 @@ def selected_score(heads: Sequence[Settings], tested: Sequence[Counts | None], h
     score = found.score()
     if len(heads) == 1:
         images = sum(one.images for one in held if one is not None)
-        return score._replace(remarks=(f"trained without the {images:,} held-out training images",))
+        return score._replace(remarks=(f"trained without the {images:,} {noun_of(images, 'held-out training image')}",))
     return score._replace(variants=tuple(variants), remarks=tuple(_remarks(heads, variants, held)))
 
 
@@ -127,7 +128,9 @@ def counted(built: Built, scored: Scored) -> list[Counts | None]:
 def _remarks(heads: Sequence[Settings], variants: Sequence[Variant], held: Sequence[Counts | None]) -> list[str]:
     """How the head was selected; `variants` say which it is, and how much that decides."""
     images = next(one.images for one in held if one is not None)
-    remarks = [f"by the one of {len(heads)} heads with the best top-1 on {images:,} held-out training images"]
+    remarks = [
+        f"by the one of {len(heads)} heads with the best top-1 on {images:,} {noun_of(images, 'held-out training image')}"
+    ]
     if len(variants) < len(heads):
         diverged = len(heads) - len(variants)
         remarks.append(f"{diverged} of the heads diverged and {'is' if diverged == 1 else 'are'} left out")

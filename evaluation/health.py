@@ -4,12 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from .base import Evaluation, EvaluationConfig, Metric
+from ..methods.quantities import plural
+from .base import Evaluation, EvaluationConfig, Lack, Metric, Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .task import Score, Task
+
+LEAST = 2
+"""Test images: of fewer there is no spread."""
 
 
 class HealthConfig(EvaluationConfig):
@@ -30,14 +34,18 @@ def evaluate_health(task: "Task", config: HealthConfig) -> "Score":
     """Look at the features of test images, and at those of their crops for LiDAR and alignment.
 
     Raises:
+        Refused: there is one test image.
         NotFinite: features are not; on every rank.
     """
     from .diagnostics import eigenspectrum, power_law, rankme, spread, uniformity
     from .features import all_features, refuse_not_finite
     from .invariance import lidar, view_statistics
-    from .task import Score
+    from .task import Refused, Score
 
     rows = evenly(len(task.test), config.images)
+    if len(rows) < LEAST:
+        where = "there is 1" if len(task.test) < LEAST else "`images` is 1"
+        raise Refused(f"the spread of features takes at least {LEAST} test images, and {where}")
     features = all_features(task, task.test)[0]
     refuse_not_finite({f"{len(task.test):,} test": features[task.rank :: task.world_size]})
     features = features[rows.to(task.device)]
@@ -67,6 +75,12 @@ def evenly(images: int, most: int) -> "Tensor":
     return torch.arange(count) * images // count
 
 
+def _misfit(_config: HealthConfig, sizes: Sizes) -> Lack | None:
+    if sizes.test_images >= LEAST:
+        return None
+    return Lack(f"a spread to take of at least {LEAST} images (leave it out)", plural(sizes.test_images, "test image"))
+
+
 HEALTH = Evaluation(
     "health",
     "health",
@@ -82,4 +96,5 @@ HEALTH = Evaluation(
         Metric("uniformity", "uniformity", higher_is_better=False, digits=2),
     ),
     needs_labels=False,
+    misfit=_misfit,
 )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
-from .base import Evaluation, EvaluationConfig, Metric
+from ..methods.quantities import plural
+from .base import Evaluation, EvaluationConfig, Lack, Metric, Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,14 +32,25 @@ def evaluate_kmeans(task: "Task", config: KMeansConfig) -> "Score":
     """Cluster the test images and compare with their classes.
 
     Raises:
+        Refused: there are hardly as many test images as classes, or all are of one class.
         NotFinite: features are not; on every rank.
     """
     import torch
 
     from ..methods.parts.collectives import gather
     from .features import all_features, refuse_not_finite
-    from .task import Score
+    from .task import Refused, Score
 
+    images, classes, found = len(task.test), task.test.num_classes, len(task.test.labels.unique())
+    if images <= classes:
+        few = f"{plural(images, 'test image')} of {plural(classes, 'class')}"
+        raise Refused(
+            f"with {few}, each can be a cluster of its own, and any backbone scores well; it takes more images"
+        )
+    if found < 2:
+        raise Refused(
+            "all test images are of one class, which any clustering agrees with; it takes two classes or more"
+        )
     features, labels = all_features(task, task.test)
     refuse_not_finite({f"{len(labels):,} test": features[task.rank :: task.world_size]})
     known, truth = labels.unique(return_inverse=True)
@@ -107,6 +119,16 @@ def rand_index(table: "Tensor") -> float:
     return (together - expected) / (mean - expected) if mean > expected else 1.0
 
 
+def _misfit(_config: KMeansConfig, sizes: Sizes) -> Lack | None:
+    least = len(sizes.classes) + 1
+    if sizes.test_images >= least or not sizes.classes:
+        return None
+    return Lack(
+        f"a cluster for each class, which takes {least} images or more (leave it out)",
+        plural(sizes.test_images, "test image"),
+    )
+
+
 KMEANS = Evaluation(
     "kmeans",
     "k-means",
@@ -114,4 +136,5 @@ KMEANS = Evaluation(
     (KMeansConfig(),),
     evaluate_kmeans,
     metrics=(Metric("nmi", "NMI", "%"), Metric("accuracy", "accuracy", "%"), Metric("ari", "ARI", "%")),
+    misfit=_misfit,
 )

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
-from .base import ACCURACY, Evaluation, EvaluationConfig, Values
+from ..methods.quantities import plural
+from .base import ACCURACY, Evaluation, EvaluationConfig, Lack, Sizes, Values
 
 if TYPE_CHECKING:
     from .task import Counts, Score, Task
@@ -37,22 +38,22 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: there are fewer than k training images.
+        Refused: there are fewer than k training images.
     """
     import torch
 
     from .details import Answers, details_of
     from .features import own_features, refuse_not_finite
     from .neighbours import Bank, nearest
-    from .task import total
+    from .task import Refused, total
     from .vote import vote
 
     same = task.train.rows_of(task.test)
     overlap = 0 if same is None else int((same >= 0).sum())
     k, images = max(config.k), len(task.train)
     if k > images - (overlap > 0):
-        others = f"{images} images" + (", of which one is scored itself" if overlap else "")
-        raise ValueError(f"knn: k is {k}, and the training set has {others}; set a smaller k")
+        others = plural(images, "image") + (", of which one is scored itself" if overlap else "")
+        raise Refused(f"k is {k}, and the training set has {others}; set a smaller k")
     bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
     refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
@@ -103,9 +104,13 @@ def _fitting(config: KnnConfig, images: int) -> KnnConfig:
     return config.model_copy(update={"k": tuple(dict.fromkeys(min(k, images) for k in config.k))})
 
 
-def _misfit(config: KnnConfig, images: int) -> str | None:
-    k = max(config.k)
-    return f"k = {k} (write {images} or less)" if k > images else None
+def _misfit(config: KnnConfig, sizes: Sizes) -> Lack | None:
+    return lack_of_neighbours(max(config.k), sizes)
+
+
+def lack_of_neighbours(k: int, sizes: Sizes) -> Lack | None:
+    """Why k nearest training images cannot be had."""
+    return Lack(f"k = {k} (write {sizes.train_images} or less)") if k > sizes.train_images else None
 
 
 KNN = Evaluation(

@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ..methods.backbones import is_vit
 from ..methods.config import BackboneConfig, BatchSize, Probability
+from ..methods.quantities import noun_of
 from .base import ACCURACY, Evaluation, EvaluationConfig, Values
 from .readout import Feature, feature_problem
 
@@ -100,7 +101,7 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
 
     Raises:
         NotFinite: the scores of no head are finite; on every rank.
-        ValueError: `refusal` says why.
+        Refused: `refusal` says why.
     """
     import torch
     import torch.nn.functional as F
@@ -109,10 +110,11 @@ def evaluate_linear(task: "Task", config: LinearConfig) -> "Score":
     from .readout import Readout
     from .selection import held_out_rows
     from .supervised import Training, plan_of, train
+    from .task import Refused
 
     problem = refusal(config, task.backbone)
     if problem is not None:
-        raise ValueError("linear: {}: {}".format(*problem))
+        raise Refused("{}: {}".format(*problem))
     readout = Readout(task.encoder, config.features)
     held_out: ImageSet | None = None
     if config.held_out:
@@ -161,7 +163,9 @@ def _scorer(
         score = total(count(built.model(test.features), test.labels)).score()
         if held_out is None:
             return score, 0
-        return score._replace(remarks=(f"trained without the {len(held_out):,} held-out training images",)), 0
+        return score._replace(
+            remarks=(f"trained without the {len(held_out):,} {noun_of(len(held_out), 'held-out training image')}",)
+        ), 0
 
     @torch.no_grad()
     def score(last: bool) -> "Score":

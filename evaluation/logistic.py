@@ -48,15 +48,16 @@ def evaluate_logistic(task: "Task", config: LogisticConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: `refusal` says why.
+        Refused: `refusal` says why.
     """
     from .details import answers, details_of
     from .features import own_features, refuse_not_finite
     from .softmax_regression import SoftmaxRegression
+    from .task import Refused
 
     problem = refusal(config, task.backbone)
     if problem is not None:
-        raise ValueError("logistic: {}: {}".format(*problem))
+        raise Refused("{}: {}".format(*problem))
     train, test = own_features(task, task.train), own_features(task, task.test)
     refuse_not_finite({f"{len(task.train):,} training": train[0], f"{len(task.test):,} test": test[0]})
     tried = _tried(task, config, train, test) if len(config.C) > 1 else []

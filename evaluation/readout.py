@@ -45,7 +45,7 @@ class Readout:
     """Several features of one pass of an encoder, side by side."""
 
     def __init__(self, encoder: "Encoder", features: Sequence[Feature] = ("pooled",)):
-        """Raises ValueError for features that the encoder does not have."""
+        """Raises Refused for features that the encoder does not have."""
         self.encoder = encoder
         self.pooled = "pooled" in features
         self.mean = any(name.endswith("+mean") for name in features)
@@ -70,7 +70,9 @@ class Readout:
         else:
             problem = _problem(features, "has no class token", 0)
         if problem is not None:
-            raise ValueError(f"features: {problem}")
+            from .task import Refused
+
+            raise Refused(f"features: {problem}")
 
     def __call__(self, image: "Tensor") -> "Tensor":
         """Features (B, width) of images (B, 3, H, W); the pooled ones alone are what the encoder returns."""

@@ -27,14 +27,14 @@ def evaluate_retrieval(task: "Task", _config: RetrievalConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: no test image has anything to find.
+        Refused: no test image has anything to find.
     """
     import torch
 
     from .features import own_features, refuse_not_finite
     from .neighbours import Bank
     from .ranking import relevant_places
-    from .task import Score
+    from .task import Refused, Score
 
     same, images = task.train.rows_of(task.test), len(task.test)
     bank, _ = own_features(task, task.train)
@@ -53,7 +53,7 @@ def evaluate_retrieval(task: "Task", _config: RetrievalConfig) -> "Score":
         scores[block.queries] = precisions(block).cpu()
     scored = scores[scores[:, 0] >= 0]
     if not len(scored):
-        raise ValueError("retrieval: no test image has the class of any training image")
+        raise Refused("no test image has the class of any training image")
     names = (metric.name for metric in RETRIEVAL.metrics)
     metrics = dict(zip(names, (100 * scored.mean(dim=0)).tolist(), strict=True))
     return Score(metrics, len(scored), remarks=_remarks(images - len(scored), same))

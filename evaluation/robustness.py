@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from ..methods.quantities import noun_of, plural
 from . import knn
-from .base import Evaluation, EvaluationConfig, Metric, Values
+from .base import Evaluation, EvaluationConfig, Lack, Metric, Sizes, Values
 from .corruptions.names import CORRUPTIONS, SEVERITIES, Corruption
 
 if TYPE_CHECKING:
@@ -64,14 +65,14 @@ def evaluate_robustness(task: "Task", config: RobustnessConfig) -> "Score":
 
     Raises:
         NotFinite: features are not; on every rank.
-        ValueError: there are fewer than k training images.
+        Refused: there are fewer than k training images.
     """
     import torch
 
     from ..methods.parts.collectives import total_over_ranks
     from .features import own_features
     from .neighbours import QUERIES, Bank
-    from .task import NotFinite
+    from .task import FeaturesNotFinite, Refused
 
     count, images = min(config.images, len(task.test)), len(task.train)
     chosen = torch.arange(count) * len(task.test) // count
@@ -79,12 +80,14 @@ def evaluate_robustness(task: "Task", config: RobustnessConfig) -> "Score":
     same = None if same is None else same[chosen]
     overlap = 0 if same is None else int((same >= 0).sum())
     if config.k > images - (overlap > 0):
-        others = f"{images} images" + (", of which one is scored itself" if overlap else "")
-        raise ValueError(f"robustness: k is {config.k}, and the training set has {others}; set a smaller k")
+        others = plural(images, "image") + (", of which one is scored itself" if overlap else "")
+        raise Refused(f"k is {config.k}, and the training set has {others}; set a smaller k")
     features, _ = own_features(task, task.train)
     bad = int(total_over_ranks(_not_finite(features).sum()[None]))
     if bad:
-        raise NotFinite(f"the features of {bad:,} of {images:,} training images are not finite")
+        raise FeaturesNotFinite(
+            f"the features of {bad:,} of {images:,} {noun_of(images, 'training image')} are not finite"
+        )
     bank = Bank(features, images)
     counts = torch.zeros(1 + len(config.kinds), 4, dtype=torch.long, device=task.device)
     for start in range(0, count, QUERIES):
@@ -187,7 +190,9 @@ def _score(counts: "Tensor", task: "Task", config: RobustnessConfig, overlap: in
     for (_, _, images, bad), kind in zip(rows, (None, *config.kinds), strict=True):
         if bad:
             under = f" under {kind[0]} of severity {kind[1]}" if kind else ""
-            raise NotFinite(f"the features of {bad:,} of {images:,} test images{under} are not finite")
+            raise NotFinite(
+                f"the features of {bad:,} of {images:,} {noun_of(images, 'test image')}{under} are not finite"
+            )
     images = rows[0][2]
     clean, *right = (row[0] for row in rows)
     top1 = [100 * correct / images for correct in right]
@@ -221,8 +226,8 @@ def published_protocol(backbone: str, dataset: str) -> str:
     return PROTOCOLS[knn.published_protocol(backbone, dataset)]
 
 
-def _misfit(config: RobustnessConfig, images: int) -> str | None:
-    return f"k = {config.k} (write {images} or less)" if config.k > images else None
+def _misfit(config: RobustnessConfig, sizes: Sizes) -> Lack | None:
+    return knn.lack_of_neighbours(config.k, sizes)
 
 
 ROBUSTNESS = Evaluation(

@@ -8,6 +8,8 @@ from torch import Tensor
 from ..datasets.image_set import ImageSet
 from ..datasets.random_stream import hash64
 from ..datasets.stratify import stratified_split
+from ..methods.quantities import plural
+from .task import Refused
 
 SELECTION_SALT = 4
 
@@ -16,11 +18,13 @@ def held_out_rows(images: ImageSet, share: float, seed: int) -> tuple[Tensor, Te
     """Rows (n,) of `images` to train on, and (m,) the `share` of each class that is held out, drawn by `seed`; ascending.
 
     Raises:
-        ValueError: nothing would be left to train on.
+        Refused: nothing would be left to train on.
     """
     fit, held_out = stratified_split(images.labels.numpy(), share, int(hash64(SELECTION_SALT, seed)[0]))
     if not len(fit):
-        raise ValueError(f"selection: got {share:g}; of {len(images)} training images that leaves none to train on")
+        raise Refused(
+            f"selection: got {share:g}; of {plural(len(images), 'training image')} that leaves none to train on"
+        )
     return torch.from_numpy(fit), torch.from_numpy(held_out)
 
 

@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 from ..datasets.batches import steps_per_epoch
 from ..datasets.image_set import ImageSet
 from ..methods.parts.schedules import warmup_cosine
+from ..methods.quantities import plural
 from ..methods.snapshot import Snapshot
-from .task import Score, Task
+from .task import Refused, Score, Task
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,13 @@ def plan(
     """A plan whose batch is `batch_size`, or the whole training set if that is smaller.
 
     Raises:
-        DataError: there are fewer images than ranks.
+        Refused: there are fewer images than ranks.
     """
     fitting = min(batch_size, len(images) // world_size * world_size)
+    if not fitting:
+        raise Refused(
+            f"{plural(len(images), 'training image')} cannot be shared by {plural(world_size, 'worker')}; set fewer workers"
+        )
     return Plan(fitting, steps_per_epoch(len(images), fitting), epochs, warmup_epochs, final_lr_factor)
 
 
@@ -85,7 +90,7 @@ class Schedule(Protocol):
 
 
 def plan_of(task: Task, config: Schedule) -> Plan:
-    """The plan of a configuration for the task's training images. Raises DataError as `plan`."""
+    """The plan of a configuration for the task's training images. Raises Refused as `plan`."""
     return plan(
         task.train,
         config.batch_size,

@@ -10,6 +10,7 @@ from ..datasets.image_set import ImageSet
 from ..methods.config import BackboneConfig
 from ..methods.encoder import Encoder
 from ..methods.parts.collectives import total_over_ranks
+from ..methods.quantities import noun_of
 from ..methods.snapshot import Snapshot
 from .base import CONSTANT_ANSWER
 
@@ -30,8 +31,22 @@ class Counts(NamedTuple):
         return Score(metrics, self.images, {"correct1": self.correct1, "correct5": self.correct5})
 
 
+class Refused(ValueError):
+    """An evaluation cannot be made of these images with these settings; every rank raises it alike.
+
+    The message says why, and what can be done about it.
+    """
+
+
 class NotFinite(ArithmeticError):
-    """Scores of classes are not finite, as those of features or weights that are not: they would count as chance."""
+    """Scores of classes are not finite, as those of features or weights that are not: they would count as chance.
+
+    Every rank raises it.
+    """
+
+
+class FeaturesNotFinite(NotFinite):
+    """The backbone's features of whole images are not finite: no evaluation of it means anything."""
 
 
 class Checkpoints(Protocol):
@@ -162,7 +177,7 @@ def total(hits: Tensor) -> Counts:
     """
     *counts, bad = (int(value) for value in total_over_ranks(hits).tolist())
     if bad:
-        raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} images are not finite")
+        raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} {noun_of(counts[-1], 'image')} are not finite")
     return Counts(*counts)
 
 

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from .base_config import Config
+from .quantities import plural
 from .rates import DESCRIPTION, Rates
 from .weights_config import WeightsConfig
 
@@ -205,10 +206,9 @@ class MethodConfig(Config):
     @model_validator(mode="after")
     def views_are_what_the_loss_takes(self) -> "MethodConfig":
         """Views that no loss reads would be drawn for nothing, and missing ones fail in the first step."""
-        found = sum(view.count for view in self.views.global_views)
-        wanted = self.num_global_views
+        found, wanted = sum(view.count for view in self.views.global_views), self.num_global_views
         if found < 2 if wanted is None else found != wanted:
-            count = "two or more global views" if wanted is None else f"{wanted} global view{'s' * (wanted > 1)}"
+            count = "two or more global views" if wanted is None else plural(wanted, "global view")
             raise ValueError(f"method '{self.name}' takes {count} of an image, but `views.global_views` has {found}")
         if self.views.local_views and not self.uses_local_views:
             raise ValueError(f"method '{self.name}' takes no `views.local_views`")

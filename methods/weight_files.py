@@ -16,6 +16,9 @@ PREFERRED = "model.safetensors"
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Names that torch.compile, FSDP and activation checkpointing put into the keys of what they wrap."""
 
+ZIP, PICKLE, TAR = b"PK\x03\x04", b"\x80", b"ustar"
+"""What files of `torch.save` begin with, of before torch 1.6 too; the last in its oldest files, after 257 bytes."""
+
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError, OSError)
 """What torch raises for content that is damaged, or is none of its own."""
 
@@ -60,6 +63,8 @@ def tensors_in(content: bytes) -> "dict[str, Tensor]":
     import safetensors.torch
     import torch
 
+    if not content.startswith((ZIP, PICKLE)) and not _is_safetensors(content) and content[257:262] != TAR:
+        raise WeightsError(f"is {_kind(content)}; what is needed is a safetensors file, or what torch.save wrote")
     try:
         loaded = safetensors.torch.load(content) if _is_safetensors(content) else _unpickled(content)
     except (*UNREADABLE, safetensors.SafetensorError) as error:
@@ -75,6 +80,19 @@ def tensors_in(content: bytes) -> "dict[str, Tensor]":
 def _is_safetensors(content: bytes) -> bool:
     """Eight bytes with the length of a JSON object, and that object."""
     return content[8:9] == b"{"
+
+
+def _kind(content: bytes) -> str:
+    """What a file without weights is, in words."""
+    if not content:
+        return "empty"
+    start = content[:512]
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, and not the file that it stands for"
+    text = start.decode("utf-8", "ignore")
+    if not text.isprintable() and any(not (char.isprintable() or char.isspace()) for char in text):
+        return "no file of weights"
+    return "a web page" if text.lstrip().lower().startswith(("<!doctype", "<html")) else "a text file"
 
 
 class _Unread:
@@ -104,6 +122,8 @@ def _unpickled(content: bytes) -> object:
 
 def _reason(error: Exception) -> str:
     """One line; torch's own words are in the midst of advice."""
+    if isinstance(error, (EOFError, KeyError)):  # of Python's own unpickler, with no words that say anything
+        return "it is cut short or damaged"
     lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
     told = [line.partition("WeightsUnpickler error: ")[2] for line in lines if "WeightsUnpickler error: " in line]
     return (told or lines)[0]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .encoder import Encoder
 from .key_layouts import COUNTER, Layout, layouts
+from .quantities import plural
 from .weight_files import WeightsError
 
 POSITIONS, TOKEN, REGISTERS = "pos_embed", "cls_token", "reg_token"
@@ -46,6 +47,8 @@ class Match(NamedTuple):
     """The grids of a position embedding, in words."""
     converted: tuple[str, ...]
     """Types of numbers that were not the encoder's."""
+    whole_numbers: tuple[str, ...]
+    """Names of weights that are integers in the file, each with its type: no network is trained in them."""
 
     @property
     def found(self) -> int:
@@ -69,7 +72,9 @@ class Match(NamedTuple):
             (self.misshapen, f"of another shape: {listed(self.misshapen)}"),
             (self.left_over, f"not of the backbone: {listed(self.left_over)}"),
         )
-        return "; ".join([f"{self.found} of {self.total} tensors", *(text for applies, text in clauses if applies)])
+        return "; ".join(
+            [f"{self.found} of {plural(self.total, 'tensor')}", *(text for applies, text in clauses if applies)]
+        )
 
 
 def match_weights(
@@ -84,7 +89,7 @@ def match_weights(
         partial: let some be missing.
 
     Raises:
-        WeightsError: a part of the backbone is missing, has another shape or is not finite.
+        WeightsError: a part of the backbone is missing, has another shape, is not finite or is of integers.
     """
     own: dict[str, Tensor] = encoder.model.state_dict()
     found = _with_split_biases(found, own)
@@ -94,11 +99,13 @@ def match_weights(
         raise WeightsError(_nothing(found, needed, prefix))
     match = _taken(found, encoder, own, ways)
     if match.found == 0 or not (match.is_whole or partial):
-        fits = f"has {match.found} of the {match.total} tensors of the backbone"
+        fits = f"has {match.found} of the {plural(match.total, 'tensor')} of the backbone"
         missing = f"; not in the file: {listed(match.missing)}" if match.missing else ""
         shapes = f"; of another shape: {listed(match.misshapen)}" if match.misshapen else ""
         at = f" (under '{match.place}')" if match.place else ""
         raise WeightsError(f"{fits}{at}{missing}{shapes}")
+    if match.whole_numbers:
+        raise WeightsError(f"holds whole numbers where weights are needed: {listed(match.whole_numbers)}")
     for name, tensor in match.tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise WeightsError(f"holds values that are not finite: in '{name}' of the backbone")
@@ -147,6 +154,11 @@ def _taken(found: Mapping[str, Tensor], encoder: Encoder, own: Mapping[str, Tens
     types = sorted(
         {str(tensor.dtype).removeprefix("torch.") for key, tensor in given.items() if tensor.dtype != own[key].dtype}
     )
+    whole = [
+        f"{key} ({str(tensor.dtype).removeprefix('torch.')})"
+        for key, tensor in given.items()
+        if own[key].is_floating_point() and not tensor.is_floating_point()
+    ]
     given, resampled = _with_positions(given, encoder)
     misshapen = [
         f"{key} ({list(tensor.shape)} instead of {list(own[key].shape)})"
@@ -164,6 +176,7 @@ def _taken(found: Mapping[str, Tensor], encoder: Encoder, own: Mapping[str, Tens
         left_over=tuple(name for name in there if name not in layout.keys),
         resampled=resampled,
         converted=tuple(types),
+        whole_numbers=tuple(whole),
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...methods.quantities import plural
 from ..spec.errors import UserError, unknown
 from .common import JSON, guarded, print_rows, write_file
 
@@ -84,7 +85,8 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) ->
     for split, count in zip(("train", "test"), published, strict=True):
         info = prepared.split(split)
         of = "" if info.count == count else f" (of {count:,} that the published set has)"
-        click.echo(f"{split:<12} {info.count:,} images{of}, {len(prepared.classes) or 'no'} classes, {info.encoding}")
+        classes = plural(len(prepared.classes), "class") if prepared.classes else "no classes"
+        click.echo(f"{split:<12} {plural(info.count, 'image')}{of}, {classes}, {info.encoding}")
     if verify:
         click.echo("checksums    OK")
     click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")

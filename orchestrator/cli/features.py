@@ -4,6 +4,7 @@ import time
 
 import click
 
+from ...methods.quantities import noun_of, plural
 from ..spec.errors import UserError
 from .common import JOB_ADDRESS, STORAGE, TRIAL, guarded
 
@@ -51,7 +52,9 @@ def features(trial: str, out: str, keep: bool, force: bool, storage: str, addres
     done = export_features(named, file, data_root(), LiveTable().preparing, _Progress(), keep=keep)
     images = " and ".join(f"{count:,} {split}" for split, count in done.images.items())
     origin = ", as kept in the store" if done.was_kept else ""
-    click.echo(f"features   {file}: {images} images, {done.width:,} numbers each{origin}")
+    click.echo(
+        f"features   {file}: {images} {noun_of(sum(done.images.values()), 'image')}, {plural(done.width, 'number')} each{origin}"
+    )
 
 
 class _Progress:
@@ -66,4 +69,4 @@ class _Progress:
         self._done += count
         if time.monotonic() - self._told > SECONDS:
             self._told = time.monotonic()
-            click.echo(f"features   {self._done:,} of {total:,} images", err=True)
+            click.echo(f"features   {self._done:,} of {plural(total, 'image')}", err=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ...methods.quantities import plural
 from .common import JSON, SWEEP, guarded, print_rows
 
 
@@ -15,19 +16,25 @@ from .common import JSON, SWEEP, guarded, print_rows
 def validate(sweep: Path, as_json: bool) -> None:
     """Check a sweep file: every error at once, each with its place.
 
+    Data sets that are prepared here are compared with what the evaluations take of them.
+
     \b
     Example:
       ssl-sweep validate sweep.yaml
     """
     from ..spec.load import load_spec
+    from ..sweep.plan import check_against_data
     from ..sweep.weights import expanded
 
     spec, document = load_spec(sweep)
     spec, trials = expanded(spec, document, read=True)
+    notes = check_against_data(spec, trials)
     if as_json:
-        click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials)}))
-    else:
-        click.echo(f"{sweep}: valid, {len(trials)} trials")
+        click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials), "notes": notes}))
+        return
+    click.echo(f"{sweep}: valid, {plural(len(trials), 'trial')}")
+    for note in notes:
+        click.echo(f"note: {note}")
 
 
 @click.command()

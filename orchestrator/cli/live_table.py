@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets.prepared import Prepared
 from ...evaluation.registry import EVALUATIONS, MONITOR
+from ...methods.quantities import duration, plural
 from ..spec.identity import evaluation_id
 from ..spec.label import label_of, short_id
 from ..store.events import AttemptLost, EpochDone, EvaluationDone, Event, StatusChanged, Warned
@@ -81,7 +82,7 @@ class LiveTable:
     def summary(self) -> str:
         """``6 trials: 2 running, 4 waiting``."""
         count = len(self.rows)
-        return f"{count:,} trial{'' if count == 1 else 's'}: {self._counts()}"
+        return f"{plural(count, 'trial')}: {self._counts()}"
 
     def on_message(self, text: str) -> None:
         """A line of its own."""
@@ -96,7 +97,7 @@ class LiveTable:
             nonlocal told
             if time.monotonic() - told > 2:
                 told = time.monotonic()
-                self.on_message(f"preparing {name}: {done:,} of {total:,} images")
+                self.on_message(f"preparing {name}: {done:,} of {plural(total, 'image')}")
 
         yield on_progress
 
@@ -111,7 +112,7 @@ class LiveTable:
             )
         if prepared.damaged:
             count, where = len(prepared.damaged), prepared.folder / "meta.json"
-            self.on_message(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")
+            self.on_message(f"{prepared.name}: {plural(count, 'damaged image')} left out, listed in {where}")
 
     @contextlib.contextmanager
     def live(self) -> Generator[None]:
@@ -205,10 +206,3 @@ def _line(event: Event, status: TrialStatus) -> str | None:
             return f"{event.stage} {EVALUATIONS[event.name].text(event.metrics)}"
         case _:
             return None
-
-
-def duration(seconds: float) -> str:
-    """``3 h 12 min``, ``4 min``, ``41 s``."""
-    if seconds >= 3600:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-    return f"{int(seconds // 60)} min" if seconds >= 120 else f"{int(seconds)} s"

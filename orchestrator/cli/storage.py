@@ -5,6 +5,7 @@ import shlex
 
 import click
 
+from ...methods.quantities import plural
 from ..spec.errors import UserError
 from .common import JOB_ADDRESS, JSON, STORAGE, guarded
 
@@ -75,7 +76,7 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
     plan = plan_removal(place)
     shared = f"; {plan.shared:,} more are used by other sweeps and stay" if plan.shared else ""
     click.echo(
-        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {len(plan.trials):,} trials{shared}"
+        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {plural(len(plan.trials), 'trial')}{shared}"
     )
     if (reason := out_of_reach(place.store, place.name)) is not None and not yes:
         click.echo(f"MLflow     its runs would stay there: {reason}")
@@ -85,7 +86,9 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
     def trash_runs() -> None:
         trashed = delete_runs(place.store, place.name)
         if trashed is not None and trashed.error is None:
-            click.echo(f"MLflow     {trashed.runs:,} runs moved to its trash; `mlflow gc` deletes them and their files")
+            click.echo(
+                f"MLflow     {plural(trashed.runs, 'run')} moved to its trash; `mlflow gc` deletes them and their files"
+            )
         elif trashed is not None:
             click.echo(f"MLflow     runs at {trashed.uri} stay: {trashed.error}")
 

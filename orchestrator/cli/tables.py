@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from ...methods.quantities import duration, plural
 from ..store.trial_state import TrialState
 from ..sweep.status import PlanRow, StatusRow, SweepRow
 from .live_table import ORDER
@@ -22,20 +23,24 @@ UNFOLDED = 10_000
 
 def print_plan(rows: Sequence[PlanRow], price: float | None = None) -> None:
     """What would run, and what it takes; `price` is of an hour of a device."""
+    from rich.text import Text
+
     done = sum(not row.missing for row in rows)
     shown = [
         (*_called(row), ", ".join(row.missing) or "done", row.needs, *_expected(row))
         for row in _first(rows, lambda row: not row.missing)
     ]
-    columns = ("trial", "id", "to do", "takes", "hours", "memory")
-    count = f"{_count(len(rows), 'trial')}, {done} done"
+    columns = ("trial", "id", "to do", "takes", "time", "memory")
+    count = f"{plural(len(rows), 'trial')}, {done} done"
     print_table(columns, shown, "; ".join([count, *_total(rows, price)]) + _hidden(len(rows)))
+    for note in dict.fromkeys(note for row in rows for note in row.notes):
+        unfolded_console().print(Text(f"note: {note}"), soft_wrap=True)
 
 
 def _expected(row: PlanRow) -> tuple[str, str]:
     if row.device_hours is None:
         return "", ""
-    return f"{row.device_hours:.2g}", "" if row.memory is None else f"{row.memory / 1e9:.1f} GB"
+    return duration(3600 * row.device_hours), "" if row.memory is None else f"{row.memory / 1e9:.1f} GB"
 
 
 def _total(rows: Sequence[PlanRow], price: float | None) -> list[str]:
@@ -44,14 +49,14 @@ def _total(rows: Sequence[PlanRow], price: float | None) -> list[str]:
     told = [row for row in missing if row.device_hours is not None]
     known = [row.device_hours or 0.0 for row in told]
     if not known:
-        return ["nothing similar has run, so hours are not known"] if price is not None else []
+        return ["nothing similar has run, so times are not known"] if price is not None else []
     devices = ", ".join(sorted({row.device for row in told}))
     sources = ["similar trials took"] if any(row.like for row in told) else []
     sources += [] if all(row.like for row in told) else ["probes measured, without evaluations"]
-    text = f"about {sum(known):.3g} hours on {devices}, as {' and '.join(sources)}"
+    text = f"about {duration(3600 * sum(known))} on {devices}, as {' and '.join(sources)}"
     text += f", at {price:g} an hour {sum(known) * price:.4g}" if price is not None else ""
     unknown = len(missing) - len(known)
-    return [text + (f" (without {_count(unknown, 'row')} of which nothing similar has run)" if unknown else "")]
+    return [text + (f" (without {plural(unknown, 'row')} of which nothing similar has run)" if unknown else "")]
 
 
 def print_status(rows: Sequence[StatusRow]) -> None:
@@ -69,7 +74,7 @@ def print_status(rows: Sequence[StatusRow]) -> None:
             for row in _first(rows, lambda row: ORDER.index(row.status))
         ],
         f"{sum(row.status is TrialState.FINISHED for row in rows)} of"
-        f" {_count(sum(row.is_trial for row in rows), 'trial')} finished" + _hidden(len(rows)),
+        f" {plural(sum(row.is_trial for row in rows), 'trial')} finished" + _hidden(len(rows)),
     )
 
 
@@ -78,7 +83,7 @@ def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:
     print_table(
         ("sweep", "trials", "status"),
         [(row.sweep, str(row.trials), row.status) for row in rows],
-        f"{_count(len(rows), 'sweep')} in {storage}",
+        f"{plural(len(rows), 'sweep')} in {storage}",
     )
 
 
@@ -98,10 +103,6 @@ def _first(rows: Sequence[R], order: Callable[[R], int]) -> Sequence[R]:
 
 def _hidden(count: int) -> str:
     return f"; {MOST_ROWS} shown, --json prints all" if count > MOST_ROWS else ""
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str) -> None:

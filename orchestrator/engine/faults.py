@@ -38,6 +38,7 @@ RULES: dict[Fault, Rule] = {
     Fault.OUT_OF_GPU_MEMORY: Rule(Action.ENLARGE, 1),
     Fault.DIVERGED: Rule(Action.FAIL),  # the same steps give the same numbers
     Fault.CODE_ERROR: Rule(Action.FAIL),
+    Fault.EVALUATION: Rule(Action.FAIL),
     Fault.DATA_ERROR: Rule(Action.FAIL),
     Fault.STORE_ERROR: Rule(Action.RETRY),
     Fault.STORE_FULL: Rule(Action.STOP_SWEEP),

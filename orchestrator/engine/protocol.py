@@ -4,6 +4,7 @@ from collections.abc import Container
 from typing import NamedTuple, Protocol
 
 from ...datasets.config import DatasetConfig
+from ...methods.quantities import noun_of
 from ..spec.models import ShapeConfig, TrialSpec
 from ..store.events import Event
 from ..store.fault import Fault
@@ -38,7 +39,7 @@ class Shape(NamedTuple):
 
 
 def _count(number: float, noun: str) -> str:
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+    return f"{number:g} {noun_of(number, noun)}"
 
 
 class Job(NamedTuple):

@@ -6,20 +6,18 @@ import traceback
 from collections.abc import Generator
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 
 from ...datasets.config import DatasetConfig
-from ...datasets.errors import DataError
 from ...datasets.prepared import Prepared
 from ..spec.models import TrialSpec
 from ..store.events import Event, StatusChanged
-from ..store.fault import Fault
 from ..store.files import Store, StoreError
 from ..store.lease import Lease, held
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..trial.background import Background
+from ..trial.failures import fault_of, is_in_words, reason_of
 from ..trial.images import prepared_images
 from ..trial.journal import OBJECT_SECONDS, Listener, TrialFailed, TrialStopped, tell_failure
 from ..trial.probe import probe_trial
@@ -65,8 +63,7 @@ def run_job(job: Job, store: Store, data_root: Path, runtime: Runtime, listener:
         except TrialFailed as failure:
             log.error("%s", failure)
         except Exception as error:
-            in_words = isinstance(error, (DataError, StoreError))  # whole, for the user
-            reason = str(error) if in_words else _one_line(error)
+            in_words, reason = is_in_words(error), reason_of(error)
             log.error("%s", reason if in_words else traceback.format_exc())
             if _lost_a_peer(error):
                 raise
@@ -88,7 +85,7 @@ def _measure(job: Job, file: str, store: Store, data_root: Path, runtime: Runtim
         end = StatusChanged(state=stop.state, reason=str(stop))
     except Exception as error:
         log.error("%s", traceback.format_exc())
-        end = StatusChanged(state=TrialState.FAILED, reason=_one_line(error), fault=fault_of(error))
+        end = StatusChanged(state=TrialState.FAILED, reason=reason_of(error), fault=fault_of(error))
         spoiled = error if runtime.device.type == "cuda" else None
     listener.on_event(end)
     if spoiled is not None:
@@ -132,30 +129,6 @@ def _prepared(config: DatasetConfig, fingerprint: str, data_root: Path, runtime:
 def _lost_a_peer(error: Exception) -> bool:
     """Whether a collective failed because another rank has gone. Gloo says so in words alone."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
-
-
-def fault_of(error: Exception) -> Fault:
-    """What kind of fault an error of a trial is."""
-    match error:
-        case StoreError():
-            return error.fault
-        case DataError():
-            return Fault.DATA_ERROR
-        case torch.OutOfMemoryError():
-            return Fault.OUT_OF_GPU_MEMORY
-        case RuntimeError() if "CUDA" in str(error) and "out of memory" in str(error):  # of a library below torch
-            return Fault.OUT_OF_GPU_MEMORY
-        case MemoryError():
-            return Fault.OUT_OF_MEMORY
-        case RuntimeError() if "can't allocate memory" in str(error):  # torch's words on a CPU
-            return Fault.OUT_OF_MEMORY
-        case _:
-            return Fault.CODE_ERROR
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 @contextlib.contextmanager

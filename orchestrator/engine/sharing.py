@@ -13,7 +13,8 @@ from ..spec.models import AUTO
 from ..store.events import EvaluationDone, Event, PretrainingDone, StatusChanged
 from ..store.fault import Fault
 from ..store.files import Store, StoreError
-from ..store.records import Cost, ProbeRecord
+from ..store.probe_record import ProbeRecord
+from ..store.records import Cost
 from ..store.trial_state import TrialState
 from .faults import Action, FaultPolicy
 from .protocol import Engine, Job, TrialEvent

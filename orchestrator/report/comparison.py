@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from .formats import interval, p_value, plural, signed, superscript
+from ...methods.quantities import plural
+from .formats import interval, p_value, signed, superscript
 from .settings import Protocol, Setting
 from .statistics import LEAST_SEEDS, LEVEL, Spread, holm, mean_interval, paired_t, spread, wilcoxon
 from .table import NONE, Table, plain_table

@@ -4,11 +4,12 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...methods.quantities import plural
 from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .comparison import comparison_table
 from .details import details_table
-from .formats import accuracy, plural
+from .formats import accuracy
 from .intervals import interval_table
 from .main_table import DataTable, data_tables
 from .ranks import rank_table, rankings
@@ -26,6 +27,7 @@ from .selected import selected_table
 from .settings import BASELINES, Protocol, commonest, labels
 from .svg import Plot
 from .table import Table
+from .trained_models import models_table
 
 SEARCH_REMARK = (
     "Chosen and scored on a part of the training set that was held out of the pretraining. The best of many tries is "
@@ -55,6 +57,7 @@ class DataSection:
     table: Table
     highlights: tuple[str, ...]
     comparison: Table
+    models: Table
     reproduction: Table
     intervals: Table
     selected: Table
@@ -92,6 +95,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             data.table,
             tuple(_highlights(data)),
             comparison_table(data.comparisons, data.protocols, labels(data.settings)),
+            models_table(data.models, data.protocols, labels(data.settings)),
             reproduction_table(data),
             interval_table(data),
             selected_table(data),
@@ -152,7 +156,7 @@ def _highlights(data: DataTable) -> list[str]:
         if protocol is None:
             continue
         main = protocol.main
-        rows = [(label, s.main(protocol)) for s, label in zip(data.settings, names, strict=True) if not s.baseline]
+        rows = [(label, s.main(protocol)) for s, label in zip(data.settings, names, strict=True) if s.contends]
         scored = [(label, score) for label, score in rows if score]
         if len(scored) > 1:
             best = main.best([score.mean for _, score in scored])

@@ -14,11 +14,17 @@ MOST_LISTED = 8
 """Of a longer list a text has the ends; `results.parquet` has all of it."""
 
 
+def fixed(value: float, digits: int) -> str:
+    """With so many digits after the point; what is rounded to zero has no sign."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
+
+
 def accuracy(value: Spread | None, expected: int | None = None, digits: int = 1) -> str:
     """Mean ± sample standard deviation; n only where it is not the `expected` one of the row."""
     if value is None:
         return NONE
-    text = f"{value.mean:.{digits}f}" if value.std is None else f"{value.mean:.{digits}f} ± {value.std:.{digits}f}"
+    text = fixed(value.mean, digits) + ("" if value.std is None else f" ± {value.std:.{digits}f}")
     return text if expected == value.n else f"{text} (n = {value.n})"
 
 
@@ -36,7 +42,7 @@ def interval(value: Interval | None, digits: int, sign: bool = False) -> str:
     """``43.1 to 46.9``; with signs, ``−0.2 to +1.3``."""
     if value is None:
         return NONE
-    ends = [signed(end, digits) if sign else f"{end:.{digits}f}" for end in value]
+    ends = [signed(end, digits) if sign else fixed(end, digits) for end in value]
     return " to ".join(ends)
 
 
@@ -46,35 +52,9 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def duration(seconds: float) -> str:
-    """Two units at most: ``3 h 12 min``, ``4 min 5 s``, ``41 s``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return _two(whole // 60, "min", whole % 60, "s")
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else _two(minutes // 60, "h", minutes % 60, "min")
-
-
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
-
-
 def memory(count: float) -> str:
     """Decimal units, as on the boxes of GPUs' vendors and in published tables."""
     return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"
-
-
-def integer(value: int) -> str:
-    """Thousands apart by a narrow no-break space, from five digits on."""
-    return f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{integer(count)} {noun}" if count == 1 else f"{integer(count)} {noun}s"
 
 
 def scalar(value: Value) -> str:

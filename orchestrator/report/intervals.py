@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...methods.quantities import plural
 from ..store.records import EvaluationRecord, SweepResult
-from .formats import integer, interval, plural, superscript
+from .formats import fixed, interval, superscript
 from .main_table import DataTable, data_tables
 from .settings import Protocol, Setting, labels
 from .statistics import Interval, Spread, mean_interval, spread, wilson
@@ -55,6 +56,11 @@ COLUMNS: dict[str, str] = {
     "images": "int64",
     "images_low": "double",
     "images_high": "double",
+    "mcnemar_seed": "int64",
+    "mcnemar_against": "string",
+    "mcnemar_only_own": "int64",
+    "mcnemar_only_other": "int64",
+    "mcnemar_p": "double",
 }
 """Name and Arrow type of each column; what is unknown is null. docs/report.md says what they mean."""
 
@@ -89,12 +95,12 @@ def interval_table(data: DataTable) -> Table:
             sample, kind = plural(len(records), "seed"), SEEDS_REMARK
             if reach is None:
                 reach = over_images(records, main.name)
-                sample, kind = f"{integer(records[0].images) if records else 0} images", IMAGES_REMARK
+                sample, kind = plural(records[0].images if records else 0, "image"), IMAGES_REMARK
             if value is None or reach is None:
                 continue
             kinds.add(kind)
             evaluation = f"{protocol.title}{superscript(number)} {main.label}"
-            rows.append([evaluation, name, f"{value.mean:.{main.digits}f}", interval(reach, main.digits), sample])
+            rows.append([evaluation, name, fixed(value.mean, main.digits), interval(reach, main.digits), sample])
     heads = ["evaluation", "setting", "mean", "95 % interval", "over"]
     table = plain_table(TITLE, heads, rows, numeric="mean|95 % interval|over")
     return replace(table, remarks=tuple(text for text in (SEEDS_REMARK, IMAGES_REMARK) if text in kinds))
@@ -105,9 +111,9 @@ def statistics_table(result: SweepResult) -> "pa.Table":
     import pyarrow as pa
 
     rows = [
-        {"sweep": result.name, **identity(setting), **row}
+        {"sweep": result.name, **identity(setting), **row, **_tested(data, place, protocol, row)}
         for data in data_tables(result)
-        for setting in data.settings
+        for place, setting in enumerate(data.settings)
         for protocol in data.protocols
         for row in _metrics(setting, protocol)
     ]
@@ -137,6 +143,19 @@ def _metrics(setting: Setting, protocol: Protocol) -> Iterator[dict[str, Value]]
         best = spread([record.best[metric.name] for record in records if metric.name in record.best])
         if best:
             yield row | {"epoch": "best", "images": records[0].images, **_spread(best)}
+
+
+def _tested(data: DataTable, place: int, protocol: Protocol, row: Mapping[str, Value]) -> dict[str, Value]:
+    """McNemar's test of a setting's trained model against the one with the most hits, beside the metric that it is of."""
+    models = next((found for found in data.models if found.protocol == protocol), None)
+    if models is None or (row["metric"], row["epoch"]) != (protocol.main.name, "last"):
+        return {}
+    rival = next((one for one in models.opponents if one.setting == place), None)
+    if rival is None:
+        return {"mcnemar_seed": models.seed} if models.best == place else {}
+    counts: dict[str, Value] = {"mcnemar_only_own": rival.only_own, "mcnemar_only_other": rival.only_best}
+    against = data.settings[models.best].first.setting
+    return {"mcnemar_seed": models.seed, "mcnemar_against": against, **counts, "mcnemar_p": rival.p}
 
 
 def _spread(value: Spread) -> dict[str, Value]:

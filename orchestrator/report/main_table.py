@@ -8,40 +8,17 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ...evaluation.base import CONSTANT_ANSWER, Metric
+from ...methods.quantities import duration, integer, noun_of
 from ..published import Published
 from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .comparison import Comparison, compare
-from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
+from .formats import NONE, accuracy, assignments, difference, memory, scalar, superscript
 from .published import PublishedIndex, protocols_differ
-from .settings import Protocol, Setting, group_settings
-from .statistics import LEAST_SEEDS, spread
+from .remarks import BEST_EPOCH, FAILED, INCOMPLETE, NOT_RUN, PARTIAL, Filled, remarks_of
+from .settings import UNTRAINED, Protocol, Setting, group_settings
+from .statistics import Spread, spread
 from .table import Cell, Column, Note, Row, Table
-
-INCOMPLETE = "▲"
-UNTRAINED = ("random", "pretrained")
-BEST_EPOCH = "best epoch*"
-SEEDS_REMARK = (
-    "n: number of seeds. A number is their mean ± sample standard deviation, or the only value if n = 1; the report has 95 % "
-    "intervals."
-)
-BOLD_REMARK = "Bold: the best of its column, baselines left out."
-TESTED_REMARK = (
-    "Whether it is better than others by more than chance is tested in “Comparison of methods” of the report."
-)
-ONE_SEED_REMARK = "No difference between rows is claimed from one seed."
-FEW_SEEDS_REMARK = (
-    f"No difference between rows is claimed: a test takes at least {LEAST_SEEDS} seeds that two rows share."
-)
-UNLABELLED_REMARK = "No labels found: evaluations that need them were skipped."
-BEST_EPOCH_REMARK = (
-    "* {} over the epochs, chosen on the very images it is scored on, as many published tables do: "
-    "optimistically biased, and not to be compared with the other columns."
-)
-PUBLISHED_REMARK = (
-    "In a column named after a source: the figure that it published for this data set, method, backbone, batch size and "
-    "number of epochs (by its own recipe), and in brackets ours less theirs. ‡ No difference is given: theirs is the best "
-    "epoch on the test set and ours is not, or the protocols differ. “Reproduction” in the report says more."
-)
+from .trained_models import TrainedModels, compare_models
 
 
 @dataclass(frozen=True)
@@ -55,6 +32,8 @@ class DataTable:
     comparisons: tuple[Comparison, ...]
     """By protocol, of those under which enough seeds were scored."""
     published: PublishedIndex
+    models: tuple[TrainedModels, ...] = ()
+    """By protocol, of the others that have the hits of two settings with one seed."""
 
 
 def render_table(result: SweepResult) -> tuple[Table, ...]:
@@ -81,14 +60,13 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
         if names.count(dataset) > 1:
             title += f" (data {fingerprint[:8] or 'unknown'})"
         protocols = tuple(sorted({protocol for setting in settings for protocol in setting.protocols()}))
-        found = (compare(settings, protocol) for protocol in protocols)
-        comparisons = tuple(comparison for comparison in found if comparison)
+        found = {protocol: compare(settings, protocol) for protocol in protocols}
+        comparisons = tuple(comparison for comparison in found.values() if comparison)
+        trained = (compare_models(settings, protocol) for protocol, tested in found.items() if not tested)
+        models = tuple(one for one in trained if one)
         table = _table(title, settings, protocols, published, tested=bool(comparisons))
-        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons, published))
+        tables.append(DataTable(title, tuple(settings), protocols, table, comparisons, published, models))
     return tuple(tables)
-
-
-Filled = tuple[Column, list[Cell]]
 
 
 def _table(
@@ -105,7 +83,7 @@ def _table(
         Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
         for index, setting in enumerate(settings)
     )
-    remarks = _remarks(settings, protocols, filled, tested=tested)
+    remarks = remarks_of(settings, protocols, filled, tested=tested)
     return Table(title, tuple(column for column, _ in filled), rows, tuple(notes), remarks)
 
 
@@ -143,6 +121,7 @@ def _identity(settings: Sequence[Setting]) -> list[Filled]:
         setting.first.title if count[seen[i]] == 1 else f"{setting.first.title} #{_handle(setting)}"
         for i, setting in enumerate(settings)
     ]
+    names = [f"{name} {PARTIAL}" if s.partial else name for name, s in zip(names, settings, strict=True)]
     return [(Column("method"), [Cell(name) for name in names]), *columns]
 
 
@@ -169,8 +148,9 @@ def _header(protocol: Protocol, protocols: Sequence[Protocol]) -> str:
 def _note(mark: str, protocol: Protocol, settings: Sequence[Setting]) -> Note:
     records = [record for setting in settings for record in setting.records(protocol)]
     scored = sorted({record.images for record in records})
-    where = "test images" if protocol.split == "test" else "images held out from the training set"
-    text = f"scored on {' or '.join(integer(count) for count in scored)} {where}"
+    images = noun_of(scored[-1] if scored else 0, "image")
+    where = f"test {images}" if protocol.split == "test" else f"{images} held out from the training set"
+    text = f"scored on {' or '.join(integer(count) for count in scored)} {where}" if scored else "no trial has a number"
     remarks = sorted({text for record in records for text in record.remarks})
     text = "; ".join([text, *remarks, *_balanced(records)])
     own = json.loads(protocol.settings)
@@ -211,7 +191,7 @@ def _numbers(
     if best_epoch:
         measures.insert(1, Measure(protocol.main, best_epoch=True))
     for measure in measures:
-        columns.append((Column(measure.label, group, numeric=True), _measured(measure, records, settings)))
+        columns.append((Column(measure.label, group, numeric=True), _measured(measure, protocol, records, settings)))
         if measure != Measure(protocol.main) or not best_epoch:
             found = [_comparable(measure, protocol, rows) for rows in published]
             sources = dict.fromkeys(row.source for row in found if row)
@@ -228,22 +208,32 @@ def _comparable(measure: Measure, protocol: Protocol, rows: Sequence[Published])
     return min(found, key=lambda row: len(protocols_differ(row, protocol)), default=None)
 
 
-def _measured(measure: Measure, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]) -> list[Cell]:
+def _measured(
+    measure: Measure, protocol: Protocol, records: Sequence[list[EvaluationRecord]], settings: Sequence[Setting]
+) -> list[Cell]:
     spreads = [spread(measure.values(row)) for row in records]
     digits = measure.metric.digits
     means = [
         round(value.mean, digits)
         for value, setting in zip(spreads, settings, strict=True)
-        if value is not None and not setting.baseline
+        if value is not None and setting.contends
     ]
     top = measure.metric.best(means) if measure.metric.ranked and len(means) > 1 else None
     return [
         Cell(
-            accuracy(value, setting.finished, digits),
-            best=value is not None and not setting.baseline and round(value.mean, digits) == top,
+            _number(value, setting, protocol, digits),
+            best=value is not None and setting.contends and round(value.mean, digits) == top,
         )
         for value, setting in zip(spreads, settings, strict=True)
     ]
+
+
+def _number(value: Spread | None, setting: Setting, protocol: Protocol, digits: int) -> str:
+    """The mean of the seeds or, without any, why there is none."""
+    missing = setting.missing(protocol)
+    if value is None and missing:
+        return FAILED if any(one.reason for one in missing) else NOT_RUN
+    return accuracy(value, setting.finished, digits)
 
 
 def _published(measure: Measure, protocol: Protocol, records: list[EvaluationRecord], row: Published | None) -> Cell:
@@ -268,31 +258,3 @@ def _costs(settings: Sequence[Setting]) -> list[Filled]:
     if len(set(hardware) - {""}) > 1:
         columns.append((Column("hardware"), [Cell(text or NONE) for text in hardware]))
     return columns
-
-
-def _remarks(
-    settings: Sequence[Setting], protocols: Sequence[Protocol], filled: Sequence[Filled], *, tested: bool
-) -> tuple[str, ...]:
-    labels = {column.label for column, _ in filled}
-    hardware = {setting.hardware() for setting in settings} - {""}
-    remarks = [SEEDS_REMARK]
-    said = [BOLD_REMARK] if any(cell.best for _, cells in filled for cell in cells) else []
-    if len(settings) > 1 and protocols:
-        several = any(len(setting.records(protocol)) > 1 for setting in settings for protocol in protocols)
-        said.append(TESTED_REMARK if tested else FEW_SEEDS_REMARK if several else ONE_SEED_REMARK)
-    remarks += [" ".join(said)] if said else []
-    if any(setting.finished < len(setting.trials) for setting in settings):
-        remarks.append(f"{INCOMPLETE} Not every trial of this row has finished; the others are listed below the table.")
-    if not all(setting.first.labelled for setting in settings):
-        remarks.append(UNLABELLED_REMARK)
-    if BEST_EPOCH in labels:
-        mains = dict.fromkeys(protocol.main for protocol in protocols if any(s.best(protocol) for s in settings))
-        chosen = [f"{'largest' if metric.higher_is_better else 'smallest'} {metric.title}" for metric in mains]
-        remarks.append(BEST_EPOCH_REMARK.format(" or ".join(chosen).capitalize()))
-    if any(column.beside for column, _ in filled):
-        remarks.append(PUBLISHED_REMARK)
-    on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""
-    remarks.append(
-        f"Run time: mean of the pretraining{on}, evaluations not counted. Peak memory: of the busiest worker."
-    )
-    return tuple(remarks)

@@ -28,7 +28,9 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             for note in section.table.notes
         ]
         yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks))
-        for table in (section.comparison, section.reproduction, section.intervals, section.selected, section.details):
+        yield from _titled(section.comparison)
+        yield from _titled(section.models)
+        for table in (section.reproduction, section.intervals, section.selected, section.details):
             yield from _titled(table)
         for plot in section.plots:
             path = plot_paths.get(plot.name)

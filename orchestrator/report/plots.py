@@ -9,9 +9,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS
+from ...methods.quantities import integer
 from ..store.trial_state import TrialState
 from .curves import MOST_CONTEXT, Colour, training_curves
-from .formats import integer, memory
+from .formats import memory
 from .labelling import label_points
 from .main_table import DataTable
 from .settings import Setting, commonest, labels

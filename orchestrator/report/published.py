@@ -5,9 +5,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ...methods.quantities import integer
 from ..published import Published, library
 from ..store.records import EvaluationRecord, Scalar
-from .formats import assignments, integer, scalar
+from .formats import assignments, scalar
 from .settings import Protocol, Setting
 from .statistics import Interval, Spread, next_interval, spread
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ...evaluation.base import Metric
+from ...methods.quantities import plural
 from ..store.records import Scalar, SweepResult
 from .comparison import NO_DIFFERENCE
-from .formats import p_value, plural
+from .formats import p_value
 from .main_table import DataTable
 from .settings import Protocol, Setting, commonest, labels
 from .statistics import LEVEL, critical_difference, friedman, rank_rows

@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Iterable
 
 from ...evaluation.registry import EVALUATIONS, title_of
+from ...methods.quantities import integer
 from ..spec.search import COSTS
 from ..store.records import SearchPoint, SearchRecord, SweepResult
-from .formats import NONE, integer, scalar
+from .formats import NONE, scalar
 from .table import Cell, Table, plain_table
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from ...evaluation.registry import EVALUATIONS
+from ...methods.quantities import duration, integer, plural
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
-from .formats import NONE, duration, integer, one_line, plural
+from .formats import NONE, one_line
 from .table import Cell, Table, plain_table
 
 LogLink = Callable[[TrialResult], str | None]
@@ -37,7 +38,10 @@ def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
     for trial in trials:
         status = f"{trial.status.words} (search)" if trial.search else trial.status.words
         reason = one_line(trial.reason) if trial.reason else NO_REASON[trial.status]
-        if trial.history:
+        skipped = [one.known_as for one in trial.missing if one.reason is None]
+        if trial.pretrain is not None and skipped:
+            reason += f"; not run: {', '.join(skipped)}"
+        elif trial.pretrain is None and trial.history:
             reason += f" (after epoch {trial.history[-1].epoch} of {trial.epochs})"
         href = log_link(trial) if log_link else None
         log = Cell(trial.log or href or NONE, href=href, code=True)

@@ -10,11 +10,14 @@ from itertools import groupby
 
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, declared_metrics, title_of
-from ..store.records import EvaluationRecord, Scalar, TrialResult
+from ...methods.quantities import plural
+from ..store.records import EvaluationRecord, MissingEvaluation, Scalar, TrialResult
 from ..store.trial_state import TrialState
 from .statistics import Spread, spread
 
 BASELINES = ("random", "supervised")
+UNTRAINED = ("random", "pretrained")
+"""Methods whose backbones are evaluated as they begin."""
 
 SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
 """Axes that a table shows in any case."""
@@ -38,20 +41,13 @@ class Protocol:
     """Names of the metrics, the main one first."""
 
     @classmethod
-    def of(cls, record: EvaluationRecord) -> "Protocol":
+    def of(cls, record: EvaluationRecord | MissingEvaluation) -> "Protocol":
+        found = record.metrics if isinstance(record, EvaluationRecord) else _declared(record.name)
         settings, changed = (json.dumps(part, sort_keys=True) for part in (record.settings, record.changed))
+        measures = tuple(metric.name for metric in declared_metrics(record.name, found))
+        known_as = record.known_as or record.name
         rank = (*EVALUATIONS, record.name).index(record.name)
-        measures = tuple(metric.name for metric in declared_metrics(record.name, record.metrics))
-        return cls(
-            rank,
-            record.name,
-            record.known_as or record.name,
-            record.protocol,
-            record.split,
-            settings,
-            changed,
-            measures,
-        )
+        return cls(rank, record.name, known_as, record.protocol, record.split, settings, changed, measures)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -65,6 +61,10 @@ class Protocol:
     @property
     def main(self) -> Metric:
         return self.metrics[0]
+
+
+def _declared(name: str) -> list[str]:
+    return [metric.name for metric in EVALUATIONS[name].metrics] if name in EVALUATIONS else []
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,16 @@ class Setting:
         return self.first.method in BASELINES
 
     @property
+    def partial(self) -> bool:
+        """Whether any of its backbones began with a part of the given weights, and at random otherwise."""
+        return any(trial.pretrain is not None and trial.pretrain.weights_missing for trial in self.trials)
+
+    @property
+    def contends(self) -> bool:
+        """Whether it may be marked as the best: neither a baseline, nor evaluated with weights that are partly random."""
+        return not self.baseline and not (self.partial and self.first.method in UNTRAINED)
+
+    @property
     def finished(self) -> int:
         return sum(trial.status is TrialState.FINISHED for trial in self.trials)
 
@@ -95,9 +105,13 @@ class Setting:
 
     def scores(self, protocol: Protocol) -> dict[int, float]:
         """The protocol's main metric by seed: what is paired with another setting's."""
-        found = zip(self.trials, self._by_protocol, strict=True)
-        main = {trial.seed: own[protocol].metrics[protocol.main.name] for trial, own in found if protocol in own}
+        main = {seed: record.metrics[protocol.main.name] for seed, record in self.by_seed(protocol).items()}
         return {seed: value for seed, value in main.items() if math.isfinite(value)}
+
+    def by_seed(self, protocol: Protocol) -> dict[int, EvaluationRecord]:
+        """As `records`."""
+        found = zip(self.trials, self._by_protocol, strict=True)
+        return {trial.seed: own[protocol] for trial, own in found if protocol in own}
 
     def main(self, protocol: Protocol) -> Spread | None:
         """Of the protocol's main metric."""
@@ -109,12 +123,24 @@ class Setting:
         return spread([record.best[main] for record in self.records(protocol) if main in record.best])
 
     def protocols(self) -> set[Protocol]:
-        return {protocol for records in self._by_protocol for protocol in records}
+        """Under which any trial has a number, or lacks one though its pretraining is done."""
+        scored = {protocol for records in self._by_protocol for protocol in records}
+        lacking = zip(self.trials, self._missing, strict=True)
+        return scored | {protocol for trial, missing in lacking if trial.pretrain for protocol in missing}
+
+    def missing(self, protocol: Protocol) -> list[MissingEvaluation]:
+        """What failed trials lack of a column."""
+        return [missing[protocol] for missing in self._missing if protocol in missing]
 
     @cached_property
     def _by_protocol(self) -> list[dict[Protocol, EvaluationRecord]]:
         """Of each trial its latest evaluation under each protocol."""
         return [{Protocol.of(record): record for record in trial.evaluations} for trial in self.trials]
+
+    @cached_property
+    def _missing(self) -> list[dict[Protocol, MissingEvaluation]]:
+        """Likewise of what a failed trial lacks."""
+        return [{Protocol.of(one): one for one in trial.missing} for trial in self.trials]
 
     def seconds(self) -> float | None:
         """Mean pretraining time."""
@@ -177,7 +203,12 @@ def labels(settings: Sequence[Setting]) -> list[str]:
 def _traits(setting: Setting) -> list[str]:
     trial = setting.first
     axes = [f"{key.rsplit('.', 1)[-1]} {value}" for key, value in setting.axes.items()]
-    sizes = [f"{trial.image_size} px", f"batch {trial.batch_size}", f"{trial.epochs} epochs", f"recipe {trial.recipe}"]
+    sizes = [
+        f"{trial.image_size} px",
+        f"batch {trial.batch_size}",
+        plural(trial.epochs, "epoch"),
+        f"recipe {trial.recipe}",
+    ]
     return [trial.backbone, *sizes, *axes]
 
 
@@ -189,6 +220,6 @@ def commonest(settings: Sequence[Setting], name: str, title: str | None = None) 
     counts: dict[Protocol, int] = {}
     for setting in settings:
         for protocol in setting.protocols():
-            if protocol.name == name and title in (None, protocol.title):
+            if protocol.name == name and title in (None, protocol.title) and setting.records(protocol):
                 counts[protocol] = counts.get(protocol, 0) + 1
     return min(counts, key=lambda protocol: (-counts[protocol], protocol), default=None)

@@ -110,6 +110,26 @@ def wilcoxon(differences: Sequence[float]) -> float | None:
     return min(1.0, 2 * sum(count for total, count in ways.items() if total <= least) / 2 ** len(nonzero))
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """p of the two-sided mid-p McNemar test (Fagerland et al. 2013, doi:10.1186/1471-2288-13-91): whether two classifiers
+    are right equally often.
+
+    Of the images that exactly one of them classifies rightly, each is the first's with probability 1/2. The mid-p counts the
+    probability of what was found by half; the exact test rejects less often than it says it does.
+
+    Args:
+        only_first: images that the first one alone classifies rightly.
+        only_second: likewise the second.
+    """
+    fewer, images = min(only_first, only_second), only_first + only_second
+    if images == 0:
+        return 1.0
+    from scipy.special import bdtr
+
+    below = float(bdtr(fewer - 1, images, 0.5)) if fewer else 0.0
+    return min(1.0, float(bdtr(fewer, images, 0.5)) + below)  # 2 P(X <= fewer) - P(X = fewer)
+
+
 def holm(values: Sequence[float], comparisons: int) -> list[float]:
     """p values, in their order, corrected for `comparisons` tests (Holm 1979, https://www.jstor.org/stable/4615733).
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
-from .main_table import BEST_EPOCH, PUBLISHED_REMARK, render_table
+from .main_table import render_table
+from .remarks import BEST_EPOCH, PUBLISHED_REMARK
 from .table import Cell, Column, Row, Table
 
 if TYPE_CHECKING:

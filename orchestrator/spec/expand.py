@@ -17,7 +17,7 @@ from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
 from .networks import Networks
 from .recipes import RecipeError
-from .resolve import Group, applies, count_trials, groups, resolve, shared_batches, trial_values
+from .resolve import Group, applies, count_trials, evaluation_batches, groups, pretrain_batches, resolve, trial_values
 from .search import COSTS, SearchConfig
 from .yaml_document import Document
 
@@ -217,7 +217,7 @@ class _Row:
     def check_workers(self, trial: TrialSpec) -> None:
         workers = trial.resources.workers
         batches: list[tuple[str, int]] = []
-        if not self.stands_in("pretrain"):
+        if trial.method.trains and not self.stands_in("pretrain"):
             parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
             if batch_size % parts:
                 self.blame(("pretrain", "accumulate"), f"got {parts}; must divide `batch_size`, which is {batch_size}")
@@ -226,9 +226,9 @@ class _Row:
                 text = f"got {parts}, which leaves one image to a part of the batch of {batch_size}; must leave two or more"
                 self.blame(("pretrain", "accumulate"), text)
                 return
-            batches += shared_batches(trial)[:1]
+            batches += pretrain_batches(trial)
         if not self.stands_in("evaluate"):
-            batches += shared_batches(trial)[1:]
+            batches += evaluation_batches(trial)
         for what, batch_size in batches:
             if batch_size % workers:
                 text = f"got {workers}; must divide the {what}, which is {batch_size} over all workers"

@@ -23,6 +23,9 @@ WEIGHTS_VERSION = 1
 ROTARY_VERSION = 1
 """Of how timm's `eva` models are built and evaluated: hashed with them. Before 1 they were not ViTs here."""
 
+LABELS_VERSION = 2
+"""Of which images a share of the labels has: hashed with the evaluations on one. Before 2 it favoured the first classes."""
+
 SEEN = ("mask", "resolution")
 """In the names of settings that are shares of patches or of a side in pixels: their fractions change memory and speed."""
 
@@ -114,6 +117,8 @@ def evaluation_id(config: EvaluationConfig) -> str:
         content["version"] = config.version
     if config.draws:
         content["draws"] = DRAWS_VERSION
+    if config.labels is not None:
+        content["labels"] = LABELS_VERSION
     return f"{config.protocol.replace('/', '-')}-{digest(content)}"
 
 

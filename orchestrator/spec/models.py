@@ -26,6 +26,7 @@ from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import DEFAULT, EVALUATIONS
 from ...methods import METHODS
 from ...methods.config import BackboneConfig, Config, MethodConfig, OptimizerConfig, PretrainConfig
+from ...methods.quantities import plural
 from ...methods.weights_config import WeightsConfig
 from .changes import CHANGEABLE, Change, is_changeable, values_after
 from .domains import distinct
@@ -86,7 +87,7 @@ class ShapeConfig(Config):
             raise Misfit(f"got {AUTO} with {workers} workers; data-parallel trials take whole GPUs, so give a number")
         if gpus is not None and gpus != AUTO and gpus != int(gpus) and (gpus > 1 or workers > 1):
             rule = "a part of a GPU is for one worker" if workers > 1 else "a part of a GPU is less than 1"
-            raise Misfit(f"got {gpus:g} with {workers} worker{'s' * (workers > 1)}; must be a whole number ({rule})")
+            raise Misfit(f"got {gpus:g} with {plural(workers, 'worker')}; must be a whole number ({rule})")
         return gpus
 
 

@@ -174,9 +174,19 @@ def _with(values: Any, path: list[str], value: Any) -> Any:
 
 def shared_batches(trial: TrialSpec) -> list[tuple[str, int]]:
     """The batches that workers divide among themselves, each with its name: of the pretraining, then of the evaluations."""
+    return [*pretrain_batches(trial), *evaluation_batches(trial)]
+
+
+def pretrain_batches(trial: TrialSpec) -> list[tuple[str, int]]:
+    """That of the pretraining; none of a method that does not train."""
     parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
     what = "part of a batch" if parts > 1 else "`pretrain.batch_size`"
-    return [(f"{what} of method '{trial.method.name}'", batch_size // parts)] + [
+    return [(f"{what} of method '{trial.method.name}'", batch_size // parts)] if trial.method.trains else []
+
+
+def evaluation_batches(trial: TrialSpec) -> list[tuple[str, int]]:
+    """Those of the evaluations that train."""
+    return [
         (f"`batch_size` of evaluation '{item.known_as}'", of(item))
         for item in trial.evaluate
         if (of := EVALUATIONS[item.name].batch_size)
@@ -186,4 +196,5 @@ def shared_batches(trial: TrialSpec) -> list[tuple[str, int]]:
 def is_divisible(trial: TrialSpec, workers: int) -> bool:
     """Whether so many workers can share each batch evenly, and each part of an accumulated one has two images or more."""
     parts, batch_size = trial.pretrain.accumulate, trial.pretrain.batch_size
-    return not batch_size % parts and batch_size > parts and not any(n % workers for _, n in shared_batches(trial))
+    whole = not trial.method.trains or (not batch_size % parts and batch_size > parts)
+    return whole and not any(n % workers for _, n in shared_batches(trial))

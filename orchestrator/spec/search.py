@@ -17,6 +17,7 @@ from pydantic import (
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, MONITOR, is_of_a_name, search_metrics
 from ...methods.config import Config, Probability
+from ...methods.quantities import integer, plural
 from .constraints import Constraint
 from .domains import LogUniform, OneOrSeveral, SearchAxis, Uniform, distinct
 from .errors import Misfit, did_you_mean, one_of, show, unknown
@@ -174,9 +175,9 @@ class SearchConfig(Config):
         if self.trials is None and self.algorithm == "grid":
             what = "every point of its grid"
         elif self.algorithm == "pbt":
-            what = f"a population of {self.points:,}"
+            what = f"a population of {integer(self.points)}"
         else:
-            what = f"{self.points:,} sampled points" if self.points < MAX_POINTS else "sampled points"
+            what = plural(self.points, "sampled point") if self.points < MAX_POINTS else "sampled points"
         bounds = [f"{self.gpu_hours:g} GPU-hours"] if self.gpu_hours is not None else []
         bounds += [self.wall_time] if self.wall_time is not None else []
         seeds = (

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from .fault import Fault
-from .records import EpochRecord, EvaluationRecord, PretrainRecord, Record
+from .records import EpochRecord, EvaluationRecord, FailedEvaluation, PretrainRecord, Record
 from .trial_state import TrialState
 
 
@@ -101,6 +101,14 @@ class EvaluationDone(_Happened, EvaluationRecord):
     """Its protocol and the hash of its settings; empty in events of the first edition."""
 
 
+class EvaluationFailed(_Happened, FailedEvaluation):
+    """An evaluation failed by itself; the trial goes on with the others, and fails at its end."""
+
+    kind: Literal["evaluation_failed"] = "evaluation_failed"
+    stage: str
+    evaluation_id: str
+
+
 class Warned(_Happened):
     """Something that the user should know and that ends nothing."""
 
@@ -117,6 +125,7 @@ Event = Annotated[
     | PretrainingDone
     | ScoreDone
     | EvaluationDone
+    | EvaluationFailed
     | Warned,
     Field(discriminator="kind"),
 ]

@@ -19,6 +19,8 @@ class Fault(StrEnum):
     DIVERGED = "diverged"
     """A loss, weights, features or a score are not finite, or the features have collapsed."""
     CODE_ERROR = "error"
+    EVALUATION = "evaluation failed"
+    """Of one or more evaluations; all else that was asked of the trial is done."""
     DATA_ERROR = "data error"
     """The images are not those that the sweep was planned with, or cannot be read."""
     STORE_ERROR = "store error"

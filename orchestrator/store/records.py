@@ -1,6 +1,5 @@
 """What a trial leaves behind, as data: the records that the store keeps and that the report and MLflow are made of."""
 
-import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -99,6 +98,8 @@ class EvaluationRecord(Record):
     name: str
     known_as: str = Field(default="", exclude_if=lambda name: not name)
     """What the sweep that shows it calls it; empty in the store, where sweeps share it."""
+    kept_as: str = Field(default="", exclude_if=lambda name: not name)
+    """Its id, which files of the trial are named by; set in results alone, as `known_as`."""
     protocol: str
     """Name and version, e.g. ``linear/simclr@1``; settings that differ from it are in `changed`."""
     settings: dict[str, Scalar | list[Scalar]]
@@ -118,6 +119,8 @@ class EvaluationRecord(Record):
     """What must be said beside the numbers, as ends of a sentence about the scored images."""
     details: Details | None = Field(default=None, exclude_if=lambda details: details is None)
     """Of classifiers; records of earlier versions have none."""
+    hits: str | None = Field(default=None, exclude_if=lambda hits: hits is None)
+    """As `Confusion.hits`; set for a report alone."""
     split: Literal["test", "holdout"]
     cost: Cost
 
@@ -139,33 +142,6 @@ class EvaluationRecord(Record):
         }
 
 
-class ProbeRecord(Record):
-    """A few steps of a kind of trial, alone on a device: what it needs of it. Kept as ``probes/<name>.json``."""
-
-    lost: ClassVar[str] = "it will be measured again"
-
-    cost: Cost
-    """Of all the probe; its memory is the peak over the training steps and those of each evaluation."""
-    outside: int = 0
-    """Bytes of the GPU that torch's allocator does not know of, as those of the CUDA context."""
-    total: int | None = None
-    """Bytes that the GPU has."""
-    images_per_second: float | None = None
-    """Of the pretraining; None for a method that does not train."""
-    busy: float | None = None
-    """Share of the steps' time in which the GPU computed; None if that could not be measured."""
-
-    @property
-    def memory(self) -> int:
-        """Bytes that one such trial takes."""
-        return (self.cost.gpu_reserved or self.cost.resident or 0) + self.outside
-
-    @staticmethod
-    def file(kind: str, gpu: str) -> str:
-        """Its name in the store; `gpu` is the model."""
-        return f"probes/{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', gpu).lower()}.json"
-
-
 class Restart(Record):
     """An attempt that ended by a fault, and was followed by another."""
 
@@ -173,6 +149,27 @@ class Restart(Record):
     reason: str
     time: float
     """Seconds since the epoch."""
+
+
+class FailedEvaluation(Record):
+    """Why an evaluation failed, in a trial that went on without it."""
+
+    fault: Fault
+    reason: str
+    """One line."""
+
+
+class MissingEvaluation(Record):
+    """An evaluation that a failed trial does not have."""
+
+    name: str
+    known_as: str
+    protocol: str
+    settings: dict[str, Scalar | list[Scalar]]
+    changed: dict[str, Scalar | list[Scalar]] = {}
+    split: Literal["test", "holdout"]
+    reason: str | None = None
+    """Why it failed, in one line; None: it was not run."""
 
 
 class TrialResult(Record):
@@ -217,6 +214,8 @@ class TrialResult(Record):
     pretrain: PretrainRecord | None = None
     history: tuple[EpochRecord, ...] = ()
     evaluations: tuple[EvaluationRecord, ...] = ()
+    missing: tuple[MissingEvaluation, ...] = ()
+    """Of a failed trial."""
     environment: dict[str, str] = {}
     """Versions, hardware, git commit."""
     views: bytes | None = None

@@ -74,7 +74,11 @@ class TrialStore:
 
     def confusion(self, config: EvaluationConfig) -> Confusion | None:
         """The confusion matrix of a classifier; earlier versions kept none."""
-        return self.store.read_record(self.name(f"confusion/{evaluation_id(config)}.json"), Confusion)
+        return self.confusion_of(evaluation_id(config))
+
+    def confusion_of(self, evaluation: str) -> Confusion | None:
+        """Likewise, by the evaluation's id."""
+        return self.store.read_record(self.name(f"confusion/{evaluation}.json"), Confusion)
 
     def status(self) -> TrialStatus:
         """The trial's state, as its latest process knew; of the first edition's trials, as their records tell."""

@@ -10,6 +10,7 @@ from .events import (
     AttemptLost,
     EpochDone,
     EvaluationDone,
+    EvaluationFailed,
     Event,
     PretrainingDone,
     ScoreDone,
@@ -17,7 +18,7 @@ from .events import (
     StatusChanged,
     StepDone,
 )
-from .records import EvaluationRecord, PretrainRecord, Record, Restart
+from .records import EvaluationRecord, FailedEvaluation, PretrainRecord, Record, Restart
 from .trial_state import TrialState
 
 
@@ -87,6 +88,8 @@ class TrialStatus(Record):
     pretrain: PretrainRecord | None = None
     evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
     """By evaluation id; also those that only other sweeps ask for."""
+    failed: dict[str, FailedEvaluation] = Field(default_factory=dict)
+    """Likewise: those that failed when they were run last."""
     dataset_fingerprint: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
     """Versions, hardware, git commit of the latest attempt."""
@@ -115,6 +118,10 @@ class TrialStatus(Record):
             case EvaluationDone() if event.evaluation_id:
                 record = EvaluationRecord.model_validate(event.model_dump())
                 changes["evaluations"] = {**self.evaluations, event.evaluation_id: record}
+                changes["failed"] = {key: why for key, why in self.failed.items() if key != event.evaluation_id}
+            case EvaluationFailed():
+                why = FailedEvaluation(fault=event.fault, reason=event.reason)
+                changes["failed"] = {**self.failed, event.evaluation_id: why}
             case _:
                 pass
         return self.model_copy(update=changes)

@@ -11,7 +11,8 @@ from ..spec.models import AUTO
 from ..store.catalog import Catalog, read_catalog
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import Cost, ProbeRecord
+from ..store.probe_record import ProbeRecord
+from ..store.records import Cost
 from ..store.trial_status import TrialStatus
 from .plan import training_images
 

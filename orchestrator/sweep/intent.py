@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ...methods.quantities import plural
 from ..store.planned import PlannedTrial
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
@@ -30,7 +31,7 @@ def intent(trials: Iterable[tuple[PlannedTrial, TrialStatus]], left: int = 0) ->
     for item, status in trials:
         found.setdefault(_kind(item, status), []).append(status)
     count = left + sum(map(len, found.values()))
-    trials_are = f"{count:,} trial{'' if count == 1 else 's'}"
+    trials_are = plural(count, "trial")
     rest = f"{left:,} {'is left as it is' if left == 1 else 'are left as they are'}" if left else ""
     if found.keys() <= {DONE}:
         return f"{trials_are}: nothing is left to run" if not left else f"{trials_are}: nothing to run, {rest}"

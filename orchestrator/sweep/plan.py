@@ -8,12 +8,13 @@ from ...datasets.config import DatasetConfig
 from ...datasets.errors import DataError
 from ...datasets.prepared import Prepared, find_prepared
 from ...evaluation.base import EvaluationConfig
-from ...evaluation.labels import LabelList
 from ...evaluation.registry import EVALUATIONS
+from ...methods.quantities import integer, plural
 from ..spec.errors import UserError
 from ..spec.identity import trial_id
-from ..spec.models import TrialSpec
+from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.planned import PlannedTrial
+from .sizes import notes_of, sizes_of
 
 Datasets = Mapping[DatasetConfig, Prepared]
 
@@ -51,7 +52,7 @@ def _known(trial: TrialSpec, datasets: Datasets) -> TrialSpec:
             if not prepared.classes or not prepared.test.count:
                 lacks = "labels" if not prepared.classes else "test images"
                 raise UserError(f"evaluate: {config.known_as}: data set '{config.dataset.title}' has no {lacks}")
-            wrong = _misfit_of(config, config.dataset, _training_images(trial, prepared, config.dataset.holdout))
+            wrong = _misfit_of(config, trial, config.dataset, prepared)
             if wrong is not None:
                 raise UserError(wrong)
             config = config.model_copy(update={"fingerprint": prepared.fingerprint})
@@ -79,6 +80,25 @@ def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig
         if prepared is not None:
             found[dataset] = prepared
     return found
+
+
+def check_against_data(spec: SweepSpec, trials: list[TrialSpec]) -> list[str]:
+    """Notes on the trials of a sweep file, as far as their data sets are on local disks and prepared.
+
+    What a search samples is checked when it is made.
+
+    Raises:
+        UserError: a trial does not fit its data sets.
+    """
+    if spec.search is not None:
+        return []
+    found: dict[DatasetConfig, Prepared] = {}
+    for dataset in datasets_of(trials):
+        with contextlib.suppress(DataError):  # the file may be for another machine
+            if not dataset.is_remote and (prepared := find_prepared(dataset, data_root())) is not None:
+                found[dataset] = prepared
+    planned = plan_trials([trial for trial in trials if is_ready(trial, found)], found)
+    return notes_of((item.trial for item in planned), found)
 
 
 Preparing = Callable[[str], contextlib.AbstractContextManager[Callable[[int, int], None]]]
@@ -127,30 +147,26 @@ def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
 
 def training_images(trial: TrialSpec, prepared: Prepared) -> int:
     """How many images a trial is pretrained on."""
-    return _training_images(trial, prepared, trial.dataset.holdout)
-
-
-def _training_images(trial: TrialSpec, prepared: Prepared, holdout: float) -> int:
-    images = prepared.train.count
-    return images - round(images * holdout) if trial.split == "holdout" else images
+    return sizes_of(prepared, trial.dataset, trial.split).train_images
 
 
 def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
     """What of a trial takes more images than its data set has."""
     images = training_images(trial, prepared)
-    if trial.pretrain.batch_size > images:
-        has = f"data set '{trial.dataset.title}' has {images} training images"
+    if trial.method.trains and trial.pretrain.batch_size > images:
+        has = f"data set '{trial.dataset.title}' has {plural(images, 'training image')}"
         return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"
-    wrong = (_misfit_of(config, trial.dataset, images) for config in trial.evaluate if config.dataset is None)
+    own = (config for config in trial.evaluate if config.dataset is None)
+    wrong = (_misfit_of(config, trial, trial.dataset, prepared) for config in own)
     return next((text for text in wrong if text is not None), None)
 
 
-def _misfit_of(config: EvaluationConfig, dataset: DatasetConfig, images: int) -> str | None:
-    labels = config.labels
-    if isinstance(labels, LabelList):
-        used = min(images, labels.count or images)
-    else:
-        used = images if labels is None else max(1, round(labels * images))
-    wrong = EVALUATIONS[config.name].misfit(config, used)
-    has = f"{used} training images" + ("" if config.labels is None else f" with labels of {images}")
-    return wrong and f"evaluate: {config.known_as} has {wrong}, and data set '{dataset.title}' {has}"
+def _misfit_of(config: EvaluationConfig, trial: TrialSpec, dataset: DatasetConfig, prepared: Prepared) -> str | None:
+    sizes = sizes_of(prepared, dataset, trial.split, config.labels)
+    lack = EVALUATIONS[config.name].misfit(config, sizes)
+    if lack is None:
+        return None
+    of = sizes_of(prepared, dataset, trial.split).train_images
+    labelled = "" if config.labels is None else f" with labels of {integer(of)}"
+    has = lack.has or f"{plural(sizes.train_images, 'training image')}{labelled}"
+    return f"evaluate: {config.known_as} has {lack.setting}, and data set '{dataset.title}' {has}"

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...evaluation.registry import changed_settings
 from ...methods.rates import rates_text
 from ..published import Published
 from ..spec.label import title_of
@@ -15,7 +16,16 @@ from ..spec.models import SweepSpec, TrialSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, Scalar, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import (
+    EvaluationRecord,
+    ListedTrial,
+    MissingEvaluation,
+    Scalar,
+    SearchRecord,
+    SweepResult,
+    TrialList,
+    TrialResult,
+)
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -50,7 +60,9 @@ def collect(
 def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> TrialResult:
     trial, dataset = item.trial, item.trial.dataset
     wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
-    records = [(status.evaluations.get(name), config.known_as) for config, name in wanted]
+    records = [
+        (status.evaluations.get(name), {"known_as": config.known_as, "kept_as": name}) for config, name in wanted
+    ]
     failed = status.state is TrialState.FAILED
     resolved = json.loads(trial.model_dump_json(exclude={"seed", "axes"}))
     return TrialResult(
@@ -70,7 +82,8 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         seed=trial.seed,
         recipe=trial.recipe,
         axes=_shown_axes(trial),
-        setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
+        trained_with=_trained_with(resolved),
+        setting=_setting(resolved),
         search=trial.split == "holdout",
         status=status.state,
         reason=status.reason if failed else None,
@@ -78,11 +91,29 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
-        evaluations=tuple(
-            record.model_copy(update={"known_as": known_as}) for record, known_as in records if record is not None
-        ),
+        evaluations=tuple(record.model_copy(update=names) for record, names in records if record is not None),
+        missing=tuple(_missing(item, status)) if failed else (),
         environment=status.environment,
     )
+
+
+def _missing(item: PlannedTrial, status: TrialStatus) -> Iterator[MissingEvaluation]:
+    """The evaluations that a failed trial does not have, in their order."""
+    for config, name in zip(item.trial.evaluate, item.evaluation_ids, strict=True):
+        if name in status.evaluations:
+            continue
+        within = (
+            status.reason if status.progress.stage == config.known_as else None
+        )  # the trial ended in the midst of it
+        yield MissingEvaluation(
+            name=config.name,
+            known_as=config.known_as,
+            protocol=config.protocol,
+            settings=config.settings,
+            changed=changed_settings(config),
+            split=item.trial.split,
+            reason=status.failed[name].reason if name in status.failed else within,
+        )
 
 
 def _shown_axes(trial: TrialSpec) -> dict[str, Scalar]:
@@ -122,7 +153,7 @@ def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store)
 
 
 def with_details(result: SweepResult, store: Store) -> SweepResult:
-    """The result with each trial's history, and the picture of each setting's views."""
+    """The result with each trial's history, its classifiers' hits, and the picture of each setting's views."""
     pictured: set[str] = set()
     trials: list[TrialResult] = []
     for trial in result.trials:
@@ -130,11 +161,18 @@ def with_details(result: SweepResult, store: Store) -> SweepResult:
         details: dict[str, object] = {}
         if trial.log is not None:
             details["history"] = tuple(folder.history())
+            if not trial.search:
+                details["evaluations"] = tuple(_with_hits(record, folder) for record in trial.evaluations)
             if trial.setting not in pictured and (picture := folder.picture()):
                 pictured.add(trial.setting)
                 details["views"] = picture
         trials.append(trial.model_copy(update=details))
     return result.model_copy(update={"trials": tuple(trials)})
+
+
+def _with_hits(record: EvaluationRecord, folder: TrialStore) -> EvaluationRecord:
+    found = folder.confusion_of(record.kept_as) if record.details is not None else None
+    return record if found is None else record.model_copy(update={"hits": found.hits})
 
 
 def write_report(store: Store, result: SweepResult) -> str:

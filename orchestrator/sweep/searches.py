@@ -5,6 +5,7 @@ from functools import partial
 
 from pydantic import ValidationError
 
+from ...methods.quantities import plural
 from ..search.group_search import GroupSearch
 from ..search.objectives import scores_of
 from ..search.points import Notebook, Point, front_of
@@ -95,8 +96,8 @@ def _why_undecided(search: GroupSearch, points: Sequence[Point]) -> str:
         return "the search's time was over" if search.is_spent else "no point of its search can be run"
     scored = sum(bool(point.scores) and not point.stopped for point in points)
     if scored:
-        return f"none of the {scored} points of its search that have a score keeps to `limits`"
-    return f"none of the {len(points)} points of its search has a score"
+        return f"of the {plural(scored, 'point')} of its search with a score, none keeps to `limits`"
+    return f"of the {plural(len(points), 'point')} of its search, none has a score"
 
 
 def _refuse_misfits(spec: SweepSpec, group: Group, template: PlannedTrial) -> None:

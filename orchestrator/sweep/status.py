@@ -1,8 +1,10 @@
 """What the store tells without running anything: the plan of a sweep, its status, its results. Nothing is written."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...methods.quantities import noun_of, plural
 from ..search.space import domains
 from ..spec.errors import UserError
 from ..spec.expand import Group, groups, resolve
@@ -22,6 +24,7 @@ from .label_lists import match_lists
 from .plan import Datasets, datasets_of, is_ready, plan_trials, prepared_datasets
 from .results import collect
 from .searches import make_searches, search_records
+from .sizes import notes_of
 from .state import SweepState
 from .weights import expanded
 
@@ -45,6 +48,8 @@ class PlanRow(NamedTuple):
     """On which that was measured."""
     like: int = 0
     """In how many similar trials; 0 if a probe measured it."""
+    notes: Sequence[str] = ()
+    """What is to be said of its evaluations."""
 
 
 class StatusRow(NamedTuple):
@@ -66,6 +71,8 @@ class StatusRow(NamedTuple):
     """Attempts that a fault ended and others followed."""
     last_restart: str | None = None
     """Why, of the last one."""
+    failed: Mapping[str, str] = {}
+    """Evaluations that failed when they were run last, with the reason."""
 
 
 class SweepRow(NamedTuple):
@@ -90,7 +97,10 @@ def plan_rows(path: Path) -> list[PlanRow]:
     store = Store(spec.storage)
     catalog = read_catalog(store, [item.trial_id for item in known])
     expected = estimates(store, known, catalog, compiled=spec.resources.compile)
-    rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
+    rows = [
+        _plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id), notes_of([item.trial], datasets))
+        for item in known
+    ]
     for trial in trials:
         if not is_ready(trial, datasets):
             everything = ["pretrain", *(config.known_as for config in trial.evaluate)]
@@ -100,14 +110,14 @@ def plan_rows(path: Path) -> list[PlanRow]:
     for group, template in searched:
         assert spec.search is not None
         row = " ".join([group.entry.name, *(f"{key}={value}" for key, value in group.axes.items())])
-        seeds = f"the best point with {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}"
+        seeds = f"the best point with {plural(len(spec.seeds), 'seed')}"
         rows.append(PlanRow(f"search of {row}", [spec.search.extent, seeds], needs(template)))
     return rows
 
 
-def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None) -> PlanRow:
+def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None, notes: Sequence[str]) -> PlanRow:
     share = expected.share if expected is not None else None
-    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial, share), label_of(item.trial))
+    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial, share), label_of(item.trial), notes=notes)
     if expected is None:
         return row
     hours, memory, device, like, _ = expected
@@ -129,9 +139,9 @@ def needs(trial: TrialSpec, share: float | None = None) -> str:
     if gpus is None or gpus == AUTO:
         gpu = "+1 GPU if available" if gpus is None else "+a part of a GPU, to be measured, if available"
     else:
-        gpu = f"{gpus:g} GPU{'' if gpus == 1 else 's'}"
-    cpu = f"{resources.cpus_per_worker} CPU{'' if resources.cpus_per_worker == 1 else 's'}"
-    return f"{resources.workers} worker{'' if resources.workers == 1 else 's'} × ({cpu}, {gpu})"
+        gpu = f"{gpus:g} {noun_of(gpus, 'GPU')}"
+    cpu = plural(resources.cpus_per_worker, "CPU")
+    return f"{plural(resources.workers, 'worker')} × ({cpu}, {gpu})"
 
 
 def sweep_rows(storage: str) -> list[SweepRow]:

@@ -35,6 +35,7 @@ from .place import Place
 from .plan import Datasets, plan_trials, prepare_datasets
 from .results import collect, write_report, write_trials
 from .searches import make_searches, search_records
+from .sizes import notes_of
 from .stopping import heeding_requests
 from .weights import expanded
 
@@ -117,6 +118,8 @@ def run_sweep(
             screen.on_dataset(prepared)
         match_lists(trials, datasets, data_root(), place.store)
         planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
+        for note in notes_of((item.trial for item in planned), datasets):
+            screen.on_message(f"note: {note}")
         chosen = choice.resolved(planned, spec.name)
         submission = _Submission(spec, place.store, planned, chosen, screen, interrupts, published)
         return submission.run(path.absolute().parent, datasets, make_engine, requests)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ...methods.quantities import plural
 from ..spec.errors import UserError
 from ..store.catalog import read_catalog
 from ..store.files import Store
@@ -31,7 +32,7 @@ class NamedTrial(NamedTuple):
             return f"{state.words}: {self.status.reason}"
         if not progress.stage or state in (TrialState.WAITING, TrialState.FINISHED):
             return state.words
-        epochs = f", {progress.epoch} of {progress.epochs} epochs done" if progress.epochs else ""
+        epochs = f", {progress.epoch} of {plural(progress.epochs, 'epoch')} done" if progress.epochs else ""
         return f"{state.words} ({progress.stage}{epochs})"
 
 

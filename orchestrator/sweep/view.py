@@ -98,6 +98,7 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
     missing = item.missing(status)
     label = label_of(item.trial)
     last = status.restarts[-1].reason if status.restarts else None
+    ids = zip(item.trial.evaluate, item.evaluation_ids, strict=True)
     return StatusRow(
         item.trial_id,
         status.state,
@@ -109,4 +110,5 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
         label=label,
         restarts=len(status.restarts),
         last_restart=last,
+        failed={config.known_as: status.failed[name].reason for config, name in ids if name in status.failed},
     )

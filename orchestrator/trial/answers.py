@@ -1,5 +1,7 @@
 """What a classifier's answers say, as the store has it: with the names of the classes."""
 
+import base64
+
 from ...evaluation.details import Details as Found
 from ..store.confusion import Confusion
 from ..store.records import Details
@@ -22,4 +24,9 @@ def details_record(found: Found, classes: tuple[str, ...]) -> Details:
 def confusion_record(found: Found, classes: tuple[str, ...]) -> Confusion:
     recalls = found.recalls
     cells = tuple((truth, answer, count) for (truth, answer), count in found.confusion.items())
-    return Confusion(classes=classes, recalls=tuple(recalls.get(one) for one in range(len(classes))), cells=cells)
+    return Confusion(
+        classes=classes,
+        recalls=tuple(recalls.get(one) for one in range(len(classes))),
+        cells=cells,
+        hits=base64.b64encode(found.hits).decode() if found.hits else None,
+    )

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...datasets.image_set import ImageSet
 from ...evaluation.features import batch_size, feature_batches
 from ...evaluation.task import NotFinite, Task
+from ...methods.quantities import noun_of
 
 PART_BYTES = 64 * 2**20
 """Of the features of one part."""
@@ -32,7 +33,9 @@ def feature_parts(
         for rows, features in _joined(task, images, on_images):
             bad = int((~features.isfinite()).any(dim=1).sum())
             if bad:
-                raise NotFinite(f"the features of {bad:,} of {len(rows):,} images are not finite")
+                raise NotFinite(
+                    f"the features of {bad:,} of {len(rows):,} {noun_of(len(rows), 'image')} are not finite"
+                )
             yield _part(split, images, rows, features, metadata)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import Protocol, TypeVar
 
-from ..store.events import EvaluationDone, Event, PretrainingDone, StageStarted, StatusChanged, Warned
+from ..store.events import EvaluationDone, EvaluationFailed, Event, PretrainingDone, StageStarted, StatusChanged, Warned
 from ..store.fault import Fault
 from ..store.files import StoreError
 from ..store.trial_folder import TrialStore
@@ -31,7 +31,7 @@ STATUS_SECONDS = 10.0
 
 UNWRITTEN = "that the trial failed could not be written: %s"
 
-AT_ONCE = (StatusChanged, StageStarted, PretrainingDone, EvaluationDone)
+AT_ONCE = (StatusChanged, StageStarted, PretrainingDone, EvaluationDone, EvaluationFailed)
 """Events that change what a trial still has to do; of the others there may be hundreds in a second."""
 
 
@@ -76,6 +76,30 @@ class Deaf:
         return None
 
 
+class _Noting:
+    """A listener whose own errors are known as such: they are none of what the trial was doing when it told of it."""
+
+    def __init__(self, listener: Listener):
+        self.listener = listener
+        self.failed = False
+
+    def on_event(self, event: Event) -> None:
+        with self._noting():
+            self.listener.on_event(event)
+
+    def stop_requested(self) -> TrialState | None:
+        with self._noting():
+            return self.listener.stop_requested()
+
+    @contextlib.contextmanager
+    def _noting(self) -> Generator[None]:
+        try:
+            yield
+        except Exception:
+            self.failed = True
+            raise
+
+
 class Journal:
     """Events of a trial, to the store and to the listener; ranks but the first tell nothing.
 
@@ -83,7 +107,7 @@ class Journal:
     """
 
     def __init__(self, folder: TrialStore, runtime: Runtime, listener: Listener, background: Background):
-        self.folder, self.runtime, self.listener, self.background = folder, runtime, listener, background
+        self.folder, self.runtime, self.listener, self.background = folder, runtime, _Noting(listener), background
         self.status = folder.status() if runtime.is_first else TrialStatus()
         self.delay = DISK_SECONDS if folder.store.is_local else OBJECT_SECONDS
         self._waiting: list[Event] = []

@@ -95,8 +95,9 @@ class _Run:
         self.train_set = train
         self.monitor = Monitor(trial, train, test, runtime, folder.store)
         self.config = trial.pretrain
-        self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size)
-        self.total_steps = self.config.epochs * self.steps_per_epoch if trial.method.trains else 0
+        trains = trial.method.trains
+        self.steps_per_epoch = steps_per_epoch(len(train), self.config.batch_size) if trains else 1
+        self.total_steps = self.config.epochs * self.steps_per_epoch if trains else 0
         self.final_loss: float | None = None
         saved = self._saved() if self.total_steps else None
         self.state = State() if saved is None else saved.state

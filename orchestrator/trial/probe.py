@@ -20,12 +20,12 @@ from ...datasets.batches import steps_per_epoch
 from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
 from ...evaluation.registry import EVALUATIONS
-from ...evaluation.task import NoCheckpoints
+from ...evaluation.task import NoCheckpoints, NotFinite, Refused
 from ...methods import build_method
 from ..spec.models import TrialSpec
 from ..store.events import Event
 from ..store.files import Store
-from ..store.records import ProbeRecord
+from ..store.probe_record import ProbeRecord
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
@@ -83,7 +83,8 @@ def probe_trial(
 
 def _train(trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime, watch: "_Watch") -> None:
     """Train for as many steps as the watch wants, without what comes between epochs: the evaluations have their own turn."""
-    epochs = watch.last // steps_per_epoch(len(train), trial.pretrain.batch_size) + 2
+    steps = steps_per_epoch(len(train), trial.pretrain.batch_size) if trial.method.trains else 1
+    epochs = watch.last // steps + 2
     changes = {"epochs": epochs, "knn_every": 0, "diagnose_every": 0, "stop_collapsed": None}
     trial = trial.model_copy(update={"pretrain": trial.pretrain.model_copy(update=changes)})
     with tempfile.TemporaryDirectory(prefix=prefix()) as scratch, closing(Background()) as writes:
@@ -102,7 +103,7 @@ def _evaluate(trial: TrialSpec, images: TrialImages, runtime: Runtime, watch: "_
         begun = _Begun(runtime, watch)
         train, test = images.of(config)
         begins = task._replace(train=train, test=test, checkpoints=begun, is_alive=begun.is_alive)
-        with contextlib.suppress(_Enough):
+        with contextlib.suppress(_Enough, Refused, NotFinite):  # the trial itself will say so
             EVALUATIONS[config.name].run(begins, config)
 
 

@@ -122,7 +122,7 @@ def test_evaluation_crops_are_torchvisions(mixed):
 
 
 def test_batch_sizes_that_cannot_be():
-    with pytest.raises(DataError, match="batch size is 64, but there are 63 training images"):
+    with pytest.raises(DataError, match="batch size is 64, but the data set has 63 training images"):
         steps_per_epoch(63, 64)
     assert steps_per_epoch(130, 64) == 2
 

@@ -117,7 +117,7 @@ def test_subset_and_holdout(tmp_path):
     assert set(torch.bincount(holdout.labels).tolist()) <= {4, 5, 6}
     every = ImageSet.open(prepared, "train")
     assert same(pixels_of(holdout, torch.tensor([7])), pixels_of(every, holdout.samples[7:8]))
-    with pytest.raises(DataError, match="train_images is 2000, but there are 1437"):
+    with pytest.raises(DataError, match="train_images is 2000, but the data set has 1437 images"):
         prepare(digits_config(train_images=2000), tmp_path)
 
 

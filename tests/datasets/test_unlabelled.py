@@ -14,7 +14,8 @@ from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.datasets.verified import verify
-from ssl_sweep.orchestrator.report.main_table import UNLABELLED_REMARK, render_table
+from ssl_sweep.orchestrator.report.main_table import render_table
+from ssl_sweep.orchestrator.report.remarks import UNLABELLED_REMARK
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec

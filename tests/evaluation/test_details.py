@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from ranks import Ranks
@@ -80,6 +81,7 @@ def test_balanced_accuracy_is_scikit_learns(task: MakeTask) -> None:
     found = details_of(made, [answers(part) for part in scores.split(33)])
     predicted = scores.argmax(dim=1)
     assert found.balanced_top1 == pytest.approx(100 * balanced_accuracy_score(labels, predicted))
+    assert np.unpackbits(np.frombuffer(found.hits, np.uint8))[:100].tolist() == (predicted == labels).int().tolist()
     for truth, answer in [(0, 0), (3, 5), (9, 1)]:
         images = int(((labels == truth) & (predicted == answer)).sum())
         assert found.confusion.get((truth, answer), 0) == images

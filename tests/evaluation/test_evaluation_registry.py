@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from ssl_sweep.evaluation.registry import EVALUATIONS, changed_settings, resolve
-from ssl_sweep.evaluation.task import Score
+from ssl_sweep.evaluation.task import NotFinite, Score
 from ssl_sweep.methods import registry
 from ssl_sweep.orchestrator.spec.identity import evaluation_id
 from ssl_sweep.orchestrator.spec.models import SweepSpec
-from ssl_sweep.orchestrator.trial import run
-from ssl_sweep.orchestrator.trial.journal import TrialFailed
+from ssl_sweep.orchestrator.trial import evaluations
 
 PLUGIN = """
 from typing import Literal
@@ -73,7 +72,7 @@ def test_without_entry_points_of_ours_nothing_is_imported() -> None:
 
 
 def declared(score: Score) -> dict[str, float]:
-    return run._declared(EVALUATIONS["other"], score)  # pyright: ignore[reportPrivateUsage]
+    return evaluations._declared(EVALUATIONS["other"], score)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.usefixtures("plugins")
@@ -81,5 +80,5 @@ def test_a_score_has_the_metrics_that_are_declared() -> None:
     assert list(declared(Score({"y": 1.0, "x": 2.0}, 1))) == ["x", "y"]
     with pytest.raises(ValueError, match=r"evaluation 'other' declares \['x', 'y'\], but returned \['x'\]"):
         declared(Score({"x": 1.0}, 1))
-    with pytest.raises(TrialFailed, match=r"other: y is not finite \(nan\)"):
+    with pytest.raises(NotFinite, match=r"^y is not finite \(nan\)"):
         declared(Score({"x": 1.0, "y": float("nan")}, 1))

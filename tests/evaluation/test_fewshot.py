@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import stats
 from sklearn.linear_model import Ridge
+from ssl_sweep.evaluation.base import Lack, Sizes
 from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.fewshot import FEWSHOT, FewShotConfig, drawn_rows, evaluate_fewshot, mean_and_interval
 from ssl_sweep.evaluation.task import NotFinite, Task
@@ -99,12 +100,22 @@ def test_small_classes_are_refused(task: MakeTask) -> None:
     rows = (made.train.labels == 3).nonzero()[2:, 0]
     made.train.labels[rows] = 4
     evaluate_fewshot(made, FewShotConfig(shots=(2,), repeats=2))
-    with pytest.raises(ValueError, match=r"shots is 3, and one class has fewer training images \('3' 2\); set fewer"):
+    with pytest.raises(
+        ValueError, match=r"shots is 3, and one class has fewer training images \('3' 2\); write shots of at most 2"
+    ):
         evaluate_fewshot(made, FewShotConfig(shots=(1, 3)))
-    with pytest.raises(ValueError, match=r"shots is 200, and 10 classes have fewer training images \('0' \d+, .*, …\)"):
+    with pytest.raises(ValueError, match=r"shots is 200, and 10 classes have fewer training images \('3' 2, .*, …\)"):
         evaluate_fewshot(made, FewShotConfig(shots=(200,)))
-    assert FEWSHOT.misfit(FewShotConfig(shots=(5, 21)), 20) is not None
-    assert FEWSHOT.misfit(FewShotConfig(shots=(5, 20)), 20) is None
+
+
+def test_small_classes_are_known_from_counts() -> None:
+    sizes = Sizes(29, 3, ("cat", "dog", "cow", "none"), (20, 1, 8, 0), (1, 2, 0, 0))
+    assert FEWSHOT.misfit(FewShotConfig(shots=(5, 1)), sizes) == Lack(
+        "shots = 5 (write 1 or less)", "1 training image of class 'dog'"
+    )
+    assert FEWSHOT.misfit(FewShotConfig(shots=(1,)), sizes) is None
+    untaught = FEWSHOT.misfit(FewShotConfig(shots=(1,)), sizes._replace(test=(1, 2, 0, 1)))
+    assert untaught is not None and untaught.has == "0 training images of class 'none'"
 
 
 def test_a_class_without_any_image_is_no_class(task: MakeTask) -> None:

@@ -116,7 +116,7 @@ def test_held_out_images_are_a_share_of_each_class(task: MakeTask) -> None:
     part = images.subset(held)
     assert len(part) == 80 and torch.equal(part.samples, held)
     assert torch.equal(part.whole(torch.tensor([3])).pixels, images.whole(held[3:4]).pixels)
-    with pytest.raises(ValueError, match=r"selection: got 0\.9; of 1 training images that leaves none to train on"):
+    with pytest.raises(ValueError, match=r"selection: got 0\.9; of 1 training image that leaves none to train on"):
         held_out_rows(images.subset(torch.tensor([5])), 0.9, 0)
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused(task: MakeTask) -> None:
     problem = refusal(LinearConfig(lr=(0.1, 1.0), selection=0.0), VIT)
     assert problem == ("selection", "got 0; with 2 heads, one is selected on held-out training images")
     assert refusal(LinearConfig(selection=0.0), VIT) is None
-    with pytest.raises(ValueError, match="linear: features: got 'cls4'; must be 'pooled', 'cls' or 'cls\\+mean'"):
+    with pytest.raises(ValueError, match="features: got 'cls4'; must be 'pooled', 'cls' or 'cls\\+mean'"):
         evaluate_linear(task(), LinearConfig(features=("cls4",)))
 
 

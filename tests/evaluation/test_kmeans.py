@@ -8,7 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
+from ssl_sweep.evaluation.base import Sizes
 from ssl_sweep.evaluation.kmeans import (
+    KMEANS,
     KMeansConfig,
     best_clusters,
     evaluate_kmeans,
@@ -16,7 +18,7 @@ from ssl_sweep.evaluation.kmeans import (
     mutual_information,
     rand_index,
 )
-from ssl_sweep.evaluation.task import NotFinite, Task
+from ssl_sweep.evaluation.task import NotFinite, Refused, Task
 from torch import Tensor
 
 MakeTask = Callable[..., Task]
@@ -92,3 +94,19 @@ def test_features_that_are_not_finite_fail_it(task: MakeTask) -> None:
         next(made.encoder.parameters()).fill_(math.nan)
     with pytest.raises(NotFinite, match="the features of 100 of 100 test images are not finite"):
         evaluate_kmeans(made, KMeansConfig())
+
+
+def test_no_more_images_than_classes_are_refused(task: MakeTask) -> None:
+    """Each would be a cluster of its own: one image scored 100 %."""
+    made = task()
+    for images in (1, 10):
+        with pytest.raises(
+            Refused, match=f"with {images} test images? of 10 classes, each can be a cluster of its own"
+        ):
+            evaluate_kmeans(made._replace(test=made.test.subset(torch.arange(images))), KMeansConfig(restarts=1))
+    same = made.test.subset((made.test.labels == made.test.labels[0]).nonzero()[:1, 0].expand(20))
+    with pytest.raises(Refused, match="all test images are of one class"):
+        evaluate_kmeans(made._replace(test=same), KMeansConfig(restarts=1))
+    few = KMEANS.misfit(KMeansConfig(), Sizes(9, 1, ("a", "b"), (5, 4), (1, 0)))
+    assert few is not None and few.has == "1 test image"
+    assert KMEANS.misfit(KMeansConfig(), Sizes(9, 3, ("a", "b"), (5, 4), (2, 1))) is None

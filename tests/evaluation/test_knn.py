@@ -11,6 +11,7 @@ from ranks import Ranks
 from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.evaluation import knn
+from ssl_sweep.evaluation.base import Lack, Sizes
 from ssl_sweep.evaluation.features import all_features
 from ssl_sweep.evaluation.knn import KNN, KnnConfig, evaluate_knn
 from ssl_sweep.evaluation.task import NotFinite, Score, Task
@@ -99,8 +100,8 @@ def test_images_that_are_in_the_training_set_do_not_vote_for_themselves(task: Ma
 def test_more_neighbours_than_images_are_refused(task: MakeTask) -> None:
     with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; set a smaller k"):
         evaluate_knn(task(), KnnConfig(k=(20, 321)))
-    assert KNN.misfit(KnnConfig(k=(20, 200)), 150) == "k = 200 (write 150 or less)"
-    assert KNN.misfit(KnnConfig(k=(20, 200)), 200) is None
+    assert KNN.misfit(KnnConfig(k=(20, 200)), Sizes(150, 9)) == Lack("k = 200 (write 150 or less)")
+    assert KNN.misfit(KnnConfig(k=(20, 200)), Sizes(200, 9)) is None
     assert KNN.fitting(KnnConfig(k=(20, 200, 300)), 150).k == (20, 150)
 
 

@@ -14,6 +14,7 @@ from ssl_sweep.datasets.image_set import ImageSet
 from ssl_sweep.datasets.prepared import Prepared
 from ssl_sweep.datasets.views import normalised
 from ssl_sweep.evaluation import robustness
+from ssl_sweep.evaluation.base import Lack, Sizes
 from ssl_sweep.evaluation.corruptions.apply import corrupted
 from ssl_sweep.evaluation.corruptions.names import CORRUPTIONS, Corruption
 from ssl_sweep.evaluation.features import all_features
@@ -158,10 +159,10 @@ def test_features_that_are_not_finite_fail_it(task: MakeTask) -> None:
 
 
 def test_more_neighbours_than_images_are_refused(task: MakeTask) -> None:
-    with pytest.raises(ValueError, match="robustness: k is 321, and the training set has 320 images; set a smaller k"):
+    with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; set a smaller k"):
         evaluate_robustness(task(), RobustnessConfig(k=321))
-    assert ROBUSTNESS.misfit(RobustnessConfig(), 150) == "k = 200 (write 150 or less)"
-    assert ROBUSTNESS.misfit(RobustnessConfig(), 200) is None
+    assert ROBUSTNESS.misfit(RobustnessConfig(), Sizes(150, 9)) == Lack("k = 200 (write 150 or less)")
+    assert ROBUSTNESS.misfit(RobustnessConfig(), Sizes(200, 9)) is None
 
 
 @pytest.mark.parametrize(

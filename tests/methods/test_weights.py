@@ -272,7 +272,7 @@ def test_nothing_of_a_file_is_run(vit: Encoder, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no weights", "cannot be read"),
+        (b"no weights", "is a text file"),
         (saved({"a": torch.zeros(3)})[:-200], "cannot be read"),
         (safetensors.torch.save({"a": torch.zeros(300)})[:-200], "cannot be read"),
         (saved([torch.zeros(3)]), "holds no tensors by name"),

@@ -77,7 +77,7 @@ def test_du_says_what_each_sweep_takes(shelf: Shelf) -> None:
 
 def test_rm_keeps_what_another_sweep_uses(shelf: Shelf) -> None:
     text = shelf.ssl_sweep("rm", "one", expect=1, answer="n\n")
-    assert "1 trials; 1 more are used by other sweeps and stay" in text
+    assert "1 trial; 1 more are used by other sweeps and stay" in text
     assert shelf.trials == {ONE, SHARED, TWO, POINT, ALONE}
     shelf.ssl_sweep("rm", "one", answer="y\n")
     assert shelf.trials == {SHARED, TWO, POINT, ALONE}

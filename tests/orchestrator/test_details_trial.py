@@ -1,9 +1,11 @@
 """What classifiers' answers say beside their accuracy, from a trial to its record, the store, MLflow and the report."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from immutables import Map
 from in_process import Ear, carry, trials_of
@@ -15,7 +17,7 @@ from ssl_sweep.orchestrator.spec.models import data_root
 from ssl_sweep.orchestrator.store.events import EvaluationDone
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.planned import PlannedTrial
-from ssl_sweep.orchestrator.sweep.results import collect
+from ssl_sweep.orchestrator.sweep.results import collect, with_details
 from ssl_sweep.orchestrator.sweep.state import SweepState
 from ssl_sweep.orchestrator.tracking.mlflow_values import metrics_of
 
@@ -44,6 +46,8 @@ def test_from_the_trial_to_the_report(sweep_file: SweepFile, tmp_path: Path) -> 
         assert sum(images for *_, images in confusion.cells) == record.images
         right = sum(images for truth, answer, images in confusion.cells if truth == answer)
         assert right == record.counts["correct1"]
+        hits = np.unpackbits(np.frombuffer(base64.b64decode(confusion.hits or ""), np.uint8))
+        assert len(hits) == 104 and hits.sum() == right and not hits[100:].any()  # a bit for each of 100 images
         recalls = [recall for recall in confusion.recalls if recall is not None]
         assert sum(recalls) / len(recalls) == pytest.approx(record.details.balanced_top1)
         assert record.details.worst_recall == min(recalls) and record.details.best_recall == max(recalls)
@@ -68,6 +72,7 @@ def test_from_the_trial_to_the_report(sweep_file: SweepFile, tmp_path: Path) -> 
     item = PlannedTrial(folder.trial_id, trial, prepare(trial.dataset, data_root()))
     state = SweepState(Map({folder.trial_id: status}))
     result = collect(load_spec(path)[0], [item], state, Store(str(tmp_path / "runs")), "")
+    assert with_details(result, folder.store).trials[0].evaluations[0].hits is not None
     (section,) = build_document(result, None).data
     assert len(section.details.rows) == 6
     rows = {row["evaluation"]: row["details"] for row in tidy_table(result).to_pylist()}

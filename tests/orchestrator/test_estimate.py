@@ -11,7 +11,8 @@ from scripted import COST, Script, score_of, scripted_engine
 from ssl_sweep.orchestrator.engine.protocol import Job
 from ssl_sweep.orchestrator.engine.sharing import SharingEngine
 from ssl_sweep.orchestrator.store.events import StatusChanged
-from ssl_sweep.orchestrator.store.records import Cost, ProbeRecord
+from ssl_sweep.orchestrator.store.probe_record import ProbeRecord
+from ssl_sweep.orchestrator.store.records import Cost
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.journal import Listener
 from steered import Steered
@@ -30,7 +31,7 @@ def test_similar_trials_tell_what_is_to_come(sweep_file: SweepFile) -> None:
     changes: dict[str, Any] = {"evaluate": [{"name": "knn", "k": 20}], "seeds": [0, 1]}
     path = sweep_file(**changes)
     assert [row["device_hours"] for row in plan(path)] == [None, None]
-    assert "hours are not known" in ssl_sweep("plan", path, "--price", "3")
+    assert "times are not known" in ssl_sweep("plan", path, "--price", "3")
     Steered(path, scripted_engine(score_of))
     assert [row["device_hours"] for row in plan(path)] == [None, None]  # nothing is missing
 
@@ -39,7 +40,7 @@ def test_similar_trials_tell_what_is_to_come(sweep_file: SweepFile) -> None:
     assert row["device_hours"] == pytest.approx((8 * 18 + 36) / 3600)
     assert (row["memory"], row["device"], row["like"]) == (COST.resident, "cpu", 2)
     text = ssl_sweep("plan", longer, "--price", "100")
-    assert "about 0.05 hours on cpu, as similar trials took, at 100 an hour 5" in text
+    assert "about 3 min on cpu, as similar trials took, at 100 an hour 5" in text
 
     (row,) = plan(sweep_file(**changes | {"seeds": [2], "methods": ["byol"]}))
     assert row["device_hours"] is None
@@ -88,7 +89,7 @@ def test_a_probe_tells_what_is_to_come_and_is_made_once(sweep_file: SweepFile) -
     assert row["device_hours"] == pytest.approx(6.4 / 3600 * 0.3333)
     assert (row["memory"], row["device"], row["like"]) == (3_500_000_000, "NVIDIA H100", 0)
     text = ssl_sweep("plan", path, "--price", "1000")
-    assert "hours on NVIDIA H100, as probes measured, without evaluations, at 1000 an hour 1.185" in text
+    assert "about 4.3 s on NVIDIA H100, as probes measured, without evaluations, at 1000 an hour 1.185" in text
 
     made.clear()
     assert set(Steered(path, with_gpus(made, score_of)).states.values()) == {TrialState.FINISHED}

@@ -239,7 +239,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "missing": ({"weights": "absent.pth"}, "{key}: '{folder}/absent.pth' does not exist"),
     "no weights": (
         {"weights": "text.pth"},
-        "{key}: '{folder}/text.pth' cannot be read as safetensors or a PyTorch checkpoint:",
+        "{key}: '{folder}/text.pth' is a text file; what is needed is a safetensors file, or what torch.save wrote",
     ),
     "another network": (
         {"weights": "resnet.pth"},

@@ -19,7 +19,7 @@ from ssl_sweep.orchestrator.spec.models import data_root
 from ssl_sweep.orchestrator.store.events import StatusChanged
 from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.store.records import ProbeRecord
+from ssl_sweep.orchestrator.store.probe_record import ProbeRecord
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial import probe as probe_module
 from ssl_sweep.orchestrator.trial.probe import covered

@@ -89,11 +89,11 @@ def test_a_search_of_which_every_point_fails_is_a_failure(sweep_file: SweepFile)
     outcome = submit(path)
     assert outcome.exit_status == 1 and finals(outcome) == []
     (row,) = outcome.result.undecided
-    assert (row.label, row.reason) == ("SimCLR", "none of the 2 points of its search has a score")
+    assert (row.label, row.reason) == ("SimCLR", "of the 2 points of its search, none has a score")
     assert row.reason in (Path(outcome.report) / "report.md").read_text()
     told = [row for row in status_rows(path) if not row.is_trial]
     assert [(row.trial, row.status, row.reason) for row in told] == [
-        ("search of SimCLR", TrialState.FAILED, "none of the 2 points of its search has a score")
+        ("search of SimCLR", TrialState.FAILED, "of the 2 points of its search, none has a score")
     ]
 
 

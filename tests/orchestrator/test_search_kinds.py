@@ -174,7 +174,7 @@ def test_what_takes_more_than_allowed_is_not_chosen(tmp_path: Path) -> None:
     done = ran(tmp_path, content)
     assert done.searches[0].best is None
     (record,) = run_records(done)
-    assert record.reason == "none of the 2 points of its search that have a score keeps to `limits`"
+    assert record.reason == "of the 2 points of its search with a score, none keeps to `limits`"
     assert ran(tmp_path, content | {"search": content["search"] | {"limits": {"memory_gb": 2}}}).searches[0].best
 
 

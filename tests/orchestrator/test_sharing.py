@@ -15,7 +15,8 @@ from ssl_sweep.orchestrator.spec.models import ShapeConfig
 from ssl_sweep.orchestrator.store.events import Event, PretrainingDone, StatusChanged
 from ssl_sweep.orchestrator.store.fault import Fault
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord, ProbeRecord
+from ssl_sweep.orchestrator.store.probe_record import ProbeRecord
+from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 from told_engine import ToldEngine

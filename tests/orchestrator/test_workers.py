@@ -23,7 +23,9 @@ from ssl_sweep.methods.parts.collectives import mean_over_ranks
 from ssl_sweep.orchestrator.spec.changes import Change
 from ssl_sweep.orchestrator.spec.models import TrialSpec
 from ssl_sweep.orchestrator.store.events import StepDone
+from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 SweepFile = Callable[..., Path]
@@ -245,3 +247,15 @@ def test_trained_evaluations_agree_on_two_ranks(sweep_file: SweepFile, tmp_path:
         assert b is not None
         assert a.images == b.images == 100
         assert abs(a.counts["correct1"] - b.counts["correct1"]) <= 1  # rounding may turn one image
+
+
+def test_all_workers_go_on_after_an_evaluation_that_fails(sweep_file: SweepFile, tmp_path: Path) -> None:
+    evaluate = [{"name": "fewshot", "shots": 100}, {"name": "knn", "k": 20}]
+    (trial,) = trials_of(sweep_file(methods=["random"], evaluate=evaluate))
+    (tmp_path / "two").mkdir()
+    with pytest.raises(mp.ProcessRaisedException, match=r"TrialFailed: fewshot: .* fewer training images"):
+        on_ranks(trial, tmp_path / "two", 2)
+    (found,) = (tmp_path / "two" / "trials").iterdir()
+    status = TrialStore(Store(str(tmp_path / "two")), found.name).status()
+    assert status.state is TrialState.FAILED and status.reason is not None and "fewshot" in status.reason
+    assert len(status.evaluations) == len(status.failed) == 1

@@ -11,8 +11,13 @@ from ssl_sweep.orchestrator.report import write_report
 from ssl_sweep.orchestrator.report.comparison import NO_DIFFERENCE, comparison_table
 from ssl_sweep.orchestrator.report.document import build_document
 from ssl_sweep.orchestrator.report.intervals import COLUMNS, interval_table
-from ssl_sweep.orchestrator.report.main_table import FEW_SEEDS_REMARK, ONE_SEED_REMARK, TESTED_REMARK, data_tables
+from ssl_sweep.orchestrator.report.main_table import data_tables
 from ssl_sweep.orchestrator.report.ranks import rank_table, rankings
+from ssl_sweep.orchestrator.report.remarks import (
+    FEW_SEEDS_REMARK,
+    ONE_SEED_REMARK,
+    TESTED_REMARK,
+)
 from ssl_sweep.orchestrator.report.settings import labels
 from ssl_sweep.orchestrator.report.statistics import paired_t
 from ssl_sweep.orchestrator.report.table import Table

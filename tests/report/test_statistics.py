@@ -11,6 +11,7 @@ from ssl_sweep.orchestrator.report.statistics import (
     critical_difference,
     friedman,
     holm,
+    mcnemar,
     mean_interval,
     paired_t,
     rank_rows,
@@ -104,3 +105,12 @@ def test_critical_values_are_demsar_s(methods: int, q: float) -> None:
     """Table 5a of the paper, and its example of four classifiers on 14 data sets."""
     assert critical_difference(methods, 1) == pytest.approx(q * math.sqrt(methods * (methods + 1) / 6), rel=5e-4)
     assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
+def test_mcnemar_s_mid_p() -> None:
+    """Half the probability of what was found, of Fagerland's exact test."""
+    assert mcnemar(0, 0) == mcnemar(5, 5) == 1.0
+    assert mcnemar(0, 3) == mcnemar(3, 0) == pytest.approx(2 / 8 - 1 / 8)
+    assert mcnemar(1, 6) == pytest.approx(2 * (1 + 7) / 128 - 7 / 128)
+    exact = scipy.stats.binomtest(420, 1000, 0.5).pvalue
+    assert mcnemar(420, 580) == pytest.approx(exact - scipy.stats.binom.pmf(420, 1000, 0.5))

@@ -6,8 +6,10 @@ import statistics
 import pytest
 from made_by_hand import evaluation, full_sweep, searched, sweep, trial
 from rich.console import Console
+from ssl_sweep.evaluation.base import Metric
+from ssl_sweep.methods.quantities import duration, integer, plural
 from ssl_sweep.orchestrator.report import render_table, terminal_table
-from ssl_sweep.orchestrator.report.formats import accuracy, difference, duration, integer, memory
+from ssl_sweep.orchestrator.report.formats import accuracy, difference, memory
 from ssl_sweep.orchestrator.report.main_table import data_tables
 from ssl_sweep.orchestrator.report.plots import MOST_SETTINGS, PLOTS, draw_plots
 from ssl_sweep.orchestrator.report.search import front_table, search_table
@@ -35,6 +37,11 @@ def test_mean_and_sample_deviation() -> None:
 def test_formats() -> None:
     assert accuracy(Spread(84.96, 0.14, 3), 3) == "85.0 ± 0.1"
     assert accuracy(Spread(84.96, None, 1)) == "85.0 (n = 1)"
+    assert accuracy(Spread(-0.004, 0.001, 2), 2, digits=2) == "0.00 ± 0.00"  # and not −0.00
+    assert Metric("loss", "loss", digits=2).text(-0.004) == "loss 0.00"
+    assert [plural(n, noun) for n, noun in ((1, "trial"), (0, "trial"), (1, "class"), (12_000, "test class"))] == [
+        "1 trial", "0 trials", "1 class", "12\u202f000 test classes",
+    ]  # fmt: skip
     assert [duration(s) for s in (0.42, 41, 245, 3599, 11520, 7200)] == [
         "0.4 s", "41 s", "4 min 5 s", "1 h", "3 h 12 min", "2 h",
     ]  # fmt: skip

@@ -111,7 +111,7 @@ def test_endless() -> None:
 def test_what_other_editors_write_is_fine(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_bytes(data)
-    assert check(path).stdout == f"{path}: valid, 1 trials\n"
+    assert check(path).stdout == f"{path}: valid, 1 trial\n"
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
