@@ -50,9 +50,10 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     same = task.train.rows_of(task.test)
     overlap = 0 if same is None else int((same >= 0).sum())
     k, images = max(config.k), len(task.train)
-    if k > images - (overlap > 0):
+    most = images - (overlap > 0)
+    if k > most:
         others = f"{images} images" + (", of which one is scored itself" if overlap else "")
-        raise ValueError(f"knn: k is {k}, and the training set has {others}; set a smaller k")
+        raise ValueError(f"knn: k is {k}, and the training set has {others}; write `k: {most}` or less")
     bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
     refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
@@ -105,7 +106,7 @@ def _fitting(config: KnnConfig, images: int) -> KnnConfig:
 
 def _misfit(config: KnnConfig, images: int) -> str | None:
     k = max(config.k)
-    return f"k = {k} (write {images} or less)" if k > images else None
+    return f"k = {k} (write `k: {images}` or less)" if k > images else None
 
 
 KNN = Evaluation(
