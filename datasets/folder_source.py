@@ -92,7 +92,10 @@ def file_rows(path: Path, classes: tuple[str, ...], skipped: SkippedFiles) -> Ro
     """All images below the class folders, by class and then by path: the same order on every file system."""
     files: list[Path] = []
     labels: list[int] = []
+    there = set(folders(path))  # a test part may lack some of the classes
     for label, name in enumerate(classes):
+        if name not in there:
+            continue
         found = image_files(path / name, skipped)
         files += found
         labels += [label] * len(found)

@@ -62,9 +62,8 @@ def refuse_damaged(damaged: Sequence[str], count: int) -> None:
     """Raise DataError that names some of the `damaged` ones of `count` images, if there are any."""
     if damaged:
         some = "; ".join(damaged[:NAMED]) + ("; ..." if len(damaged) > NAMED else "")
-        raise DataError(
-            f"{len(damaged)} of {count} images cannot be read: {some} (with `damaged: skip` they are left out)"
-        )
+        rest = "with `damaged: skip` they are left out" if len(damaged) < count else "so none is left"
+        raise DataError(f"{len(damaged)} of {count} images cannot be read: {some} ({rest})")
 
 
 def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:

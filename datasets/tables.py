@@ -114,12 +114,14 @@ def _items(table: Table, column: str, rows: NDArray[np.int64]) -> Iterator[Item]
     start = 0
     for piece in table.images(column):
         count = piece.count if isinstance(piece, Unreadable) else len(piece)
-        for row in rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + count)].tolist():
-            if isinstance(piece, Unreadable):
-                reason = f"rows {start} to {start + count - 1} are lost: {piece.reason}"
-                load = partial(_refuse, reason)
-            else:
+        own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + count)].tolist()
+        for row in own:
+            if not isinstance(piece, Unreadable):
                 load = partial(_image_bytes, piece[row - start])
+            elif row == own[0]:
+                load = partial(_refuse, f"rows {start} to {start + count - 1} are lost: {piece.reason}")
+            else:
+                load = partial(_refuse, f"lost with row {own[0]}")
             yield Item(f"{table.file}, row {row}", load)
         start += count
 

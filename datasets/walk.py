@@ -35,9 +35,7 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             return list(found)
     except OSError as error:
-        raise DataError(
-            f"{folder} cannot be read ({error.strerror}); all folders of a data set must be readable"
-        ) from None
+        raise _unreadable(folder, error) from None
 
 
 def files_in(folder: Path) -> list[str]:
@@ -82,5 +80,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _identity(folder: Path) -> tuple[int, int]:
     """The same for a folder by whatever path it is reached."""
-    found = folder.stat()
+    try:
+        found = folder.stat()
+    except OSError as error:  # deleted meanwhile
+        raise _unreadable(folder, error) from None
     return found.st_dev, found.st_ino
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{folder} cannot be read ({error.strerror}); all folders of a data set must be readable")

@@ -97,7 +97,7 @@ def test_images_that_are_in_the_training_set_do_not_vote_for_themselves(task: Ma
 
 
 def test_more_neighbours_than_images_are_refused(task: MakeTask) -> None:
-    with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; set a smaller k"):
+    with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; write `k: 320` or less"):
         evaluate_knn(task(), KnnConfig(k=(20, 321)))
     assert KNN.misfit(KnnConfig(k=(20, 200)), 150) == "k = 200 (write `k: 150` or less)"
     assert KNN.misfit(KnnConfig(k=(20, 200)), 200) is None
