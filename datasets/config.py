@@ -1,6 +1,7 @@
 """What a sweep file may say about its images. Free of torch and NumPy."""
 
 import difflib
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
@@ -15,6 +16,9 @@ from .torchvision_classes import TORCHVISION
 def _listed(schema: dict[str, Any]) -> None:
     schema["enum"] = list(DATASETS)
 
+
+FILES = {".parquet": "parquet"} | dict.fromkeys(LISTS, "list")
+"""Data sets that are one file, by its ending."""
 
 COLUMNS_OF = ("parquet", "list", "huggingface")
 
@@ -62,10 +66,8 @@ class DatasetConfig(Config):
             return value
         if value.startswith("torchvision."):
             return {"name": "torchvision", "class_name": value.rsplit(".", 1)[1]}
-        if value.endswith(".parquet"):
-            return {"name": "parquet", "path": value}
-        if value.endswith(LISTS):
-            return {"name": "list", "path": value}
+        if name := FILES.get(PurePath(value).suffix):
+            return {"name": name, "path": value}
         return {"name": "folder", "path": value} if "/" in value else {"name": value}
 
     @field_validator("name")

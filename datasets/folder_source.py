@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import features
 
+from .config import FILES
 from .errors import DataError
-from .list_file import LISTS
 from .skipped import SkippedFiles
 from .sources import Rows, Source, SourceRequest, split_off_test, unlabelled
 from .walk import files_in, folders, is_user_folder, walk
@@ -27,7 +27,6 @@ OF_THE_SYSTEM = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
 """Files that nobody means to be images, besides the hidden ones."""
 TEST_FOLDERS = ("test", "val", "validation")
 SAVED = ("dataset_dict.json", "state.json")
-FILES = {".parquet": "parquet"} | dict.fromkeys(LISTS, "list")
 
 
 def folder(request: SourceRequest) -> Source:
