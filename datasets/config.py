@@ -26,8 +26,10 @@ COLUMNS_OF = ("parquet", "list", "huggingface")
 class ColumnsConfig(Config):
     """Which columns of a table hold images and labels."""
 
-    image: str | None = Field(None, description="of the images, or of their paths; unset: `image` or `img`, or `path`")
-    label: str | None = Field(None, description="of the classes; unset: `label`")
+    image: str | None = Field(
+        default=None, description="of the images, or of their paths; unset: `image` or `img`, or `path`"
+    )
+    label: str | None = Field(default=None, description="of the classes; unset: `label`")
 
 
 class DatasetConfig(Config):
@@ -44,7 +46,7 @@ class DatasetConfig(Config):
     )
     columns: ColumnsConfig | None = Field(
         None,
-        description="for `parquet`, `list` and `huggingface`: the columns of images and labels, if they have other names",
+        description="for `parquet`, `list` and `huggingface`: columns with other names than the usual",
         exclude_if=lambda columns: columns is None,
     )
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")

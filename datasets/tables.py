@@ -21,7 +21,7 @@ LABEL_COLUMN = "label"
 class Unreadable(NamedTuple):
     """Rows that come next and cannot be read."""
 
-    count: int
+    num_rows: int
     reason: str
 
 
@@ -113,7 +113,7 @@ def _rows(tables: list[Table], columns: ColumnsConfig, labels: NDArray[np.int64]
 def _items(table: Table, column: str, rows: NDArray[np.int64]) -> Iterator[Item]:
     start = 0
     for piece in table.images(column):
-        count = piece.count if isinstance(piece, Unreadable) else len(piece)
+        count = piece.num_rows if isinstance(piece, Unreadable) else len(piece)
         own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + count)].tolist()
         for row in own:
             if not isinstance(piece, Unreadable):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ def prepared(path: Path, name: str = "parquet", **settings: object) -> Prepared:
     return prepare(DatasetConfig.model_validate({"name": name, "path": str(path), **settings}), root)
 
 
-def damaged(file: Path, group: int, **options: object) -> Path:
+def damaged(file: Path, group: int, **options: Any) -> Path:
     """A Parquet file of two row groups whose test and training images are apart, with zeros in a page of one group."""
     pq.write_table(pa.table({"image": NESTED, "label": LABELS}), file, row_group_size=10, **options)
     chunk = pq.ParquetFile(file).metadata.row_group(group).column(0)
