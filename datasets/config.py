@@ -1,18 +1,35 @@
 """What a sweep file may say about its images. Free of torch and NumPy."""
 
 import difflib
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from ..methods.config import Config
+from .list_file import LISTS
 from .registry import DATASETS
 from .torchvision_classes import TORCHVISION
 
 
 def _listed(schema: dict[str, Any]) -> None:
     schema["enum"] = list(DATASETS)
+
+
+FILES = {".parquet": "parquet"} | dict.fromkeys(LISTS, "list")
+"""Data sets that are one file, by its ending."""
+
+COLUMNS_OF = ("parquet", "list", "huggingface")
+
+
+class ColumnsConfig(Config):
+    """Which columns of a table hold images and labels."""
+
+    image: str | None = Field(
+        default=None, description="of the images, or of their paths; unset: `image` or `img`, or `path`"
+    )
+    label: str | None = Field(default=None, description="of the classes; unset: `label`")
 
 
 class DatasetConfig(Config):
@@ -26,6 +43,11 @@ class DatasetConfig(Config):
     )
     class_name: str | None = Field(
         None, validate_default=True, description="for `torchvision`: the class, as CIFAR100 or Flowers102"
+    )
+    columns: ColumnsConfig | None = Field(
+        None,
+        description="for `parquet`, `list` and `huggingface`: columns with other names than the usual",
+        exclude_if=lambda columns: columns is None,
     )
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
     train_images: PositiveInt | None = Field(
@@ -46,8 +68,8 @@ class DatasetConfig(Config):
             return value
         if value.startswith("torchvision."):
             return {"name": "torchvision", "class_name": value.rsplit(".", 1)[1]}
-        if value.endswith(".parquet"):
-            return {"name": "parquet", "path": value}
+        if name := FILES.get(PurePath(value).suffix):
+            return {"name": name, "path": value}
         return {"name": "folder", "path": value} if "/" in value else {"name": value}
 
     @field_validator("name")
@@ -64,6 +86,8 @@ class DatasetConfig(Config):
         name = info.data.get("name")
         if path is None and name is not None and DATASETS[name].needs_path:
             raise ValueError(f"data set '{name}' needs a `path`")
+        if name == "list" and "://" in (path or ""):
+            raise ValueError("a `list` and its images must be files of this machine; a folder or Parquet may be remote")
         return path
 
     @field_validator("class_name")
@@ -78,6 +102,13 @@ class DatasetConfig(Config):
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ValueError(f"data set 'torchvision' {given}{hint} (allowed: {', '.join(TORCHVISION)})")
         return class_name
+
+    @field_validator("columns")
+    @classmethod
+    def columns_are_of_a_table(cls, columns: ColumnsConfig | None, info: ValidationInfo) -> ColumnsConfig | None:
+        if columns is not None and info.data.get("name") not in COLUMNS_OF:
+            raise ValueError(f"`columns` is for the data sets {', '.join(COLUMNS_OF)} alone")
+        return columns
 
     @property
     def is_remote(self) -> bool:

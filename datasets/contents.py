@@ -24,6 +24,9 @@ DAMAGED = "damaged.txt"
 CHECKSUM = "sha256"
 """Key of the checksum that `meta.json` has of itself; files of earlier versions lack it."""
 
+ALL_BITS = 16
+"""Of a 16-bit gray image."""
+
 MAGIC = b"ARROW1"
 """At both ends of an Arrow file."""
 
@@ -40,6 +43,30 @@ class SplitInfo(Config):
     """Images that are left out because they cannot be read, each with the reason."""
     checksums: tuple[str, ...]
     """SHA-256 of each file, in their order."""
+    shorter_side: int | None = None
+    """Median of the images' shorter sides in pixels; None if there are none, or an earlier version did not look."""
+
+
+class Skipped(Config):
+    """Files or folders of one kind that the source left out."""
+
+    kind: str
+    """In the plural, e.g. ``.heic files``."""
+    count: int
+    reason: str
+    example: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.count:,} ({self.reason}; {self.example})"
+
+
+class Copies(Config):
+    """Images with equal content, byte by byte."""
+
+    tested: int
+    """Test images that are training images too."""
+    contradicting: int
+    """Images of both splits that are of several classes."""
 
 
 class Contents(Config):
@@ -52,6 +79,13 @@ class Contents(Config):
     """Empty if the images have no labels; then all are for training."""
     train: SplitInfo
     test: SplitInfo
+    gray_bits: int = ALL_BITS
+    """Of the values in 16-bit gray images, as many as any of them uses, at least 8: these are scaled to 8."""
+    copies: Copies | None = None
+    """None if an earlier version did not count them."""
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What else the source says about its images, each in a sentence."""
 
 
 class _UnusableError(Exception):

@@ -1,13 +1,14 @@
 """From an encoded image to RGB pixels.
 
 Orientation follows the EXIF tag; transparency is laid over white; palettes, gray and CMYK become RGB as Pillow converts
-them; 16-bit gray keeps its upper eight bits.
+them; of 16-bit gray, the upper eight of the bits that a data set uses are kept.
 """
 
 import io
 import struct
 import warnings
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,26 @@ LONGEST = 4
 """Of the limit on the shorter side, how many times the longer may be: a panorama would take memory that no view of it needs."""
 
 
-def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
+class Look(NamedTuple):
+    """What is known of an image besides its pixels."""
+
+    shorter_side: int
+    """In pixels."""
+    gray16: int
+    """The greatest value of a 16-bit gray image; 0 of any other."""
+
+
+def look(encoded: bytes) -> Look:
+    """Reads the pixels of 16-bit gray images alone. Raises one of `UNREADABLE` where the image is damaged."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        gray16 = int(_values(image).max()) if _is_gray16(image) else 0
+        return Look(min(image.size), gray16)
+
+
+def decode(encoded: bytes, shorter_side: int | None = None, gray_bits: int = 16) -> Pixels:
     """RGB pixels (H, W, 3) of an image. Raises one of `UNREADABLE` where it is damaged.
+
+    Values of 16-bit gray are below ``2 ** gray_bits`` and scaled to 8 bits.
 
     With `shorter_side`, an image larger than this is reduced to it (the longer side to at most four times as much),
     which bounds memory: JPEGs by their own scaling while that stays larger, and the rest by an antialiased resize.
@@ -33,7 +52,7 @@ def decode(encoded: bytes, shorter_side: int | None = None) -> Pixels:
     with Image.open(io.BytesIO(encoded)) as image:
         if shorter_side is not None:
             image.draft(None, (shorter_side, shorter_side))  # never smaller than asked for
-        rgb = _to_rgb(ImageOps.exif_transpose(image))
+        rgb = _to_rgb(ImageOps.exif_transpose(image), gray_bits)
     return np.array(rgb if shorter_side is None else _reduced(rgb, shorter_side))  # writable, as tensors have to be
 
 
@@ -68,9 +87,17 @@ def _reduced(image: Image.Image, shorter_side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+def _is_gray16(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16")
+
+
+def _values(gray16: Image.Image) -> NDArray[np.uint16]:
+    return np.asarray(gray16).astype(np.uint16)  # of any byte order
+
+
+def _to_rgb(image: Image.Image, gray_bits: int = 16) -> Image.Image:
+    if _is_gray16(image):
+        image = Image.fromarray((_values(image) >> (gray_bits - 8)).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no fixed range")
     if image.has_transparency_data:

@@ -51,13 +51,30 @@ FOLDER = Dataset(
     image_size=224,
     open=f"{SOURCES}.folder_source:folder",
     needs_path=True,
+    reading=1,  # no hidden files at any depth, no folder twice through a link to itself, .jfif and .avif
 )
 
 PARQUET = Dataset(
     name="parquet",
-    description="Parquet files with columns `image` or `img`, and `label`, as on the Hugging Face hub",
+    description="Parquet files with columns `image` or `img`, and `label`, as on the Hugging Face hub, or `columns`",
     image_size=224,
     open=f"{SOURCES}.parquet_source:parquet",
+    needs_path=True,
+)
+
+LIST = Dataset(
+    name="list",
+    description="a CSV or JSON lines file with `path`, `label` and, if wanted, `split`; paths relative to the file",
+    image_size=224,
+    open=f"{SOURCES}.list_source:listed",
+    needs_path=True,
+)
+
+HUGGINGFACE = Dataset(
+    name="huggingface",
+    description="a folder that `save_to_disk` of Hugging Face's datasets wrote",
+    image_size=224,
+    open=f"{SOURCES}.huggingface_source:saved",
     needs_path=True,
 )
 

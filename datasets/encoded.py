@@ -64,7 +64,7 @@ class EncodedImages:
         digest = self._digests[DIGEST * row : DIGEST * (row + 1)]
         shorter_side = DETAIL * self._prepared.image_size
         if digest_of(encoded) == digest:
-            pixels = decode(encoded, shorter_side)
+            pixels = decode(encoded, shorter_side, self._prepared.gray_bits)
         elif (whole := pixels_with(digest, encoded)) is not None:  # the source gave pixels
             pixels = reduced(whole, shorter_side)
         else:

@@ -10,7 +10,9 @@ import numpy as np
 from .errors import DataError
 from .folder_source import class_folders, class_names, file_rows, image_files
 from .parquet_source import parquet_files
+from .skipped import SkippedFiles
 from .sources import Rows, Source, SourceRequest
+from .walk import folders
 
 VALIDATION = "val"
 DEVKIT = "ILSVRC2012_validation_ground_truth.txt"
@@ -48,20 +50,21 @@ def _has_parquet(path: Path) -> bool:
 
 def _folders(path: Path, only: frozenset[str] | None) -> Source:
     folder = path / VALIDATION
-    flat = folder.is_dir() and not any(entry.is_dir() for entry in folder.iterdir())
-    if not flat:
+    if not folder.is_dir() or folders(folder):
         return class_folders(path, only)
-    classes = class_names(path / "train", only)
-    return Source(classes, file_rows(path / "train", classes), _flat(folder, classes, only))
+    classes, skipped = class_names(path / "train", only), SkippedFiles()
+    train = file_rows(path / "train", classes, skipped)
+    test = _flat(folder, classes, only, skipped)
+    return Source(classes, train, test, skipped.all)
 
 
-def _flat(folder: Path, classes: tuple[str, ...], only: frozenset[str] | None) -> Rows:
+def _flat(folder: Path, classes: tuple[str, ...], only: frozenset[str] | None, skipped: SkippedFiles) -> Rows:
     """The images of `folder`, in the order of their numbers, with the classes that a file beside them names."""
     where, synsets = _synsets(folder)
     numbers = {class_name: label for label, class_name in enumerate(classes)}
     files: list[Path] = []
     labels: list[int] = []
-    for file in image_files(folder):
+    for file in image_files(folder, skipped):
         number = re.search(r"(\d+)$", file.stem)
         synset = synsets.get(int(number[1])) if number else None
         if synset is None:

@@ -7,19 +7,21 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from ..methods.quantities import plural
-from .config import DatasetConfig
-from .contents import Contents, SplitInfo, write_contents
+from .config import ColumnsConfig, DatasetConfig
+from .contents import ALL_BITS, Contents, Copies, SplitInfo, write_contents
 from .errors import DataError
 from .prepared import Prepared, find_prepared, prepared_folder, source_path
 from .registry import DATASETS
 from .remote_source import fetch
 from .sources import Rows, Source, SourceRequest
-from .store import write_split
+from .store import Written, write_split
 from .stratify import stratified_rows
 
 SUBSET_SALT = 2
@@ -124,12 +126,21 @@ def _write(config: DatasetConfig, root: Path, scratch: Path, on_progress: Callab
     except DataError as error:
         raise DataError(str(error).replace(str(copy), address)) from error
     shutil.rmtree(copy)
-    splits = {}
-    for split in ("train", "test"):
-        info: SplitInfo = getattr(contents, split)
-        named = tuple(line.replace(str(copy), address) for line in info.damaged)  # by where they lie
-        splits[split] = info.model_copy(update={"damaged": named})
-    return contents.model_copy(update=splits)
+
+    def named(text: str) -> str:  # by where it lies
+        return text.replace(str(copy), address)
+
+    def of_split(info: SplitInfo) -> SplitInfo:
+        return info.model_copy(update={"damaged": tuple(map(named, info.damaged))})
+
+    return contents.model_copy(
+        update={
+            "train": of_split(contents.train),
+            "test": of_split(contents.test),
+            "skipped": tuple(one.model_copy(update={"example": named(one.example)}) for one in contents.skipped),
+            "notes": tuple(map(named, contents.notes)),
+        }
+    )
 
 
 def _store(
@@ -137,22 +148,49 @@ def _store(
 ) -> Contents:
     unpacked = scratch / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)
-    classes, train, test = open_source(config, root, path, unpacked)
-    train = subset(train, config.train_images, "train_images")
-    test = subset(test, config.test_images, "test_images")
+    source = open_source(config, root, path, unpacked)
+    train = subset(source.train, config.train_images, "train_images")
+    test = subset(source.test, config.test_images, "test_images")
     n, total = len(train.labels), len(train.labels) + len(test.labels)
-    skip = config.damaged == "skip"
-    stored_train = write_split(train, scratch, "train", len(classes), skip, lambda done: on_progress(done, total))
-    stored_test = write_split(test, scratch, "test", len(classes), skip, lambda done: on_progress(n + done, total))
+    write = partial(write_split, folder=scratch, num_classes=len(source.classes), skip_damaged=config.damaged == "skip")
+    in_train = write(train, split="train", on_image=lambda done: on_progress(done, total))
+    in_test = write(test, split="test", on_image=lambda done: on_progress(n + done, total))
+    bits = _gray_bits(in_train, in_test)
+    if bits < ALL_BITS:  # known now, and pixels that are stored as such are to be scaled by it
+        if in_train.info.encoding == "raw":
+            in_train = write(train, split="train", on_image=lambda _done: None, gray_bits=bits)
+        if in_test.info.encoding == "raw":
+            in_test = write(test, split="test", on_image=lambda _done: None, gray_bits=bits)
     shutil.rmtree(unpacked, ignore_errors=True)
     scratch.chmod(0o755)  # mkdtemp's 0o700 would shut out colleagues who share the folder
-    content = [classes, config.train_images, config.test_images, stored_train.digest, stored_test.digest]
+    content = [source.classes, config.train_images, config.test_images, in_train.digest, in_test.digest]
+    content += [] if bits == ALL_BITS else [f"gray_bits {bits}"]
     return Contents(
         name=config.name,
         fingerprint=hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16],
-        classes=classes,
-        train=stored_train.info,
-        test=stored_test.info,
+        classes=source.classes,
+        train=in_train.info,
+        test=in_test.info,
+        gray_bits=bits,
+        copies=_copies(in_train, in_test),
+        skipped=source.skipped,
+        notes=source.notes,
+    )
+
+
+def _gray_bits(*splits: Written) -> int:
+    """How many bits 16-bit gray images use; cameras and scanners often fill 12 of them."""
+    greatest = max(split.gray16 for split in splits)
+    return max(8, greatest.bit_length()) if greatest else ALL_BITS
+
+
+def _copies(train: Written, test: Written) -> Copies:
+    known = {digest for _, digest in train.contents}
+    every = set(train.contents + test.contents)
+    classes = Counter(digest for _, digest in every)
+    return Copies(
+        tested=sum(digest in known for _, digest in test.contents),
+        contradicting=sum(classes[digest] > 1 for _, digest in train.contents + test.contents),
     )
 
 
@@ -160,7 +198,8 @@ def open_source(config: DatasetConfig, root: Path, path: Path | None, scratch: P
     """The source at `path` (of an address: a local copy). Raises DataError for labels that are of no class."""
     module, _, function = DATASETS[config.name].open.partition(":")
     opener: Callable[[SourceRequest], Source] = getattr(importlib.import_module(module), function)
-    source = opener(SourceRequest(path, config.class_name, root / "downloads", scratch))
+    columns = config.columns or ColumnsConfig()
+    source = opener(SourceRequest(path, config.class_name, root / "downloads", scratch, columns))
     for rows in (source.train, source.test):
         wrong = rows.labels[(rows.labels < 0) | (rows.labels >= max(1, len(source.classes)))]
         if len(wrong):

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..methods.quantities import plural
-from .config import DatasetConfig
+from .config import ColumnsConfig, DatasetConfig
 from .contents import Contents, Split, SplitInfo, arrow_files, is_whole, read_contents
 from .errors import DataError
+from .list_file import read_list
 from .registry import DATASETS
+from .walk import walk
 
 LAYOUT = 2
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
@@ -62,9 +63,8 @@ def refuse_damaged(damaged: Sequence[str], count: int) -> None:
     """Raise DataError that names some of the `damaged` ones of `count` images, if there are any."""
     if damaged:
         some = "; ".join(damaged[:NAMED]) + ("; ..." if len(damaged) > NAMED else "")
-        raise DataError(
-            f"{len(damaged)} of {plural(count, 'image')} cannot be read: {some} (with `damaged: skip` they are left out)"
-        )
+        rest = "with `damaged: skip` they are left out" if len(damaged) < count else "so none is left"
+        raise DataError(f"{len(damaged)} of {plural(count, 'image')} cannot be read: {some} ({rest})")
 
 
 def find_prepared(config: DatasetConfig, root: Path) -> Prepared | None:
@@ -107,8 +107,12 @@ def prepared_folder(config: DatasetConfig, root: Path) -> Path:
         where, state = str(config.path), remote_state(str(config.path))
     else:
         path = source_path(config)
-        where, state = str(path), _state(path, root.resolve())
-    key = [LAYOUT, where, state, config.train_images, config.test_images]
+        where, state = str(path), _state(path, root.resolve(), config)
+    key: list[object] = [LAYOUT, where, state, config.train_images, config.test_images]
+    if config.columns is not None:
+        key.append(config.columns.model_dump(exclude_none=True))
+    if reading := DATASETS[config.name].reading:
+        key.append(f"reading {reading}")
     return root.resolve() / f"{config.title}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
@@ -124,19 +128,20 @@ def source_path(config: DatasetConfig) -> Path | None:
     return path
 
 
-def _state(path: Path | None, root: Path) -> str:
+def _state(path: Path | None, root: Path, config: DatasetConfig) -> str:
     """Hash of the names, sizes and times of all files: it changes when any of them is added, removed or rewritten.
 
-    Without those under `root`, where we write ourselves.
+    Without those under `root`, where we write ourselves. Raises DataError if a folder or a list cannot be read.
     """
     state = hashlib.sha256()
     if path is None:
         return ""
     if path.is_file():
-        entries = [("", path.stat())]
+        listed = read_list(path, config.columns or ColumnsConfig()) if config.name == "list" else []
+        entries = [("", path.stat()), *((one.path, one.file.stat()) for one in listed if one.file.exists())]
     else:
-        walked = ((Path(folder), names) for folder, _, names in os.walk(path, followlinks=True))
-        files = (folder / name for folder, names in walked if not folder.is_relative_to(root) for name in names)
+        walked = (found for found in walk(path) if not found.folder.is_relative_to(root))
+        files = (found.folder / name for found in walked for name in found.files)
         entries = sorted((str(file.relative_to(path)), file.stat()) for file in files if file.exists())
     for name, stat in entries:
         state.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))

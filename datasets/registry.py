@@ -20,6 +20,8 @@ class Dataset:
     """``module:function`` that opens it: takes a `sources.SourceRequest`, returns a `sources.Source`, raises DataError."""
     needs_path: bool = False
     """Whether it cannot be made or downloaded, so that the sweep must give a `path`."""
+    reading: int = 0
+    """Raised whenever its source reads other images of the same files: what was prepared before is then prepared again."""
     published: tuple[int, int] | None = None
     """Training and test images of the data set that published numbers are of."""
 
@@ -43,6 +45,8 @@ DATASETS: Registry[Dataset] = Registry(
         "imagenet1k": "descriptions:IMAGENET1K",
         "folder": "descriptions:FOLDER",
         "parquet": "descriptions:PARQUET",
+        "list": "descriptions:LIST",
+        "huggingface": "descriptions:HUGGINGFACE",
         "torchvision": "descriptions:TORCHVISION_CLASS",
     },
     _refusal,

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import ColumnsConfig
+from .contents import Skipped
 from .decode import Pixels
 from .errors import DataError
 from .stratify import TEST_SHARE, stratified_split
@@ -21,6 +23,7 @@ class SourceRequest(NamedTuple):
     class_name: str | None  # of `torchvision` alone
     downloads: Path  # kept
     scratch: Path  # deleted once the images are stored
+    columns: ColumnsConfig = ColumnsConfig()  # of the images and labels in a table
 
     @property
     def given_path(self) -> Path:
@@ -61,6 +64,8 @@ class Source(NamedTuple):
     classes: tuple[str, ...]  # none: the images have no labels
     train: Rows
     test: Rows
+    skipped: tuple[Skipped, ...] = ()  # what of the user's files is left out
+    notes: tuple[str, ...] = ()  # what else the user should know, each in a sentence
 
 
 def split_off_test(classes: tuple[str, ...], rows: Rows, share: float = TEST_SHARE) -> Source:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .contents import Split, SplitInfo, shard_file
-from .decode import UNREADABLE, Pixels, decode, verify, verify_checksums
+from .decode import UNREADABLE, Look, Pixels, decode, look, verify, verify_checksums
 from .prepared import refuse_damaged
 from .sources import Item, Rows
 from .verified import (
@@ -56,6 +56,8 @@ class _SizesDifferError(Exception):
 class Written(NamedTuple):
     info: SplitInfo
     digest: str  # hash of labels and images as they came: decoded pixels may differ between builds of libjpeg
+    contents: list[tuple[int, bytes]]  # label and digest of each image that can be read
+    gray16: int  # the greatest value of all 16-bit gray images; 0 if there are none
 
 
 @dataclass
@@ -65,32 +67,44 @@ class _Found:
     labels: list[int] = field(default_factory=list)  # of the images that can be read
     digests: list[bytes] = field(default_factory=list)  # of every image as it came
     damaged: list[str] = field(default_factory=list)  # each with the reason
+    sides: list[int] = field(default_factory=list)  # the shorter one of each image that can be read
+    gray16: int = 0  # the greatest value of all 16-bit gray images
 
     def add(self, other: "_Found") -> None:
         self.labels += other.labels
         self.digests += other.digests
         self.damaged += other.damaged
+        self.sides += other.sides
+        self.gray16 = max(self.gray16, other.gray16)
 
 
 def write_split(
-    rows: Rows, folder: Path, split: Split, num_classes: int, skip_damaged: bool, on_image: Callable[[int], None]
+    rows: Rows,
+    folder: Path,
+    split: Split,
+    num_classes: int,
+    skip_damaged: bool,
+    on_image: Callable[[int], None],
+    gray_bits: int = 16,
 ) -> Written:
     """Decode, check and store all of `rows`; `on_image` is told how many are done.
 
-    What a killed run left in `folder` is used. Raises DataError that names the images that cannot be read, unless
+    Pixels are stored with 16-bit gray scaled by `gray_bits`; encoded images as they are. What a killed run left in `folder`
+    is used. Raises DataError that names the images that cannot be read, unless
     `skip_damaged`; and where no image can be read.
     """
     if not len(rows.labels):
         empty = SplitInfo(
             count=0, encoding="encoded", height=None, width=None, class_counts=(0,) * num_classes, checksums=()
         )
-        return Written(empty, "")
+        return Written(empty, "", [], 0)
     encoding, size, found = "raw", None, _Found()
     files, shards = [folder / f"{split}.arrow"], folder / split
     try:
         if shards.exists():  # no need to find out again
             raise _SizesDifferError
-        size = _write_raw(_read(rows, 0, _pixels, found, on_image), found, files[0])
+        images = _read(rows, 0, partial(_pixels, gray_bits=gray_bits), found, on_image)
+        size = _write_raw(images, found, files[0])
     except _SizesDifferError:
         encoding, found = "encoded", _write_shards(rows, shards, on_image)
         files = [shard_file(shards, number) for number in range(_num_shards(rows))]
@@ -105,9 +119,12 @@ def write_split(
         class_counts=tuple(np.bincount(np.array(found.labels, np.int64), minlength=num_classes).tolist()[:num_classes]),
         damaged=tuple(found.damaged),
         checksums=checksums_of(files),
+        shorter_side=int(np.median(found.sides)) if found.sides else None,
     )
     content = rows.labels.astype("<i8").tobytes() + b"".join(found.digests)
-    return Written(info, hashlib.sha256(content).hexdigest())
+    kept = (digest for digest in found.digests if digest != NO_DIGEST)
+    contents = list(zip(found.labels, kept, strict=True))
+    return Written(info, hashlib.sha256(content).hexdigest(), contents, found.gray16)
 
 
 def _read(
@@ -127,28 +144,37 @@ def _read(
                     yield None
                 else:
                     found.labels.append(int(rows.labels[done]))
-                    found.digests.append(loaded[0])
-                    yield loaded[1]
+                    found.digests.append(loaded.digest)
+                    found.sides.append(loaded.look.shorter_side)
+                    found.gray16 = max(found.gray16, loaded.look.gray16)
+                    yield loaded.made
                 done += 1
             on_image(done)
 
 
-def _load(work: Callable[[Any], Any], item: Item) -> tuple[bytes, Any] | str:
-    """The image's digest and what `work` makes of it; or, of one that cannot be read, its place and the reason."""
+class _Loaded(NamedTuple):
+    digest: bytes
+    look: Look
+    made: Any
+
+
+def _load(work: Callable[[Any], Any], item: Item) -> _Loaded | str:
+    """An image with what `work` makes of it; or, of one that cannot be read, its place and the reason."""
     try:
         payload = item.load()
-        return digest_of(payload), work(payload)
+        seen = look(payload) if isinstance(payload, bytes) else Look(min(payload.shape[:2]), 0)
+        return _Loaded(digest_of(payload), seen, work(payload))
     except UnidentifiedImageError:  # its own words name an address in memory
         return f"{item.where} (no image format that is known)"
     except UNREADABLE as error:
         return f"{item.where} ({error})"
 
 
-def _pixels(payload: bytes | Pixels) -> Pixels:
+def _pixels(payload: bytes | Pixels, gray_bits: int) -> Pixels:
     if not isinstance(payload, bytes):
         return payload
     verify_checksums(payload)
-    return decode(payload)
+    return decode(payload, gray_bits=gray_bits)
 
 
 def _checked(payload: bytes | Pixels) -> bytes:
@@ -206,10 +232,15 @@ def _write_shards(rows: Rows, folder: Path, on_image: Callable[[int], None]) -> 
     for number in range(kept, shards):
         encoded = [image for image in islice(images, SHARD) if image is not None]
         labels = pa.array(new.labels, pa.int64())
-        notes = {"digests": b"".join(new.digests), "damaged": json.dumps(new.damaged).encode()}
+        notes = {
+            "digests": b"".join(new.digests),
+            "damaged": json.dumps(new.damaged).encode(),
+            "sides": json.dumps(new.sides).encode(),
+            "gray16": str(new.gray16).encode(),
+        }
         _write(shard_file(folder, number), {"image": pa.array(encoded, ENCODED), "label": labels}, notes)
         found.add(new)
-        for part in (new.labels, new.digests, new.damaged):
+        for part in (new.labels, new.digests, new.damaged, new.sides):
             part.clear()
     next(images, None)  # there is none: the reading ends, and tells that all is done
     return found
@@ -220,7 +251,7 @@ def _of_shard(file: Path, labels: Labels) -> _Found | None:
     try:
         table = read_file(file, ENCODED)
         all_digests, kept = (split_digests(part) for part in (digests_in(table), kept_digests(table)))
-        damaged = json.loads(table.schema.metadata[b"damaged"])
+        damaged, sides, gray16 = (json.loads(table.schema.metadata[key]) for key in (b"damaged", b"sides", b"gray16"))
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return None
     stored = table["label"].to_numpy()
@@ -229,7 +260,7 @@ def _of_shard(file: Path, labels: Labels) -> _Found | None:
         return None
     with ThreadPoolExecutor(cores()) as pool:
         whole = all(pool.map(is_image_of, kept, table["image"]))
-    return _Found(stored.tolist(), all_digests, damaged) if whole else None
+    return _Found(stored.tolist(), all_digests, damaged, sides, gray16) if whole else None
 
 
 def _write(file: Path, columns: dict[str, pa.Array], notes: dict[str, bytes]) -> None:

@@ -51,9 +51,10 @@ def evaluate_knn(task: "Task", config: KnnConfig) -> "Score":
     same = task.train.rows_of(task.test)
     overlap = 0 if same is None else int((same >= 0).sum())
     k, images = max(config.k), len(task.train)
-    if k > images - (overlap > 0):
+    most = images - (overlap > 0)
+    if k > most:
         others = plural(images, "image") + (", of which one is scored itself" if overlap else "")
-        raise Refused(f"k is {k}, and the training set has {others}; set a smaller k")
+        raise Refused(f"k is {k}, and the training set has {others}; write `k: {most}` or less")
     bank, _ = own_features(task, task.train)
     queries, labels = own_features(task, task.test)
     refuse_not_finite({f"{images:,} training": bank, f"{len(task.test):,} test": queries})
@@ -110,7 +111,7 @@ def _misfit(config: KnnConfig, sizes: Sizes) -> Lack | None:
 
 def lack_of_neighbours(k: int, sizes: Sizes) -> Lack | None:
     """Why k nearest training images cannot be had."""
-    return Lack(f"k = {k} (write {sizes.train_images} or less)") if k > sizes.train_images else None
+    return Lack(f"k = {k} (write `k: {sizes.train_images}` or less)") if k > sizes.train_images else None
 
 
 KNN = Evaluation(

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...methods.quantities import plural
 from ..spec.errors import UserError, unknown
 from .common import JSON, guarded, print_rows, write_file
 
@@ -61,35 +60,44 @@ def datasets(
 @click.command()
 @click.argument("dataset")
 @PATH
+@click.option("--image-column", help="Of a table: the column of the images, or in a list of their paths.")
+@click.option("--label-column", help="Of a table: the column of the classes.")
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels; unset: the data set's usual size.")
 @click.option("--skip-damaged", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--verify", is_flag=True, help="Compare what is stored with its checksums.")
+@JSON
 @guarded
-def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) -> None:
-    """Prepare a data set: decode, check and store it, once. An interrupted run resumes.
+def prepare(
+    dataset: str,
+    path: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    image_size: int | None,
+    skip_damaged: bool,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Prepare a data set: decode, check and store it, once, and say what is in it. An interrupted run resumes.
 
     \b
     Examples:
       ssl-sweep prepare cifar10 --path ~/data/cifar10
       ssl-sweep prepare folder --path ~/my-images
+      ssl-sweep prepare list --path ~/my-images.csv
       ssl-sweep prepare torchvision.CIFAR100
     """
-    from ...datasets import DATASETS
     from ...datasets.verified import verify as compare
     from ..sweep.plan import data_errors
+    from .contents import print_contents
 
-    prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
+    columns = {key: name for key, name in (("image", image_column), ("label", label_column)) if name is not None}
+    damaged = "skip" if skip_damaged else "fail"
+    config = _config(dataset, path, columns=columns or None, image_size=image_size, damaged=damaged)
+    prepared = _prepared(config, told=not as_json)
     if verify:
         with data_errors():
             compare(prepared)
-    published = DATASETS[prepared.name].published or (prepared.train.count, prepared.test.count)
-    for split, count in zip(("train", "test"), published, strict=True):
-        info = prepared.split(split)
-        of = "" if info.count == count else f" (of {count:,} that the published set has)"
-        classes = plural(len(prepared.classes), "class") if prepared.classes else "no classes"
-        click.echo(f"{split:<12} {plural(info.count, 'image')}{of}, {classes}, {info.encoding}")
-    if verify:
-        click.echo("checksums    OK")
-    click.echo(f"fingerprint  {prepared.fingerprint}\nfolder       {prepared.folder}")
+    print_contents(prepared, verified=verify, as_json=as_json)
 
 
 def _config(dataset: str, path: str | None, **settings: Any) -> "DatasetConfig":
@@ -108,8 +116,8 @@ def _config(dataset: str, path: str | None, **settings: Any) -> "DatasetConfig":
         raise UserError(f"data set '{dataset}': {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
 
 
-def _prepared(config: "DatasetConfig") -> "Prepared":
-    """The data set, prepared now if it was not; what is left out of it is said."""
+def _prepared(config: "DatasetConfig", *, told: bool = True) -> "Prepared":
+    """The data set, prepared now if it was not; what looks wrong in it is `told`."""
     from ...datasets.prepare import prepare as run
     from ..spec.models import data_root
     from ..sweep.plan import data_errors
@@ -118,5 +126,6 @@ def _prepared(config: "DatasetConfig") -> "Prepared":
     screen = LiveTable()
     with data_errors(), screen.preparing(config.title) as on_progress:
         prepared = run(config, data_root(), on_progress)
-    screen.on_dataset(prepared)
+    if told:
+        screen.on_dataset(prepared)
     return prepared

@@ -20,7 +20,9 @@ NAME = "evaluate"
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--dataset", required=True, help="A data set's name, a folder or .parquet file of images, or a mapping.")
+@click.option(
+    "--dataset", required=True, help="A data set's name, a folder, a .parquet or .csv file of images, or a mapping."
+)
 @click.option("--backbone", required=True, help="A backbone's name, or a mapping: {name: ..., options: {...}}.")
 @click.option("--evaluate", default="knn, linear", show_default=True, help="Evaluations, as in a sweep file.")
 @click.option("--title", help="In the table; unset: the file's name.")

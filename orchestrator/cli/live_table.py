@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets.prepared import Prepared
+from ...datasets.remarks import remarks
 from ...evaluation.registry import EVALUATIONS, MONITOR
 from ...methods.quantities import duration, plural
 from ..spec.identity import evaluation_id
@@ -102,17 +103,9 @@ class LiveTable:
         yield on_progress
 
     def on_dataset(self, prepared: Prepared) -> None:
-        """Say what a data set lacks, if it lacks anything."""
-        if not prepared.classes:
-            self.on_message(f"{prepared.name}: no labels found: evaluations will be skipped")
-        if prepared.untaught:
-            count, total = prepared.untaught, prepared.test.count
-            self.on_message(
-                f"{prepared.name}: {count:,} of {total:,} test images are of classes without a training image"
-            )
-        if prepared.damaged:
-            count, where = len(prepared.damaged), prepared.folder / "meta.json"
-            self.on_message(f"{prepared.name}: {plural(count, 'damaged image')} left out, listed in {where}")
+        """Say what a data set lacks, and what looks wrong in it."""
+        for remark in remarks(prepared):
+            self.on_message(f"{prepared.name}: {remark}")
 
     @contextlib.contextmanager
     def live(self) -> Generator[None]:

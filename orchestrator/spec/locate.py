@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...datasets.config import FILES
 from ...methods.weights_config import names_a_file
 from .errors import Problem, Steps, dotted, show
 from .locations import expanded, is_address, is_relative, whole, without_file_scheme
@@ -133,7 +134,7 @@ class _Locator:
             if has_credentials(place):
                 self.problems.append(self.document.problem(path, f"{dotted(path)}: {OF_STORES}"))
                 return value
-            if may_be_name and "/" not in place and not place.endswith(".parquet"):
+            if may_be_name and "/" not in place and not place.endswith(tuple(FILES)):
                 return value
             return whole(without_file_scheme(place) if path == ("storage",) else place, self.base)
         except ValueError as error:

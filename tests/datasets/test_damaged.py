@@ -29,6 +29,7 @@ def kinds() -> dict[str, bytes]:
     turned[0x0112] = 6
     return {
         "rgb.jpg": encoded(rgb, "JPEG"),
+        "rgb.jfif": encoded(rgb, "JPEG"),
         "gray.jpg": encoded(gray, "JPEG"),
         "progressive.jpg": encoded(rgb, "JPEG", progressive=True),
         "cmyk.jpg": encoded(cmyk, "JPEG"),
@@ -43,6 +44,7 @@ def kinds() -> dict[str, bytes]:
         "palette.gif": encoded(palette, "GIF"),
         "rgb.webp": encoded(rgb, "WEBP"),
         "alpha.webp": encoded(rgba, "WEBP"),
+        "rgb.avif": encoded(rgb, "AVIF"),
         "rgb.bmp": encoded(rgb, "BMP"),
         "rgb.ppm": encoded(rgb, "PPM"),
         "gray.pgm": encoded(gray, "PPM"),

@@ -98,9 +98,9 @@ def test_images_that_are_in_the_training_set_do_not_vote_for_themselves(task: Ma
 
 
 def test_more_neighbours_than_images_are_refused(task: MakeTask) -> None:
-    with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; set a smaller k"):
+    with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; write `k: 320` or less"):
         evaluate_knn(task(), KnnConfig(k=(20, 321)))
-    assert KNN.misfit(KnnConfig(k=(20, 200)), Sizes(150, 9)) == Lack("k = 200 (write 150 or less)")
+    assert KNN.misfit(KnnConfig(k=(20, 200)), Sizes(150, 9)) == Lack("k = 200 (write `k: 150` or less)")
     assert KNN.misfit(KnnConfig(k=(20, 200)), Sizes(200, 9)) is None
     assert KNN.fitting(KnnConfig(k=(20, 200, 300)), 150).k == (20, 150)
 

@@ -161,7 +161,7 @@ def test_features_that_are_not_finite_fail_it(task: MakeTask) -> None:
 def test_more_neighbours_than_images_are_refused(task: MakeTask) -> None:
     with pytest.raises(ValueError, match="k is 321, and the training set has 320 images; set a smaller k"):
         evaluate_robustness(task(), RobustnessConfig(k=321))
-    assert ROBUSTNESS.misfit(RobustnessConfig(), Sizes(150, 9)) == Lack("k = 200 (write 150 or less)")
+    assert ROBUSTNESS.misfit(RobustnessConfig(), Sizes(150, 9)) == Lack("k = 200 (write `k: 150` or less)")
     assert ROBUSTNESS.misfit(RobustnessConfig(), Sizes(200, 9)) is None
 
 

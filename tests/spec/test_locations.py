@@ -57,6 +57,13 @@ def test_addresses(text: str, place: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert storage(f"storage: {text}", tmp_path / "sweep.yaml") == place
 
 
+@pytest.mark.parametrize(("name", "dataset"), [("images.csv", "list"), ("b.jsonl", "list"), ("c.parquet", "parquet")])
+def test_a_file_of_images_is_beside_the_sweep_file(name: str, dataset: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(f"{HEAD}dataset: {name}\n")
+    config = load_spec(tmp_path / "sweep.yaml")[0].dataset
+    assert (config.name, config.path) == (dataset, f"{tmp_path}/{name}")
+
+
 def test_what_cannot_be_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All at once, each where it is, and with the errors of other keys."""
     monkeypatch.delenv("NOWHERE", raising=False)
