@@ -10,6 +10,7 @@ from .comparison import comparison_table
 from .details import details_table
 from .formats import accuracy, plural
 from .intervals import interval_table
+from .learning_table import learning_table
 from .main_table import DataTable, data_tables
 from .ranks import rank_table, rankings
 from .search import front_table, search_table
@@ -65,6 +66,7 @@ class DataSection:
     intervals: Table
     selected: Table
     details: Table
+    learning: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
 
@@ -104,6 +106,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
             interval_table(data),
             selected_table(data),
             details_table(data),
+            learning_table(data),
             draw_plots(data, methods, f"d{index}-"),
             _pictures(data, f"d{index}-"),
         )

@@ -33,7 +33,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
             yield "### Published, other setting"
             yield escape(document.other_remark)
             yield _table(section.other)
-        for table in (section.intervals, section.selected, section.details):
+        for table in (section.learning, section.intervals, section.selected, section.details):
             yield from _titled(table)
         for plot in section.plots:
             path = plot_paths.get(plot.name)

@@ -213,6 +213,8 @@ class TrialResult(Record):
     """Parameters of the backbone."""
     pretrain: PretrainRecord | None = None
     history: tuple[EpochRecord, ...] = ()
+    chance: float | None = Field(default=None, exclude_if=lambda chance: chance is None)
+    """Top-1, in percent, up to which nothing is learnt."""
     evaluations: tuple[EvaluationRecord, ...] = ()
     environment: dict[str, str] = {}
     """Versions, hardware, git commit."""

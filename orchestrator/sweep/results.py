@@ -70,6 +70,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
+        chance=status.chance,
         evaluations=tuple(
             record.model_copy(update={"known_as": known_as}) for record, known_as in records if record is not None
         ),

@@ -64,6 +64,8 @@ class StatusRow(NamedTuple):
     """Attempts that a fault ended and others followed."""
     last_restart: str | None = None
     """Why, of the last one."""
+    learning: str = ""
+    """What its pretraining does, in a word or two, by the rules of `docs/report.md`; empty if nothing tells, or if it failed."""
 
 
 class SweepRow(NamedTuple):

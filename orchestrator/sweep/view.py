@@ -109,4 +109,11 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
         label=label,
         restarts=len(status.restarts),
         last_restart=last,
+        learning=_learning(item.trial, status),
     )
+
+
+def _learning(trial: TrialSpec, status: TrialStatus) -> str:
+    if status.learning is None or status.state is TrialState.FAILED:  # whose reason says more
+        return ""
+    return status.learning.word(trial.pretrain.epochs, status.chance)

@@ -16,7 +16,7 @@ from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
 from ...evaluation.base import ACCURACY, Evaluation, EvaluationConfig
 from ...evaluation.registry import EVALUATIONS, changed_settings
-from ...evaluation.task import Extracted, NotFinite, Score, Task, majority_remark
+from ...evaluation.task import Extracted, NotFinite, Score, Task, guessing_top1, majority_remark
 from ...methods import build_method
 from ...methods.base import TrainingSet
 from ...methods.encoder import Encoder
@@ -137,7 +137,7 @@ def _pretrained_encoder(
 ) -> Encoder:
     content = folder.backbone()
     if not runtime.agree(int(content is not None)):
-        journal.tell(StageStarted(stage="pretrain"))
+        journal.tell(StageStarted(stage="pretrain", chance=guessing_top1(test.labels)))
         return pretrain(trial, folder, train, test, runtime, journal)
     if content is None:
         raise TrialFailed("the backbone can be read on the first rank and not on this one", Fault.STORE_ERROR)
