@@ -17,7 +17,8 @@ YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def du(storage: str, as_json: bool) -> None:
     """Show how much space each sweep takes, and what no sweep uses.
 
-    Trials that two sweeps share count for both; `frees` is what `ssl-sweep rm` would free.
+    Trials that two sweeps share count for both; `frees` is what `ssl-sweep rm` would free, and `features` the part of `size` that
+    `ssl-sweep gc --features` would.
 
     \b
     Examples:
@@ -31,8 +32,11 @@ def du(storage: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
         return
-    shown = [(row.sweep or "(no sweep)", f"{row.trials:,}", size(row.bytes), size(row.frees)) for row in rows]
-    print_table(("sweep", "trials", "size", "frees"), shown, f"{size(total_bytes(storage))} in {storage}")
+    shown = [
+        (row.sweep or "(no sweep)", f"{row.trials:,}", size(row.bytes), size(row.frees), size(row.features))
+        for row in rows
+    ]
+    print_table(("sweep", "trials", "size", "frees", "features"), shown, f"{size(total_bytes(storage))} in {storage}")
 
 
 @click.command()
@@ -81,19 +85,22 @@ def rm(sweep: str, storage: str, yes: bool) -> None:
 
 @click.command()
 @STORAGE
+@click.option("--features", is_flag=True, help="Also the kept features of all trials; they can be extracted again.")
 @click.option("--dry-run", is_flag=True, help="List what would be deleted.")
 @YES
 @JSON
 @guarded
-def gc(storage: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def gc(storage: str, features: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Delete what nothing needs any more, and nothing that somebody runs.
 
     That is: trials that no sweep uses, checkpoints of what is finished, copies of given weights that no sweep names, and files
-    that a crash left half-written more than a day ago.
+    that a crash left half-written more than a day ago. Features that are kept next to a trial stay as long as a sweep uses it,
+    unless --features is given.
 
     \b
     Examples:
       ssl-sweep gc --dry-run
+      ssl-sweep gc --features
       ssl-sweep gc --storage s3://bucket/runs --yes
     """
     from ..store.files import Store
@@ -101,7 +108,7 @@ def gc(storage: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     from .tables import print_table
 
     store = Store(storage)
-    garbage = find_garbage(store)
+    garbage = find_garbage(store, features=features)
     rows = [
         {"kind": item.kind, "where": item.folder, "files": len(item.names), "bytes": item.bytes} for item in garbage
     ]

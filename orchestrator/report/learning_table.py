@@ -14,7 +14,10 @@ from .statistics import spread
 from .table import Table, plain_table
 
 TITLE = "Training, epoch by epoch"
-BEST_REMARK = "* Chosen by {} between the epochs, on the very images it is scored on: optimistically biased, and not to be compared with other columns."
+BEST_REMARK = (
+    "* Chosen by {} between the epochs, on the very images it is scored on: optimistically biased, and not to be compared with "
+    "other columns."
+)
 REMARK = (
     "Rank: RankMe of the backbone's features of training images, without labels. Weights: the epoch whose weights are kept and "
     "evaluated, which is always the last; those of the best epoch are not kept."

@@ -11,7 +11,7 @@ from ..store.lease import held, holder
 from ..store.removal import FIRST, remove_files, remove_held, remove_trial
 from ..store.trial_folder import TrialStore
 from .place import Place
-from .usage import Contents, contents, references, weights_in_use
+from .usage import Contents, contents, features_among, references, weights_in_use
 
 OLD_SECONDS = 24 * 3600.0
 """A write takes no longer: a temporary file of this age is of a process that died."""
@@ -31,7 +31,7 @@ class Garbage(NamedTuple):
     """Something that nothing needs."""
 
     kind: str
-    """``trial``, ``checkpoints``, ``weights`` or ``leftovers``."""
+    """``trial``, ``checkpoints``, ``features``, ``weights`` or ``leftovers``."""
     folder: str
     """In the store, of a trial or a sweep; of weights, their files without the ending."""
     bytes: int
@@ -63,10 +63,11 @@ def remove_sweep(place: Place, first: Callable[[], object]) -> list[str]:
     return running
 
 
-def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
+def find_garbage(store: Store, now: float | None = None, *, features: bool = False) -> list[Garbage]:
     """Trials that no sweep asks for, checkpoints of what is done, given weights that no sweep names, and leftovers of writes.
 
-    Nothing that somebody runs; of the last two what is older than a day, for a sweep lists its trials once its data are prepared.
+    `features`: also the kept features of trials that sweeps ask for. Nothing that somebody runs; of weights and leftovers what is
+    older than a day, for a sweep lists its trials once its data are prepared.
     """
     files, sweeps = contents(store), references(store)
     asked = frozenset().union(*sweeps.values())
@@ -81,8 +82,11 @@ def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
                 found.append(_garbage("trial", folder, held_files))
             continue
         done = _of_what_is_done(store, trial_id, held_files, searched=trial_id in searched)
-        if done and holder(store, folder) is None:
-            found.append(_garbage("checkpoints", folder, done))
+        kept = features_among(held_files, trial_id) if features else []
+        if (done or kept) and holder(store, folder) is None:
+            found += [
+                _garbage(kind, folder, part) for kind, part in (("checkpoints", done), ("features", kept)) if part
+            ]
     leftovers = _leftovers(files, {item.folder for item in found if item.kind == "trial"}, old)
     return found + _unused_weights(store, old) + leftovers
 
@@ -97,7 +101,7 @@ def _delete(store: Store, item: Garbage, asked: frozenset[str]) -> bool:
     if item.kind == "trial":
         trial_id = item.folder.partition("/")[2]
         return trial_id not in asked and remove_trial(store, trial_id)
-    if item.kind == "checkpoints":
+    if item.kind in ("checkpoints", "features"):
         return remove_files(store, item.folder, item.names)
     if item.kind == "weights" and item.folder in weights_in_use(store):
         return False

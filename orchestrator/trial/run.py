@@ -33,6 +33,7 @@ from .background import Background
 from .evaluation_checkpoints import EvaluationCheckpoints
 from .images import TrialImages
 from .journal import STOP, Deaf, Journal, Listener, TrialFailed, TrialStopped
+from .keep_features import keep_features
 from .learner import new_encoder
 from .pretrain import pretrain
 from .runtime import Runtime, environment, measured
@@ -96,6 +97,7 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, images: TrialImages, runti
     """The pretraining and the evaluations, as far as the store does not have them."""
     encoder = _pretrained_encoder(trial, folder, *images.own, runtime, journal)
     task = task_of(trial, encoder, images, runtime)
+    evaluates = False
     for config in trial.evaluate:
         checkpoints = EvaluationCheckpoints(config, folder, journal)
         done = folder.evaluation(config)
@@ -106,6 +108,7 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, images: TrialImages, runti
             continue
         if journal.request() == STOP:
             raise journal.stopped(f"before {config.known_as}")
+        evaluates = True
         journal.tell(StageStarted(stage=config.known_as))
         train, test = images.of(config)
         record, confusion = _evaluate(task._replace(train=train, test=test), config, trial, checkpoints, journal)
@@ -114,6 +117,8 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, images: TrialImages, runti
         checkpoints.discard()
         log.info("%s (%s): %s", config.known_as, config.protocol, EVALUATIONS[config.name].text(record.metrics))
         journal.tell(EvaluationDone(stage=config.known_as, evaluation_id=evaluation_id(config), **dict(record)))
+    if evaluates:  # what is done already is not computed again for its features
+        keep_features(trial, folder, task, journal)
 
 
 def task_of(trial: TrialSpec, encoder: Encoder, images: TrialImages, runtime: Runtime) -> Task:
