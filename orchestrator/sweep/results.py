@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..spec.label import title_of
-from ..spec.models import SweepSpec
+from ..spec.models import SweepSpec, data_root
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
@@ -107,17 +107,18 @@ def with_details(result: SweepResult, store: Store) -> SweepResult:
     return result.model_copy(update={"trials": tuple(trials)})
 
 
-def write_report(store: Store, result: SweepResult) -> str:
-    """Write the report into the store, unless it is there already; returns its folder."""
+def write_report(store: Store, result: SweepResult, *, again: bool = False) -> str:
+    """Write the report into the store, unless it is there already and not wanted `again`; returns its folder."""
     from ..report import write_report as write
+    from ..report.feature_views import feature_views
 
     name = f"sweeps/{result.name}/report"
     digest = digest_of_record(result, {"created", "command"})
-    if store.read(f"{name}/digest") == digest.encode():
+    if not again and store.read(f"{name}/digest") == digest.encode():
         return store.path(name)
     with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
         folder = Path(scratch) / "report"
-        write(with_details(result, store), folder)
+        write(with_details(result, store), folder, look=lambda trial: feature_views(trial, store, data_root()))
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 store.write(f"{name}/{file.relative_to(folder).as_posix()}", file.read_bytes())
