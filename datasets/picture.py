@@ -38,11 +38,11 @@ def _grid(columns: list[tuple[str, Tensor]], names: list[str], image_size: int) 
     picture = Image.new("RGB", (width, HEAD + len(names) * (TILE + GAP)), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=11)
     for row, name in enumerate(names):
-        draw.text((GAP, HEAD + row * (TILE + GAP)), _cut(name, font), "black", font)
+        draw.text((GAP, HEAD + row * (TILE + GAP)), cut(name, font), "black", font)
     left = SIDE
     for (heading, images), size in zip(columns, widths, strict=True):
         draw.text((left, 2), heading, "black", font)
-        for row, pixels in enumerate(_pixels(images)):
+        for row, pixels in enumerate(pixels_of(images)):
             # to the nearest pixel: what is blurred here is blurred in training
             tile = Image.fromarray(pixels.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.NEAREST)
             picture.paste(tile, (left, HEAD + row * (TILE + GAP)))
@@ -50,13 +50,13 @@ def _grid(columns: list[tuple[str, Tensor]], names: list[str], image_size: int) 
     return picture
 
 
-def _pixels(images: Tensor) -> Tensor:
+def pixels_of(images: Tensor) -> Tensor:
     """Grey levels (N, 3, S, S) of normalised images."""
     mean, std = constants(images.device, MEAN, STD)
     return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
-def _cut(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def cut(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """As much of `name` as fits before a row."""
     while font.getlength(name) > SIDE - 2 * GAP:
         name = name.removesuffix("…")[:-1] + "…"

@@ -1,5 +1,6 @@
 """What every evaluation gets and gives."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -179,6 +180,16 @@ def total(hits: Tensor) -> Counts:
     if bad:
         raise NotFinite(f"the scores of {bad:,} of {counts[-1]:,} {noun_of(counts[-1], 'image')} are not finite")
     return Counts(*counts)
+
+
+def guessing_top1(labels: Tensor) -> float | None:
+    """The top-1, in percent, up to which answers may be of an image's label by luck alone: the share of the commonest class and two
+    standard errors of it. None without labels. labels: (N,), -1 for none."""
+    counts = labels[labels >= 0].bincount()
+    if not len(counts):
+        return None
+    share, images = float(counts.max() / counts.sum()), int(counts.sum())
+    return 100 * min(1.0, share + 2 * math.sqrt(share * (1 - share) / images))
 
 
 def majority_remark(labels: Tensor, num_classes: int) -> str | None:

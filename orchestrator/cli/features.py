@@ -16,7 +16,9 @@ SECONDS = 2.0
 @TRIAL
 @click.argument("out")
 @click.option(
-    "--keep", is_flag=True, help="Also keep the features next to the trial; the next export reads them there."
+    "--keep",
+    is_flag=True,
+    help="Extract them in full precision, and also keep them next to the trial, where the next export reads them.",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @STORAGE
@@ -26,7 +28,8 @@ def features(trial: str, out: str, keep: bool, force: bool, storage: str, addres
     """Export the features of a trial's backbone: a row for each training and test image.
 
     TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has. OUT ends in .parquet
-    or .arrow. A GPU is used if there is one. With `--address`, OUT is written on the cluster.
+    or .arrow. What is kept next to the trial (`features:` of the sweep file) is in half precision and is not extracted again, unless
+    --keep is given. A GPU is used if there is one. With `--address`, OUT is written on the cluster.
 
     \b
     Examples:
@@ -52,6 +55,7 @@ def features(trial: str, out: str, keep: bool, force: bool, storage: str, addres
     done = export_features(named, file, data_root(), LiveTable().preparing, _Progress(), keep=keep)
     images = " and ".join(f"{count:,} {split}" for split, count in done.images.items())
     origin = ", as kept in the store" if done.was_kept else ""
+    origin += f" ({' and '.join(done.halves)} in half precision)" if done.halves else ""
     click.echo(
         f"features   {file}: {images} {noun_of(sum(done.images.values()), 'image')}, {plural(done.width, 'number')} each{origin}"
     )

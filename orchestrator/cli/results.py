@@ -32,7 +32,7 @@ def report(sweep: Path, address: str | None) -> None:
 
     stored = stored_sweep(sweep)
     result = stored.result(f"ssl-sweep report {sweep}")
-    folder = write_report(stored.store, result)
+    folder = write_report(stored.store, result, again=True)
     terminal_console().print(terminal_table(result))
     click.echo(f"report     {folder}/report.html")
 

@@ -20,7 +20,8 @@ YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def du(storage: str, address: str | None, as_json: bool) -> None:
     """Show how much space each sweep takes, and what no sweep uses.
 
-    Trials that two sweeps share count for both; `frees` is what `ssl-sweep rm` would free.
+    Trials that two sweeps share count for both; `frees` is what `ssl-sweep rm` would free, and `features` the part of `size` that
+    `ssl-sweep gc --features` would.
 
     \b
     Examples:
@@ -38,8 +39,11 @@ def du(storage: str, address: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
         return
-    shown = [(row.sweep or "(no sweep)", f"{row.trials:,}", size(row.bytes), size(row.frees)) for row in rows]
-    print_table(("sweep", "trials", "size", "frees"), shown, f"{size(total_bytes(storage))} in {storage}")
+    shown = [
+        (row.sweep or "(no sweep)", f"{row.trials:,}", size(row.bytes), size(row.frees), size(row.features))
+        for row in rows
+    ]
+    print_table(("sweep", "trials", "size", "frees", "features"), shown, f"{size(total_bytes(storage))} in {storage}")
 
 
 @click.command()
@@ -100,20 +104,23 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
 
 @click.command()
 @STORAGE
+@click.option("--features", is_flag=True, help="Also the kept features of all trials; they can be extracted again.")
 @click.option("--dry-run", is_flag=True, help="List what would be deleted.")
 @YES
 @JOB_ADDRESS
 @JSON
 @guarded
-def gc(storage: str, dry_run: bool, yes: bool, address: str | None, as_json: bool) -> None:
+def gc(storage: str, features: bool, dry_run: bool, yes: bool, address: str | None, as_json: bool) -> None:
     """Delete what nothing needs any more, and nothing that somebody runs.
 
     That is: trials that no sweep uses, checkpoints of what is finished, copies of given weights and label lists that no sweep
-    names, and files that a crash left half-written more than a day ago.
+    names, and files that a crash left half-written more than a day ago. Features that are kept next to a trial stay as long
+    as a sweep uses it, unless --features is given.
 
     \b
     Examples:
       ssl-sweep gc --dry-run
+      ssl-sweep gc --features
       ssl-sweep gc --storage s3://bucket/runs --yes
     """
     if address is not None:
@@ -121,13 +128,13 @@ def gc(storage: str, dry_run: bool, yes: bool, address: str | None, as_json: boo
 
         if not (yes or dry_run):
             raise UserError("--address: a job cannot ask; add --yes, or --dry-run to see what would be deleted")
-        run_remotely(address, "gc", *flags(dry_run=dry_run, yes=yes, json=as_json), storage=storage)
+        run_remotely(address, "gc", *flags(features=features, dry_run=dry_run, yes=yes, json=as_json), storage=storage)
     from ..store.files import Store
     from ..sweep.cleaning import collect_garbage, find_garbage
     from .tables import print_table
 
     store = Store(storage)
-    garbage = find_garbage(store)
+    garbage = find_garbage(store, features=features)
     rows = [
         {"kind": item.kind, "where": item.folder, "files": len(item.names), "bytes": item.bytes} for item in garbage
     ]

@@ -60,13 +60,15 @@ def _total(rows: Sequence[PlanRow], price: float | None) -> list[str]:
 
 
 def print_status(rows: Sequence[StatusRow]) -> None:
-    """The state of each trial."""
+    """The state of each trial; and whether it learns, if that is known of any."""
+    told = any(row.learning for row in rows)
     print_table(
-        ("trial", "id", "status", "stage", "epoch", "to do"),
+        ("trial", "id", "status", *(["learning"] if told else []), "stage", "epoch", "to do"),
         [
             (
                 *_called(row),
                 row.status.words + (f": {row.reason}" if row.reason else "") + _restarts(row),
+                *([row.learning] if told else []),
                 row.stage if row.missing else "",
                 f"{row.epoch}/{row.epochs}" if row.missing else "",
                 ", ".join(row.missing),

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from ...datasets.config import DatasetConfig
 from ...methods.quantities import noun_of
-from ..spec.models import ShapeConfig, TrialSpec
+from ..spec.models import KeptSplits, ShapeConfig, TrialSpec
 from ..store.events import Event
 from ..store.fault import Fault
 from ..store.trial_state import TrialState
@@ -57,12 +57,14 @@ class Job(NamedTuple):
     """The trial is measured instead, and this is the file of the store that gets its `ProbeRecord`."""
     keep_every: int = 0
     """See `TrialSpec.keep_every`."""
+    features: KeptSplits = "none"
+    """See `TrialSpec.features`."""
 
     @property
     def trial(self) -> TrialSpec:
         """The trial. Raises ValidationError if a plug-in that it names is missing here."""
         trial = TrialSpec.model_validate_json(self.trial_json)
-        return trial.model_copy(update={"keep_every": self.keep_every})
+        return trial.model_copy(update={"keep_every": self.keep_every, "features": self.features})
 
     def datasets(self, but: Container[str] = ()) -> dict[str, DatasetConfig]:
         """By fingerprint, the data sets that the trial needs. It is read only if it may need others than those in `but`."""

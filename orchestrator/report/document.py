@@ -9,8 +9,10 @@ from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .comparison import comparison_table
 from .details import details_table
+from .feature_plots import Look, feature_section
 from .formats import accuracy
 from .intervals import interval_table
+from .learning_table import learning_table
 from .main_table import DataTable, data_tables
 from .ranks import rank_table, rankings
 from .reproduction import reproduction_table
@@ -37,16 +39,18 @@ SEARCH_REMARK = (
 
 @dataclass(frozen=True)
 class Picture:
-    """Some images and the views that a setting makes of them."""
+    """Images of a setting: with the views that it makes of them, or with their nearest neighbours."""
 
     title: str
     file: str
-    png: bytes
+    content: bytes
+    caption: str = ""
 
     @property
     def address(self) -> str:
         """The picture itself, as an address that loads nothing."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        kind = "jpeg" if self.file.endswith(".jpg") else "png"
+        return f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ class DataSection:
     intervals: Table
     selected: Table
     details: Table
+    learning: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
+    neighbours: tuple[Picture, ...]
+    reasons: tuple[str, ...]
+    """Why something of the features is not shown, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -84,27 +92,11 @@ class Document:
     search_remark: str = SEARCH_REMARK
 
 
-def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
-    from .plots import draw_plots  # matplotlib: not needed for the tables
-
+def build_document(result: SweepResult, log_link: LogLink | None, look: Look | None = None) -> Document:
+    """look: at kept features; None: they are not shown."""
     tables = data_tables(result)
     methods = sorted({trial.method for trial in result.trials} - set(BASELINES))
-    sections = tuple(
-        DataSection(
-            f"Results on {data.dataset}",
-            data.table,
-            tuple(_highlights(data)),
-            comparison_table(data.comparisons, data.protocols, labels(data.settings)),
-            models_table(data.models, data.protocols, labels(data.settings)),
-            reproduction_table(data),
-            interval_table(data),
-            selected_table(data),
-            details_table(data),
-            draw_plots(data, methods, f"d{index}-"),
-            _pictures(data, f"d{index}-"),
-        )
-        for index, data in enumerate(tables, start=1)
-    )
+    sections = tuple(_section(data, methods, f"d{index}-", look) for index, data in enumerate(tables, start=1))
     return Document(
         result.name,
         result.command,
@@ -118,6 +110,29 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         front_table(result),
         cost_table(result),
         environment_table(result),
+    )
+
+
+def _section(data: DataTable, methods: Sequence[str], prefix: str, look: Look | None) -> DataSection:
+    from .plots import draw_plots  # matplotlib: not needed for the tables
+
+    features = feature_section(data, f"{prefix}features", look)
+    sheets = enumerate(features.sheets, start=1)
+    return DataSection(
+        f"Results on {data.dataset}",
+        data.table,
+        tuple(_highlights(data)),
+        comparison_table(data.comparisons, data.protocols, labels(data.settings)),
+        models_table(data.models, data.protocols, labels(data.settings)),
+        reproduction_table(data),
+        interval_table(data),
+        selected_table(data),
+        details_table(data),
+        learning_table(data),
+        draw_plots(data, methods, prefix) + ((features.maps,) if features.maps.drawings else ()),
+        _pictures(data, prefix),
+        tuple(Picture(s.title, f"views/{prefix}neighbours-{i}.jpg", s.jpeg, s.caption) for i, s in sheets),
+        features.reasons,
     )
 
 

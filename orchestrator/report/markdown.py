@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from .document import Document
+from .feature_plots import SHEETS
 from .formats import one_line
 from .table import Cell, Row, Table
 
@@ -30,13 +31,19 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
         yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks))
         yield from _titled(section.comparison)
         yield from _titled(section.models)
-        for table in (section.reproduction, section.intervals, section.selected, section.details):
+        for table in (section.reproduction, section.learning, section.intervals, section.selected, section.details):
             yield from _titled(table)
         for plot in section.plots:
             path = plot_paths.get(plot.name)
             yield f"### {escape(plot.title)}"
             yield f"![{escape(plot.description)}]({path})" if path else escape(plot.missing)
             yield escape(plot.caption)
+        yield "\n\n".join(map(escape, section.reasons))
+        if section.neighbours:
+            yield f"### {SHEETS}"
+            yield escape(section.neighbours[0].caption)
+        for picture in section.neighbours:
+            yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
         if section.pictures:
             yield "### Images and their views"
         for picture in section.pictures:

@@ -5,13 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
+from .feature_plots import Look
 from .sections import LogLink
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -26,10 +23,13 @@ class ReportFiles:
     """The plots of the Markdown; the page has its own within it."""
 
 
-def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = None) -> ReportFiles:
+def write_report(
+    result: SweepResult, folder: Path, log_link: LogLink | None = None, look: Look | None = None
+) -> ReportFiles:
     """Writes the report of `result` into `folder`, over an earlier one. Equal results give equal files.
 
     `log_link` gives the address of a trial's log, for a reader of the report; without it the recorded path is printed.
+    `look` gives what is shown of a trial's features; without it nothing is.
     """
     import pyarrow.csv as arrow_csv
     import pyarrow.parquet as arrow_parquet
@@ -42,21 +42,25 @@ def write_report(result: SweepResult, folder: Path, log_link: LogLink | None = N
     from .svg import standalone
     from .tidy import for_spreadsheets, tidy_table
 
-    document = build_document(result, log_link)
+    document = build_document(result, log_link, look)
     plots = {plot.name: plot for section in document.data for plot in section.plots if plot.drawings}
     paths = {name: f"plots/{name}.svg" for name in plots}
     table = tidy_table(result)
 
-    pictures = {picture.file: picture.png for section in document.data for picture in section.pictures}
-
+    shown = [picture for section in document.data for picture in (*section.pictures, *section.neighbours)]
+    pictures = {picture.file: picture.content for picture in shown}
     for name in ("plots", "views"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, plot in plots.items():
         _replace(folder / paths[name], _text(standalone(plot)))
-    for name, png in pictures.items():
-        _replace(folder / name, partial(Path.write_bytes, data=png))
+    for name, content in pictures.items():
+        _replace(folder / name, partial(Path.write_bytes, data=content))
     kept = {folder / path for path in (*paths.values(), *pictures)}
-    for stale in {*(folder / "plots").glob("*.svg"), *(folder / "views").glob("*.png")} - kept:
+    for stale in {
+        *(folder / "plots").glob("*.svg"),
+        *(folder / "views").glob("*.png"),
+        *(folder / "views").glob("*.jpg"),
+    } - kept:
         stale.unlink()
     files = ReportFiles(
         folder / "report.html",

@@ -35,6 +35,7 @@ from .search import SearchConfig, Seed
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RecipeName = Literal["paper", "lightly"]
+KeptSplits = Literal["none", "test", "all"]
 RESERVED = ("pretrain", "features")
 """What logs and MLflow have beside the evaluations."""
 STORES = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss")
@@ -195,6 +196,11 @@ class SweepSpec(Config):
     )
     search: SearchConfig | None = None
     resources: ResourcesConfig = ResourcesConfig()
+    features: KeptSplits = Field(
+        default="all",
+        description="images whose features stay next to each trial once it is evaluated, up to 256 MiB a trial, the test images"
+        " first; trials of a search keep none",
+    )
     storage: str = Field(
         default="runs", description="a folder, relative to this file, or s3://, gs://, az://", min_length=1
     )
@@ -245,6 +251,8 @@ class TrialSpec(Config):
     """Of this sweep: no part of the trial's identity, nor of what the store keeps of it."""
     keep_every: NonNegativeInt = Field(default=0, exclude=True)
     """Epochs between two checkpoints that trials with further changes may begin from; 0: none. Of this sweep, as `resources`."""
+    features: KeptSplits = Field(default="none", exclude=True)
+    """Images whose features stay next to the trial. Of this sweep, as `resources`."""
 
     @property
     def other_datasets(self) -> list[tuple[DatasetConfig, str]]:

@@ -113,6 +113,7 @@ def trial_values(
         "seed": seed,
         "split": "holdout" if holdout else "test",
         "recipe": spec.recipe,
+        "features": "none" if holdout else spec.features,
         "resources": _shape(spec.resources) | (_shape(entry.resources, exclude_unset=True) if entry.resources else {}),
         "axes": {key: _shown(key, value) for key, value in axes.items()},
     }

@@ -46,6 +46,8 @@ class StageStarted(_Happened):
     kind: Literal["stage"] = "stage"
     stage: str
     """``pretrain``, or the name of an evaluation."""
+    chance: float | None = None
+    """Set when the pretraining of images with labels begins: the top-1, in percent, up to which nothing is learnt."""
 
 
 class StepDone(_Happened):

@@ -213,6 +213,8 @@ class TrialResult(Record):
     """Parameters of the backbone."""
     pretrain: PretrainRecord | None = None
     history: tuple[EpochRecord, ...] = ()
+    chance: float | None = Field(default=None, exclude_if=lambda chance: chance is None)
+    """Top-1, in percent, up to which nothing is learnt."""
     evaluations: tuple[EvaluationRecord, ...] = ()
     missing: tuple[MissingEvaluation, ...] = ()
     """Of a failed trial."""
@@ -289,7 +291,6 @@ class TrialList(Record):
     """The trials of a sweep, as its last `submit` had them."""
 
     lost: ClassVar[str] = "the trials that a search sampled are not known until the next submit"
-
     trials: tuple[ListedTrial, ...]
 
     @model_validator(mode="before")

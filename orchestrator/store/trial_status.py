@@ -18,6 +18,7 @@ from .events import (
     StatusChanged,
     StepDone,
 )
+from .learning import Learning
 from .records import EvaluationRecord, FailedEvaluation, PretrainRecord, Record, Restart
 from .trial_state import TrialState
 
@@ -86,6 +87,10 @@ class TrialStatus(Record):
     """Of any submission: attempts that a fault ended."""
     progress: Progress = Progress()
     pretrain: PretrainRecord | None = None
+    learning: Learning | None = Field(default=None, exclude_if=lambda learning: learning is None)
+    """What the epochs of the pretraining tell; None before the first, and of earlier versions."""
+    chance: float | None = Field(default=None, exclude_if=lambda chance: chance is None)
+    """See `StageStarted`; None if it is not known."""
     evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
     """By evaluation id; also those that only other sweeps ask for."""
     failed: dict[str, FailedEvaluation] = Field(default_factory=dict)
@@ -113,6 +118,10 @@ class TrialStatus(Record):
                     "reason": event.reason,
                     "restarts": (*self.restarts, restart),
                 }
+            case StageStarted() if event.chance is not None:
+                changes["chance"] = event.chance
+            case EpochDone():
+                changes["learning"] = (self.learning or Learning()).apply(event)
             case PretrainingDone():
                 changes["pretrain"] = PretrainRecord.model_validate(event.model_dump())
             case EvaluationDone() if event.evaluation_id:

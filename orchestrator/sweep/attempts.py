@@ -185,4 +185,5 @@ def _job(item: PlannedTrial) -> Job:
         item.prepared.fingerprint,
         trial.resources,
         keep_every=trial.keep_every,
+        features=trial.features,
     )

@@ -12,7 +12,7 @@ from ..store.lease import held, holder
 from ..store.removal import FIRST, remove_files, remove_held, remove_trial
 from ..store.trial_folder import TrialStore
 from .place import Place
-from .usage import Contents, contents, given_in_use, references
+from .usage import Contents, contents, features_among, given_in_use, references
 
 OLD_SECONDS = 24 * 3600.0
 """A write takes no longer: a temporary file of this age is of a process that died."""
@@ -32,7 +32,7 @@ class Garbage(NamedTuple):
     """Something that nothing needs."""
 
     kind: str
-    """``trial``, ``checkpoints``, ``weights`` or ``leftovers``."""
+    """``trial``, ``checkpoints``, ``features``, ``weights`` or ``leftovers``."""
     folder: str
     """In the store, of a trial or a sweep; of weights, their files without the ending."""
     bytes: int
@@ -64,11 +64,11 @@ def remove_sweep(place: Place, first: Callable[[], object]) -> list[str]:
     return running
 
 
-def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
+def find_garbage(store: Store, now: float | None = None, *, features: bool = False) -> list[Garbage]:
     """Trials, given weights and label lists that no sweep asks for, checkpoints of what is done, and leftovers of writes.
 
-    Nothing that somebody runs; of given files and leftovers what is older than a day, for a sweep lists its trials once its
-    data are prepared.
+    `features`: also the kept features of trials that sweeps ask for. Nothing that somebody runs; of given files and leftovers
+    what is older than a day, for a sweep lists its trials once its data are prepared.
     """
     files, sweeps = contents(store), references(store)
     asked = frozenset().union(*sweeps.values())
@@ -83,8 +83,11 @@ def find_garbage(store: Store, now: float | None = None) -> list[Garbage]:
                 found.append(_garbage("trial", folder, held_files))
             continue
         done = _of_what_is_done(store, trial_id, held_files, searched=trial_id in searched)
-        if done and holder(store, folder) is None:
-            found.append(_garbage("checkpoints", folder, done))
+        kept = features_among(held_files, trial_id) if features else []
+        if (done or kept) and holder(store, folder) is None:
+            found += [
+                _garbage(kind, folder, part) for kind, part in (("checkpoints", done), ("features", kept)) if part
+            ]
     leftovers = _leftovers(files, {item.folder for item in found if item.kind == "trial"}, old)
     return found + _unused(store, "weights", old) + _unused(store, "labels", old) + leftovers
 
@@ -99,7 +102,7 @@ def _delete(store: Store, item: Garbage, asked: frozenset[str]) -> bool:
     if item.kind == "trial":
         trial_id = item.folder.partition("/")[2]
         return trial_id not in asked and remove_trial(store, trial_id)
-    if item.kind == "checkpoints":
+    if item.kind in ("checkpoints", "features"):
         return remove_files(store, item.folder, item.names)
     if item.kind in ("weights", "labels") and item.folder in given_in_use(store):
         return False

@@ -12,7 +12,7 @@ from ...evaluation.registry import changed_settings
 from ...methods.rates import rates_text
 from ..published import Published
 from ..spec.label import title_of
-from ..spec.models import SweepSpec, TrialSpec
+from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
@@ -93,6 +93,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         pretrain=status.pretrain,
         evaluations=tuple(record.model_copy(update=names) for record, names in records if record is not None),
         missing=tuple(_missing(item, status)) if failed else (),
+        chance=status.chance,
         environment=status.environment,
     )
 
@@ -175,17 +176,18 @@ def _with_hits(record: EvaluationRecord, folder: TrialStore) -> EvaluationRecord
     return record if found is None else record.model_copy(update={"hits": found.hits})
 
 
-def write_report(store: Store, result: SweepResult) -> str:
-    """Write the report into the store, unless it is there already; returns its folder."""
+def write_report(store: Store, result: SweepResult, *, again: bool = False) -> str:
+    """Write the report into the store, unless it is there already and not wanted `again`; returns its folder."""
     from ..report import write_report as write
+    from ..report.feature_views import feature_views
 
     name = f"sweeps/{result.name}/report"
     digest = digest_of_record(result, {"created", "command"})
-    if store.read(f"{name}/digest") == digest.encode():
+    if not again and store.read(f"{name}/digest") == digest.encode():
         return store.path(name)
     with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
         folder = Path(scratch) / "report"
-        write(with_details(result, store), folder)
+        write(with_details(result, store), folder, look=lambda trial: feature_views(trial, store, data_root()))
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 store.write(f"{name}/{file.relative_to(folder).as_posix()}", file.read_bytes())

@@ -73,6 +73,8 @@ class StatusRow(NamedTuple):
     """Why, of the last one."""
     failed: Mapping[str, str] = {}
     """Evaluations that failed when they were run last, with the reason."""
+    learning: str = ""
+    """What its pretraining does, in a word or two, by the rules of `docs/report.md`; empty if nothing tells, or if it failed."""
 
 
 class SweepRow(NamedTuple):

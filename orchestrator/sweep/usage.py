@@ -1,13 +1,14 @@
 """What a store holds: bytes by sweep, and what no sweep asks for."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from ..search.points import Points
 from ..spec.errors import UserError
 from ..store.disk import StoredFile
 from ..store.files import Store
+from ..store.kept_features import FOLDER as FEATURES
 from ..store.records import Record, TrialList
 
 R = TypeVar("R", bound=Record)
@@ -23,6 +24,8 @@ class UsageRow(NamedTuple):
     """Of its own folder and of all its trials."""
     frees: int
     """Of that, what `rm` would free: trials that no other sweep asks for."""
+    features: int
+    """Of `bytes`, kept features, which `gc --features` deletes."""
 
 
 class Contents(NamedTuple):
@@ -34,6 +37,15 @@ class Contents(NamedTuple):
     def bytes_of(self, trial_id: str) -> int:
         """Of a trial; 0 if it has no folder."""
         return sum(file.bytes for file in self.trials.get(trial_id, ()))
+
+    def features_of(self, trial_id: str) -> int:
+        """Bytes of a trial's kept features."""
+        return sum(file.bytes for file in features_among(self.trials.get(trial_id, ()), trial_id))
+
+
+def features_among(files: Iterable[StoredFile], trial_id: str) -> list[StoredFile]:
+    """Of the files of a trial, those of its kept features."""
+    return [file for file in files if file.name.startswith(f"trials/{trial_id}/{FEATURES}/") and not file.is_temporary]
 
 
 def contents(store: Store) -> Contents:
@@ -83,10 +95,11 @@ def usage_rows(storage: str) -> list[UsageRow]:
         own = sum(file.bytes for file in held.sweeps.get(sweep, ()))
         alone = sum(held.bytes_of(trial_id) for trial_id in ids if users[trial_id] == 1)
         whole = sum(map(held.bytes_of, ids))
-        rows.append(UsageRow(sweep, len(ids & held.trials.keys()), own + whole, own + alone))
+        features = sum(map(held.features_of, ids))
+        rows.append(UsageRow(sweep, len(ids & held.trials.keys()), own + whole, own + alone, features))
     unused = [trial_id for trial_id in held.trials if trial_id not in users]
     size = sum(map(held.bytes_of, unused))
-    return [*rows, UsageRow(None, len(unused), size, size)]
+    return [*rows, UsageRow(None, len(unused), size, size, sum(map(held.features_of, unused)))]
 
 
 def total_bytes(storage: str) -> int:

@@ -111,4 +111,11 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
         restarts=len(status.restarts),
         last_restart=last,
         failed={config.known_as: status.failed[name].reason for config, name in ids if name in status.failed},
+        learning=_learning(item.trial, status),
     )
+
+
+def _learning(trial: TrialSpec, status: TrialStatus) -> str:
+    if status.learning is None or status.state is TrialState.FAILED:  # whose reason says more
+        return ""
+    return status.learning.word(trial.pretrain.epochs, status.chance)

@@ -30,8 +30,8 @@ from .runtime import measured
 log = logging.getLogger(__name__)
 
 
-def run_evaluations(trial: TrialSpec, folder: TrialStore, task: Task, images: TrialImages, journal: Journal) -> None:
-    """Those that the store does not have; every rank calls it.
+def run_evaluations(trial: TrialSpec, folder: TrialStore, task: Task, images: TrialImages, journal: Journal) -> bool:
+    """Those that the store does not have; every rank calls it. Returns whether there were any.
 
     Raises:
         TrialFailed: some failed, each by itself, and the others are done; or none can go on.
@@ -39,6 +39,7 @@ def run_evaluations(trial: TrialSpec, folder: TrialStore, task: Task, images: Tr
         Exception: of an evaluation, where this rank cannot know that the others have met it too.
     """
     failed: list[str] = []
+    ran = False
     for config in trial.evaluate:
         checkpoints = EvaluationCheckpoints(config, folder, journal)
         done = folder.evaluation(config)
@@ -49,6 +50,7 @@ def run_evaluations(trial: TrialSpec, folder: TrialStore, task: Task, images: Tr
             continue
         if journal.request() == STOP:
             raise journal.stopped(f"before {config.known_as}")
+        ran = True
         journal.tell(StageStarted(stage=config.known_as))
         try:
             record, confusion = _evaluated(task, images, config, trial, checkpoints, journal)
@@ -68,6 +70,7 @@ def run_evaluations(trial: TrialSpec, folder: TrialStore, task: Task, images: Tr
         journal.tell(EvaluationDone(stage=config.known_as, evaluation_id=evaluation_id(config), **dict(record)))
     if failed:
         raise TrialFailed("; ".join(failed), Fault.EVALUATION)
+    return ran
 
 
 def _tell_failure(config: EvaluationConfig, error: Exception, journal: Journal) -> str:

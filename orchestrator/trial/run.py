@@ -11,7 +11,7 @@ import safetensors.torch
 
 from ...datasets.image_set import ImageSet
 from ...datasets.prepared import Prepared
-from ...evaluation.task import Extracted, Task
+from ...evaluation.task import Extracted, Task, guessing_top1
 from ...methods import build_method
 from ...methods.base import TrainingSet
 from ...methods.encoder import Encoder
@@ -24,6 +24,7 @@ from .background import Background
 from .evaluations import run_evaluations
 from .images import TrialImages
 from .journal import Deaf, Journal, Listener, TrialFailed, TrialStopped
+from .keep_features import keep_features
 from .learner import new_encoder
 from .pretrain import pretrain
 from .runtime import Runtime, environment
@@ -87,7 +88,10 @@ def _run_stages(trial: TrialSpec, folder: TrialStore, images: TrialImages, runti
     """The pretraining and the evaluations, as far as the store does not have them."""
     encoder = _pretrained_encoder(trial, folder, *images.own, runtime, journal)
     task = task_of(trial, encoder, images, runtime)
-    run_evaluations(trial, folder, task, images, journal)
+    if run_evaluations(
+        trial, folder, task, images, journal
+    ):  # what is done already is not computed again for its features
+        keep_features(trial, folder, task, journal)
 
 
 def task_of(trial: TrialSpec, encoder: Encoder, images: TrialImages, runtime: Runtime) -> Task:
@@ -111,7 +115,7 @@ def _pretrained_encoder(
 ) -> Encoder:
     content = folder.backbone()
     if not runtime.agree(int(content is not None)):
-        journal.tell(StageStarted(stage="pretrain"))
+        journal.tell(StageStarted(stage="pretrain", chance=guessing_top1(test.labels)))
         return pretrain(trial, folder, train, test, runtime, journal)
     if content is None:
         raise TrialFailed("the backbone can be read on the first rank and not on this one", Fault.STORE_ERROR)

@@ -61,18 +61,30 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path / "runs")
 
 
+def test_gc_deletes_features_if_it_is_asked_to(shelf: Shelf) -> None:
+    """Of trials that sweeps use; nothing but the features, and not of what runs."""
+    for trial in (ONE, TWO):
+        shelf.store.write(f"trials/{trial}/features/key-test-00000.arrow", bytes(300))
+    assert {item.kind for item in find_garbage(shelf.store)} == {"trial"}
+    with held(shelf.store, f"trials/{ONE}"):
+        assert "freed      1.3 kB" in shelf.ssl_sweep("gc", "--features", "--yes")
+    assert shelf.store.names(f"trials/{ONE}/features") and not shelf.store.names(f"trials/{TWO}/features")
+    assert shelf.store.exists(f"trials/{TWO}/trial.json")
+
+
 def test_du_says_what_each_sweep_takes(shelf: Shelf) -> None:
     one, two = shelf.size("one"), shelf.size("two")
+    shelf.store.write(f"trials/{TWO}/features/key-test-00000.arrow", bytes(300))
     assert json.loads(shelf.ssl_sweep("du", "--json")) == [
-        {"sweep": "one", "trials": 2, "bytes": one + 2000, "frees": one + 1000},
-        {"sweep": "two", "trials": 3, "bytes": two + 3000, "frees": two + 2000},
-        {"sweep": None, "trials": 1, "bytes": 1000, "frees": 1000},
+        {"sweep": "one", "trials": 2, "bytes": one + 2000, "frees": one + 1000, "features": 0},
+        {"sweep": "two", "trials": 3, "bytes": two + 3300, "frees": two + 2300, "features": 300},
+        {"sweep": None, "trials": 1, "bytes": 1000, "frees": 1000, "features": 0},
     ]
     lines = shelf.ssl_sweep("du").splitlines()
     rows = [line.split() for line in lines]
-    assert ["sweep", "trials", "size", "frees"] in rows
-    assert ["(no", "sweep)", "1", "1.0", "kB", "1.0", "kB"] in rows
-    assert lines[-1] == f"{size(one + two + 5000)} in {shelf.store.location}"
+    assert ["sweep", "trials", "size", "frees", "features"] in rows
+    assert ["(no", "sweep)", "1", "1.0", "kB", "1.0", "kB", "0", "B"] in rows
+    assert lines[-1] == f"{size(one + two + 5300)} in {shelf.store.location}"
 
 
 def test_rm_keeps_what_another_sweep_uses(shelf: Shelf) -> None:

@@ -33,7 +33,9 @@ from ssl_sweep.orchestrator.trial.run import restored_encoder, task_of
 from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 WIDTH = 32
-SWEEP: dict[str, Any] = SMALL | {"pretrain": {"epochs": 1, "batch_size": 32}, "evaluate": [{"name": "knn", "k": 1}]}
+SWEEP: dict[str, Any] = SMALL | {
+    "pretrain": {"epochs": 1, "batch_size": 32}, "evaluate": [{"name": "knn", "k": 1}], "features": "none",
+}  # fmt: skip
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "store.md"
 
 
@@ -206,8 +208,8 @@ def test_kept_features_are_read_instead(folder: TrialStore, tmp_path: Path, monk
     assert not folder.store.names(folder.name("features")), "nothing is kept unless it is asked for"
     folder.store.write(folder.name("features/old-00000.arrow"), b"of other weights")
     features(folder, tmp_path / "first.parquet", "--keep")
-    assert len(folder.store.names(folder.name("features"))) == 3, "two parts and their record"
-    monkeypatch.setattr(exporting, "feature_parts", extracts_nothing)
+    assert len(folder.store.names(folder.name("features"))) == 4, "two parts and their records"
+    monkeypatch.setattr(exporting, "extracted_parts", extracts_nothing)
     monkeypatch.setenv("SSL_SWEEP_DATA", str(tmp_path / "nowhere"))
     assert "as kept in the store" in features(folder, tmp_path / "second.parquet")
     first = (tmp_path / "first.parquet").read_bytes()
@@ -217,7 +219,7 @@ def test_kept_features_are_read_instead(folder: TrialStore, tmp_path: Path, monk
 @pytest.mark.parametrize("damage", ["flipped", "missing"])
 def test_damaged_kept_features_are_extracted_again(damage: str, folder: TrialStore, tmp_path: Path) -> None:
     features(folder, tmp_path / "first.parquet", "--keep")
-    last = Path(folder.store.path(folder.name("features"))) / folder.store.names(folder.name("features"))[1]
+    last = Path(folder.store.path(folder.name("features"))) / folder.store.names(folder.name("features"))[0]
     content = bytearray(last.read_bytes())
     content[-200] ^= 64
     last.unlink() if damage == "missing" else last.write_bytes(bytes(content))
@@ -231,7 +233,7 @@ def test_damaged_kept_features_are_extracted_again(damage: str, folder: TrialSto
 def test_features_that_are_not_finite_are_refused(
     folder: TrialStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a part of the file is left, nor a part of what is to be kept."""
+    """Neither a part of the file is left, nor of the split that is to be kept."""
     plain = extraction.feature_batches
 
     def broken(task: Task, images: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -242,7 +244,8 @@ def test_features_that_are_not_finite_are_refused(
     (tmp_path / "out").mkdir()
     text = features(folder, tmp_path / "out" / "out.parquet", "--keep", expect=2)
     assert text.endswith("(simclr seed 0): the features of 100 of 100 images are not finite\n")
-    assert names(tmp_path / "out") == [] and not folder.store.names(folder.name("features"))
+    assert names(tmp_path / "out") == []
+    assert not any("-test" in name for name in folder.store.names(folder.name("features")))
 
 
 def test_a_file_that_exists_is_replaced_with_force_alone(folder: TrialStore, tmp_path: Path) -> None:
