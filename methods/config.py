@@ -3,45 +3,9 @@
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the first number must not be greater than the second")
-    return bounds
-
-
-def _digits(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise ValueError("must be the 64 hexadecimal digits that `sha256sum` prints")
-    return text
-
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-BatchSize = Annotated[int, Field(ge=2)]
-"""Over all workers; batch norm has no statistics of one image."""
-Decay = Annotated[float, Field(ge=0, lt=1)]
-"""Share of a running mean that stays at each step."""
-Sha256 = Annotated[str, AfterValidator(_digits)]
-Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
-
-
-class Config(BaseModel):
-    """Base of every configuration: frozen, and an unknown key is an error rather than a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
-
+from .base_config import BatchSize, Config, Decay, Probability, Range, Sha256
 
 # ---- views -----------------------------------------------------------------------------------------------------------
 
@@ -108,6 +72,8 @@ class ViewsConfig(Config):
 class OptimizerConfig(Config):
     """The optimizer; the rate at the top of the schedule is `lr`, scaled from batch 256 by `lr_scaling`."""
 
+    added = frozenset({"clip_each"})
+
     name: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     lr: PositiveFloat = 0.03
     lr_scaling: Literal["none", "linear", "sqrt"] = Field(
@@ -127,6 +93,7 @@ class OptimizerConfig(Config):
         default=1.0, description="rate of vectors and scalars, as a share of the rate"
     )
     clip_norm: PositiveFloat | None = Field(default=None, description="largest norm of the whole gradient")
+    clip_each: bool = Field(default=False, description="`clip_norm` is of each parameter's gradient by itself")
 
     def peak_lr(self, batch_size: int) -> float:
         """Learning rate at the top of the schedule, for a global batch of `batch_size` images."""

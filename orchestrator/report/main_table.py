@@ -12,7 +12,7 @@ from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .comparison import Comparison, compare
 from .formats import NONE, accuracy, assignments, difference, duration, integer, memory, scalar, superscript
 from .published import exact_match, same_protocol
-from .settings import Protocol, Setting, group_settings
+from .settings import Protocol, Setting, departure_remarks, group_settings
 from .statistics import LEAST_SEEDS, spread
 from .table import Cell, Column, Note, Row, Table
 
@@ -279,6 +279,7 @@ def _remarks(
         remarks.append(BEST_EPOCH_REMARK.format(" or ".join(chosen).capitalize()))
     if any(label.startswith("Lightly") for label in labels):
         remarks.append(PUBLISHED_REMARK)
+    remarks += departure_remarks(settings)
     on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""
     remarks.append(
         f"Run time: mean of the pretraining{on}, evaluations not counted. Peak memory: of the busiest worker."

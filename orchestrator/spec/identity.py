@@ -38,8 +38,8 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         "data": fingerprint,
         "image_size": trial.image_size,
         "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
-        "method": trial.method.model_dump(mode="json") | {"version": trial.method.version},
-        "pretrain": trial.pretrain.model_dump(mode="json"),
+        "method": trial.method.model_dump(mode="json", exclude=trial.method.late) | {"version": trial.method.version},
+        "pretrain": trial.pretrain.model_dump(mode="json", exclude={"optimizer": trial.pretrain.optimizer.late}),
         "seed": trial.seed,
         "split": trial.split,
     }
@@ -82,7 +82,7 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
         "split": trial.split,
         "image_size": trial.image_size,
         "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
-        "method": _sizes(trial.method.model_dump(mode="json")),
+        "method": _sizes(trial.method.model_dump(mode="json", exclude=trial.method.late)),
         "pretrain": [pretrain.batch_size, pretrain.accumulate, pretrain.precision, pretrain.optimizer.name],
         "evaluate": [
             _sizes(config.model_dump(mode="json", exclude={"epochs", "as_name"})) for config in trial.evaluate

@@ -197,6 +197,8 @@ class TrialResult(Record):
     epochs: int
     seed: int
     recipe: str
+    departures: tuple[str, ...] = ()
+    """Settings that differ from the recipe's, in words."""
     setting: str = ""
     """Hash of everything resolved but the seed: trials that share it are repeats of one another."""
     axes: dict[str, Scalar] = {}

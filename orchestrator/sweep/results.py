@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..spec.departures import departures
 from ..spec.label import title_of
 from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
@@ -61,6 +62,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         epochs=trial.pretrain.epochs,
         seed=trial.seed,
         recipe=trial.recipe,
+        departures=departures(trial),
         axes=dict(trial.axes),
         setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
         search=trial.split == "holdout",
