@@ -27,14 +27,16 @@ OF_A_METHOD = ("pretrain", "backbones")
 
 
 class RecipeCase(Config):
-    """What holds for some sizes of a training only."""
+    """What holds for some sizes of a training only, or for one backbone."""
 
+    backbone: str | None = None
     least_batch_size: PositiveInt = 1
     below_epochs: PositiveInt | None = None
     methods: dict[str, dict[str, Any]]
 
-    def holds(self, batch_size: int, epochs: int) -> bool:
-        return batch_size >= self.least_batch_size and (self.below_epochs is None or epochs < self.below_epochs)
+    def holds(self, backbone: str, batch_size: int, epochs: int) -> bool:
+        fits = batch_size >= self.least_batch_size and (self.below_epochs is None or epochs < self.below_epochs)
+        return fits and self.backbone in (None, backbone)
 
 
 class Recipe(Config):
@@ -82,7 +84,7 @@ def recipe_values(
     values = load_recipe(SWEEPS / "recipes" / f"{recipe}-{dataset}.yaml")
     own = values.methods.get(method, {})
     for case in values.cases:
-        if case.holds(batch_size, epochs):
+        if case.holds(backbone, batch_size, epochs):
             own = merge(own, case.methods.get(method, {}))
     pretrain = merge(values.pretrain.model_dump(exclude_unset=True), own.get("pretrain", {}))
     options = values.backbones.get(backbone, {}) | own.get("backbones", {}).get(backbone, {})
