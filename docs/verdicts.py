@@ -54,8 +54,9 @@ def verdicts() -> dict[str, list[Verdict]]:
 def _losses() -> list[str]:
     """The functions in the tuple `FUNCTIONS` of the tests against Lightly: a loss each."""
     for node in ast.walk(ast.parse(PEERS.read_text())):
-        targets = node.targets if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple) else []
-        if any(isinstance(target, ast.Name) and target.id == "FUNCTIONS" for target in targets):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        if any(isinstance(target, ast.Name) and target.id == "FUNCTIONS" for target in node.targets):
             return [item.id for item in node.value.elts if isinstance(item, ast.Name)]
     return []
 

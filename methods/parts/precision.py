@@ -5,6 +5,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,8 @@ def full_products(device: torch.device) -> Generator[None]:
     Raises:
         PrecisionError: the GPU rounds all the same.
     """
-    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    backends: Any = torch.backends
+    cuda, cpu = backends.cuda.matmul, backends.mkldnn.matmul
     with _LOCK:
         found = _INSIDE[0] if _INSIDE else (cuda.fp32_precision, cpu.fp32_precision)
         _INSIDE.append(found)
@@ -67,9 +69,10 @@ def _check(device: torch.device) -> None:
 
 def precision_modes() -> dict[str, str]:
     """How products of float32 and convolutions are rounded in this process, and what in the environment says so."""
-    modes = {
-        "float32_products": torch.backends.cuda.matmul.fp32_precision,
-        "float32_convolutions": torch.backends.cudnn.conv.fp32_precision,
+    backends: Any = torch.backends
+    modes: dict[str, str] = {
+        "float32_products": backends.cuda.matmul.fp32_precision,
+        "float32_convolutions": backends.cudnn.conv.fp32_precision,
     }
     named = (FORCED, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
     return modes | {name: os.environ[name] for name in named if name in os.environ}

@@ -25,7 +25,7 @@ def test_views_are_cut_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> Non
     seen: list[str] = []
 
     def resample(*_: Any) -> torch.Tensor:
-        seen.append(torch.backends.cuda.matmul.fp32_precision)
+        seen.append(str(torch.backends.cuda.matmul.fp32_precision))
         return torch.zeros(1, 3, 8, 8)
 
     monkeypatch.setattr(views_on_gpu, "resample", resample)
