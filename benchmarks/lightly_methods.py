@@ -1,32 +1,62 @@
-"""Eight methods out of Lightly's own heads, losses, memory banks and transforms, in a plain loop.
+"""Nine methods out of Lightly's own heads, losses, memory banks and transforms, in a plain loop.
 
-Each has the heads, losses, views and teachers of Lightly's CIFAR-10 benchmark: no blur, teachers that move by 0.99 before
-the forward pass. The backbone is given, and so are its initial weights. The optimizer is AdamW for all, with an epoch of
-warm-up and a cosine: the benchmark's SGD wants more epochs than a race has.
+Each has the heads, losses, views and teachers of Lightly's CIFAR-10 benchmark: no blur, teachers that move by 0.99 before the forward
+pass. The backbone and its initial weights are given. DCL and DCLW are not here, since Lightly's losses have changed since, nor is SMoG.
 """
 
 import copy
 import math
 from collections.abc import Callable
-from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from lightly.loss import BarlowTwinsLoss, DINOLoss, NegativeCosineSimilarity, NTXentLoss, SwaVLoss
 from lightly.models import modules, utils
 from lightly.models.modules import heads
-from lightly.transforms import DINOTransform, SimCLRTransform, SimSiamTransform, SwaVTransform
+from lightly.transforms import DINOTransform, FastSiamTransform, SimCLRTransform, SimSiamTransform, SwaVTransform
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-MOMENTUM = 0.99
-BANK = 4096
-PIXELS = 32
-BATCH_SIZE = 128
-LR = 0.001  # at this batch size
-WEIGHT_DECAY = 0.01
+MOMENTUM, PIXELS = 0.99, 32
 
 Transform = Callable[[Image.Image], list[Tensor]]
+
+
+class Plan(NamedTuple):
+    """How a method is trained: all its parameters alike, nothing clipped, no part of a batch by itself."""
+
+    optimizer: str
+    """`sgd` with momentum 0.9, `adam` or `adamw`."""
+    lr: float
+    """At the top of the schedule, for this batch."""
+    weight_decay: float
+    warmup_epochs: int
+    by_epoch: bool
+    """Whether the rate stays the same for an epoch, as torch's ``CosineAnnealingLR`` has it; there is then no warm-up."""
+    epochs: int
+    batch_size: int
+
+    @property
+    def bank(self) -> int:
+        """Rows of a memory bank, as in Lightly's benchmark."""
+        return 8192 if self.batch_size >= 512 else 4096
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """The rate of a step: a line up, then a cosine to zero."""
+        if self.by_epoch:
+            return self.lr * 0.5 * (1 + math.cos(math.pi * (step // steps_per_epoch) / self.epochs))
+        warmup, total = self.warmup_epochs * steps_per_epoch, self.epochs * steps_per_epoch
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        return self.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup - 1))))
+
+    def new_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=self.weight_decay)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, self.lr, weight_decay=self.weight_decay)
 
 
 class LightlyMethod(nn.Module):
@@ -82,17 +112,19 @@ class BarlowTwins(JointEmbedding):
 
 
 class MoCo(LightlyMethod):
-    """Without batch norm in splits, which only Lightly's own ResNet has; so shuffled keys would change nothing."""
+    """Keys are shuffled, which matters for a backbone with batch norm in splits."""
 
-    def __init__(self, backbone: nn.Module, dim: int):
+    def __init__(self, backbone: nn.Module, dim: int, bank: int):
         super().__init__(backbone, dim)
         self.head = heads.MoCoProjectionHead(dim, 512, 128)
         self.key_backbone, self.key_head = self.teacher(self.backbone), self.teacher(self.head)
-        self.criterion = NTXentLoss(temperature=0.1, memory_bank_size=(BANK, 128))
+        self.criterion = NTXentLoss(temperature=0.1, memory_bank_size=(bank, 128))
 
     def forward(self, views: list[Tensor], epoch: int) -> Tensor:
         def direction(query: Tensor, key: Tensor) -> Tensor:
-            return self.criterion(self.head(self.backbone(query)), self.key_head(self.key_backbone(key)))
+            shuffled, order = utils.batch_shuffle(key)
+            keys = utils.batch_unshuffle(self.key_head(self.key_backbone(shuffled)), order)
+            return self.criterion(self.head(self.backbone(query)), keys)
 
         return 0.5 * (direction(views[0], views[1]) + direction(views[1], views[0]))
 
@@ -133,8 +165,18 @@ class SimSiam(LightlyMethod):
         return 0.5 * (self.criterion(z[0].detach(), p[1]) + self.criterion(z[1].detach(), p[0]))
 
 
+class FastSiam(SimSiam):
+    transform = FastSiamTransform(input_size=PIXELS, gaussian_blur=0.0)
+
+    def forward(self, views: list[Tensor], epoch: int) -> Tensor:
+        z = [self.head(self.backbone(view)) for view in views]
+        targets = [torch.stack(z[:i] + z[i + 1 :]).mean(dim=0).detach() for i in range(len(z))]
+        losses = [self.criterion(target, self.predictor(each)) for target, each in zip(targets, z, strict=True)]
+        return torch.stack(losses).mean()
+
+
 class NNCLR(LightlyMethod):
-    def __init__(self, backbone: nn.Module, dim: int):
+    def __init__(self, backbone: nn.Module, dim: int, bank: int):
         super().__init__(backbone, dim)
         self.head = heads.ProjectionHead(
             [
@@ -144,7 +186,7 @@ class NNCLR(LightlyMethod):
         )
         self.predictor = heads.NNCLRPredictionHead(256, 4096, 256)
         self.criterion = NTXentLoss()
-        self.bank = modules.NNMemoryBankModule(size=(BANK, 256))
+        self.bank = modules.NNMemoryBankModule(size=(bank, 256))
 
     def forward(self, views: list[Tensor], epoch: int) -> Tensor:
         z = [self.head(self.backbone(view)) for view in views]
@@ -196,11 +238,12 @@ class DINO(LightlyMethod):
         return self.criterion(targets, [self.head(self.backbone(view)) for view in views], epoch=epoch)
 
 
-LIGHTLY_METHODS: dict[str, type[LightlyMethod]] = {
+LIGHTLY_METHODS: dict[str, Callable[..., LightlyMethod]] = {
     "simclr": SimCLR,
     "byol": BYOL,
     "moco": MoCo,
     "simsiam": SimSiam,
+    "fastsiam": FastSiam,
     "barlow_twins": BarlowTwins,
     "dino": DINO,
     "swav": SwAV,
@@ -208,36 +251,50 @@ LIGHTLY_METHODS: dict[str, type[LightlyMethod]] = {
 }
 
 
+def new_method(name: str, backbone: nn.Module, dim: int, plan: Plan) -> LightlyMethod:
+    bank: dict[str, Any] = {"bank": plan.bank} if name in ("moco", "nnclr") else {}
+    return LIGHTLY_METHODS[name](backbone, dim, **bank)
+
+
 def train(
-    method: LightlyMethod, images: list[Image.Image], epochs: int, batch_size: int, generator: torch.Generator
+    method: LightlyMethod,
+    images: list[Image.Image],
+    plan: Plan,
+    generator: torch.Generator,
+    device: torch.device,
+    decoders: int = 0,
 ) -> list[float]:
-    """The mean loss of each epoch; whole batches, in an order that `generator` draws."""
-    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=LR, weight_decay=WEIGHT_DECAY)
-    steps = len(images) // batch_size
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate, warmup=steps, total=epochs * steps))
-    transform = type(method).transform
+    """The mean loss of each epoch; whole batches, in an order that `generator` draws. `decoders`: processes that make views."""
+    method.to(device).train()
+    optimizer = plan.new_optimizer([parameter for parameter in method.parameters() if parameter.requires_grad])
+    views_of = Views(images, type(method).transform)
+    steps = len(images) // plan.batch_size
     history = []
-    method.train()
-    for epoch in range(epochs):
+    for epoch in range(plan.epochs):
         order = torch.randperm(len(images), generator=generator).tolist()
         losses = []
-        for step in range(steps):
-            rows = [transform(images[i]) for i in order[step * batch_size : (step + 1) * batch_size]]
-            views = [torch.stack(view) for view in zip(*rows, strict=True)]
+        loader = DataLoader(views_of, plan.batch_size, sampler=order, drop_last=True, num_workers=decoders)
+        for step, views in enumerate(loader):
+            for group in optimizer.param_groups:
+                group["lr"] = plan.rate(epoch * steps + step, steps)
             method.move_teachers()
-            loss = method(views, epoch)
+            loss = method([view.to(device) for view in views], epoch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
             losses.append(loss.item())
         history.append(sum(losses) / len(losses))
     return history
 
 
-def rate(step: int, warmup: int, total: int) -> float:
-    """Share of the peak rate: a line up, then a cosine to zero."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup - 1))))
+class Views:
+    """The images, each as the views that `transform` makes of it."""
+
+    def __init__(self, images: list[Image.Image], transform: Transform):
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        return self.transform(self.images[index])

@@ -4,7 +4,7 @@
     python benchmarks/lockstep.py benchmarks/against_lightly.yaml --seed 0
 
 The trial runs as it does in a sweep. Before each of its steps, Lightly's module is given its weights and running statistics; then
-both take the step on the same batch, each with a loss, gradients and an AdamW of its own. The trainings of
+both take the step on the same batch, each with a loss, gradients and an optimizer of its own. The trainings of
 `against_lightly.py` differ in rounding too, which grows tenfold every few steps, so those can be compared by their ends alone.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from against_lightly import run_ours, trials_of
-from lightly_methods import LIGHTLY_METHODS, LR, WEIGHT_DECAY, rate
+from against_lightly import plan_of, run_ours, trials_of
+from lightly_methods import new_method
 from ssl_sweep.datasets.prepare import prepare
 from ssl_sweep.methods.base import Batch, Progress, StepOutput
 from ssl_sweep.methods.simclr import SimCLR
@@ -30,8 +30,9 @@ class Lockstep:
 
     def __init__(self, trial: TrialSpec):
         encoder = new_encoder(trial)
-        self.module = LIGHTLY_METHODS["simclr"](encoder, encoder.dim).train()
-        self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
+        self.plan = plan_of(trial)
+        self.module = new_method("simclr", encoder, encoder.dim, self.plan).train()
+        self.optimizer = self.plan.new_optimizer(list(self.module.parameters()))
         self.loss = torch.zeros(())
         self.left: list[Tensor] = []  # our state after the last step
         self.steps = self.changed = 0
@@ -50,7 +51,7 @@ class Lockstep:
 
     def after(self, ours: SimCLR, progress: Progress) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = LR * rate(progress.step, progress.steps_per_epoch, progress.total_steps)
+            group["lr"] = self.plan.rate(progress.step, progress.steps_per_epoch)
         self.optimizer.zero_grad()
         self.loss.backward()
         self.optimizer.step()
@@ -84,17 +85,14 @@ def main() -> None:
     parser.add_argument("sweep", type=Path, help="a sweep file with simclr, as for against_lightly.py")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    trials = [trial for trial in trials_of(arguments.sweep) if trial.method.name == "simclr"]
-    if not trials:
-        raise SystemExit(f"{arguments.sweep}: 'simclr' must be one of its methods")
-    trial = trials[0].model_copy(update={"seed": arguments.seed})
+    trial = trials_of(arguments.sweep, ["simclr"])[0].model_copy(update={"seed": arguments.seed})
     torch.set_num_threads(1)
     pair = Lockstep(trial)
     with (
         patch.object(SimCLR, "training_step", lambda *given: pair.before(*given)),
         patch.object(SimCLR, "after_optimizer_step", lambda *given: pair.after(*given)),
     ):
-        result = run_ours(trial, prepare(trial.dataset, data_root()))
+        result = run_ours(trial, prepare(trial.dataset, data_root()), torch.device("cpu"))
     print(f"{pair.steps} steps, kNN {result.knn:.2f} %; state changed between two steps: {pair.changed} times")
     print("largest relative differences: " + ", ".join(f"{key} {value:.1e}" for key, value in pair.largest.items()))
 

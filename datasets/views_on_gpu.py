@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..methods.config import ViewConfig
 from ..methods.parts.device import to_device
+from ..methods.parts.precision import full_products
 from . import color
 from .color import MEAN, STD
 from .geometry import Geometry
@@ -24,7 +25,7 @@ def cut(pixels: Tensor, geometry: Geometry, size: int, kind: Filter) -> Tensor:
     b, n = len(pixels), len(geometry.boxes)
     out = torch.empty(n, 3, size, size, dtype=torch.uint8, device=pixels.device)
     step = _chunk(max(pixels[0].numel(), out[0].numel()))
-    with _full_precision(pixels.device):
+    with full_products(pixels.device):
         for first in range(0, n, b):
             for start in range(0, b, step):
                 stop = min(start + step, b)
@@ -40,7 +41,7 @@ def finish(levels: Tensor, view: ViewConfig, parameters: ViewParameters) -> Tens
     out = torch.empty(levels.shape, device=levels.device)
     step = _chunk(levels[0].numel())
     mean, std = color.constants(levels.device, MEAN, STD)
-    with _full_precision(levels.device):
+    with full_products(levels.device):
         for start in range(0, len(levels), step):
             rows = slice(start, start + step)
             image = levels[rows] / 255
@@ -51,11 +52,6 @@ def finish(levels: Tensor, view: ViewConfig, parameters: ViewParameters) -> Tens
 
 def _chunk(numbers: int) -> int:
     return max(1, CHUNK // numbers)
-
-
-def _full_precision(device: torch.device) -> torch.autocast:
-    """Whoever asks for the next batch may be within an autocast, which would round the filter weights to bfloat16."""
-    return torch.autocast(device.type, enabled=False)
 
 
 def _color(images: Tensor, view: ViewConfig, parameters: ViewParameters) -> None:

@@ -30,9 +30,6 @@ class EvaluationConfig(Config):
 
     version: ClassVar[int] = 1
     """Raised by a change of the evaluation that moves its numbers under unchanged settings."""
-    added: ClassVar[frozenset[str]] = frozenset()
-    """Settings that came later: at its default, such a one is no part of `identity`, so that results from before it stay valid."""
-
     internal: ClassVar[frozenset[str]] = frozenset({"fingerprint"})
     """Fields that no sweep file sets."""
 
@@ -76,7 +73,7 @@ class EvaluationConfig(Config):
     @property
     def settings(self) -> Settings:
         """What is printed beside its numbers: the same for all that share an `identity`, whichever version made them."""
-        return {key: value for key, value in self.all_settings.items() if key not in self._late}
+        return {key: value for key, value in self.all_settings.items() if key not in self.late}
 
     @property
     def draws(self) -> bool:
@@ -87,16 +84,10 @@ class EvaluationConfig(Config):
     def identity(self) -> dict[str, object]:
         """The settings as JSON values: two evaluations that share them are the same one."""
         where = set[str]() if self.fingerprint is None else {"dataset"}  # the same images, wherever they lie
-        content = self.model_dump(mode="json", exclude={"as_name", *self._late, *where})
+        content = self.model_dump(mode="json", exclude={"as_name", *self.late, *where})
         if isinstance(self.labels, LabelList):
             content["labels"] = self.labels.identity
         return content
-
-    @property
-    def _late(self) -> set[str]:
-        """What was added later, and says nothing."""
-        fields = type(self).model_fields
-        return {key for key in self.added if getattr(self, key) == fields[key].default}
 
 
 C = TypeVar("C", bound=EvaluationConfig)

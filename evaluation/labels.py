@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag
 from pydantic.json_schema import SkipJsonSchema
 
-from ..methods.base_config import Config
-from ..methods.weights_config import Sha256
+from ..methods.base_config import Config, Sha256
 
 
 def _share(value: Any) -> Any:

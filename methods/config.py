@@ -2,35 +2,12 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from .base_config import Config
+from .base_config import BatchSize, Config, Decay, Probability, Range
 from .quantities import plural
 from .rates import DESCRIPTION, Rates
 from .weights_config import WeightsConfig
-
-
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the first number must not be greater than the second")
-    return bounds
-
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-BatchSize = Annotated[int, Field(ge=2)]
-"""Over all workers; batch norm has no statistics of one image."""
-Decay = Annotated[float, Field(ge=0, lt=1)]
-"""Share of a running mean that stays at each step."""
-Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ordered)]
-
 
 # ---- views -----------------------------------------------------------------------------------------------------------
 
@@ -97,6 +74,8 @@ class ViewsConfig(Config):
 class OptimizerConfig(Config):
     """The optimizer; the rate at the top of the schedule is `lr`, scaled from batch 256 by `lr_scaling`."""
 
+    added = frozenset({"clip_each"})
+
     name: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     lr: PositiveFloat = 0.03
     lr_scaling: Literal["none", "linear", "sqrt"] = Field(
@@ -116,6 +95,7 @@ class OptimizerConfig(Config):
         default=1.0, description="rate of vectors and scalars, as a share of the rate"
     )
     clip_norm: PositiveFloat | None = Field(default=None, description="largest norm of the whole gradient")
+    clip_each: bool = Field(default=False, description="`clip_norm` is of each parameter's gradient by itself")
 
     def peak_lr(self, batch_size: int) -> float:
         """Learning rate at the top of the schedule, for a global batch of `batch_size` images."""

@@ -27,6 +27,7 @@ class DINO(Method[DINOConfig]):
             norm=config.head_norm,
             unit_prototypes=config.norm_last_layer,
             layers=config.head_layers,
+            std=config.head_std,
         )
         self.student = Projected(encoder, head)
         self.teacher = Teacher(self.student)

@@ -105,7 +105,7 @@ def sinkhorn_center(scores: Tensor, temperature: float, iterations: int) -> Tens
 
 def koleo_loss(features: Tensor) -> Tensor:
     """KoLeo (arXiv:1806.03198), mean of -log distance to the nearest of all ranks' features; (B, D), normalised here."""
-    unit = F.normalize(features.float(), dim=1)
+    unit = F.normalize(features.float(), dim=1, eps=1e-8)  # the authors' bound of the gradient at a row of zeros
     everyone = gather(unit)  # (W * B, D)
     own = torch.arange(len(unit), device=unit.device) + rank() * len(unit)
     with torch.no_grad(), torch.autocast(unit.device.type, enabled=False):

@@ -241,7 +241,8 @@ def _cifar_resnet(config: BackboneConfig) -> Encoder:
     options: dict[str, Any] = {"zero_init_last": False, **config.options}
     stem_relu = bool(options.pop("stem_relu", True))
     splits = int(options.pop("split_batchnorm", 1))
-    model = _create("resnet18", options, also=("stem_relu", "split_batchnorm"))
+    torch_init = bool(options.pop("torch_init", False))
+    model = _create("resnet18", options, also=("stem_relu", "split_batchnorm", "torch_init"))
     model.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm's other convolutions
     model.maxpool = nn.Identity()
@@ -249,6 +250,10 @@ def _cifar_resnet(config: BackboneConfig) -> Encoder:
     if not stem_relu:
         model.act1 = nn.Identity()
         changes += "; act1 = nn.Identity()"
+    if torch_init:
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
     if splits > 1:  # matters in training alone: who takes the weights away needs no such norm
         split_batchnorm(model, splits)
     return Encoder(model, None, _metadata("resnet18", options) | {"changes": changes})

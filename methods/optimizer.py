@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from .base import Method, Progress
@@ -57,6 +59,18 @@ def set_rates(
         group["lr"] = peak * group["lr_scale"] * (1.0 if group["constant_lr"] else factor)
         group["weight_decay"] = weight_decay if group["decay"] else 0.0
     return peak * factor
+
+
+def clip_gradients(method: Method[Any], config: OptimizerConfig) -> None:
+    """Shorten the gradient to `clip_norm`: as one vector, or with `clip_each` that of each parameter by itself."""
+    if config.clip_norm is None:
+        return
+    if not config.clip_each:
+        clip_grad_norm_(method.parameters(), config.clip_norm)
+        return
+    gradients = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
+    shares = [(config.clip_norm / (norm + 1e-6)).clamp_(max=1) for norm in torch._foreach_norm(gradients)]  # pyright: ignore[reportPrivateUsage]
+    torch._foreach_mul_(gradients, shares)  # pyright: ignore[reportPrivateUsage]
 
 
 def rate_factor(schedule: ScheduleConfig, progress: Progress) -> float:

@@ -1,11 +1,10 @@
 """What a sweep file may say about the weights that a backbone begins with. Free of torch."""
 
 from pathlib import PurePath
-from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from .base_config import Config
+from .base_config import Config, Sha256
 
 OF_A_TRIAL = "trial:"
 TIMM = "timm"
@@ -17,15 +16,6 @@ DEFAULT_TAG = "default"
 def names_a_file(text: str) -> bool:
     """Whether `weights: text` is a path: not weights of a trial, nor timm's own."""
     return text != TIMM and not text.startswith((OF_A_TRIAL, OF_TIMM))
-
-
-def _digits(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise ValueError("must be the 64 hexadecimal digits that `sha256sum` prints")
-    return text
-
-
-Sha256 = Annotated[str, AfterValidator(_digits)]
 
 
 class WeightsConfig(Config):

@@ -65,7 +65,12 @@ def test_the_packages_are_the_folders() -> None:
         for top in ("orchestrator", "methods", "datasets", "evaluation")
         for path in (ROOT / top).rglob("__init__.py")
     }
-    assert set(setup["packages"]) == folders | {"ssl_sweep", "ssl_sweep.sweeps", "ssl_sweep.sweeps.recipes"}
+    assert set(setup["packages"]) == folders | {
+        "ssl_sweep",
+        "ssl_sweep.sweeps",
+        "ssl_sweep.sweeps.recipes",
+        "ssl_sweep.sweeps.reproduce",
+    }
 
 
 def test_files_stay_short() -> None:

@@ -14,8 +14,11 @@ class DINOConfig(MethodConfig):
     family = "distillation"
     num_global_views = None
     uses_local_views = True
+    added = frozenset({"head_std"})
     pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0),
+        optimizer=OptimizerConfig(
+            name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0, clip_each=True
+        ),
         schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=5e-4),  # to 1e-6 from 2e-3, the rate of batch 1024
     )
 
@@ -25,6 +28,9 @@ class DINOConfig(MethodConfig):
     output_dim: PositiveInt = Field(default=65536, description="number of prototypes")
     head_layers: PositiveInt = Field(default=3, description="linear layers before the prototypes")
     head_norm: bool = Field(default=False, description="batch norm in the head")
+    head_std: PositiveFloat | None = Field(
+        default=0.02, description="deviation of the head's initial weights; null: torch's default for a linear layer"
+    )
     norm_last_layer: bool = Field(default=True, description="keep the prototypes at unit length")
     freeze_last_layer_epochs: NonNegativeInt = 1
     student_temperature: PositiveFloat = 0.1

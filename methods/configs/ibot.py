@@ -18,7 +18,9 @@ class IBOTConfig(MethodConfig):
     uses_local_views = True
     one_global_size = True
     pretrain = PretrainConfig(
-        optimizer=OptimizerConfig(name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0),
+        optimizer=OptimizerConfig(
+            name="adamw", lr=5e-4, weight_decay=0.04, final_weight_decay=0.4, clip_norm=3.0, clip_each=True
+        ),
         schedule=ScheduleConfig(warmup_epochs=10, final_lr_factor=5e-4),  # to 1e-6 from 2e-3, the rate of batch 1024
     )
 

@@ -54,7 +54,7 @@ class Projected(nn.Module, Generic[HeadT]):
 class PrototypeHead(nn.Module):
     """DINO's head: `layers` with GELU, l2 normalisation, and scores on prototypes whose length is a gain of their own.
 
-    With `unit_prototypes` the gains stay at 1.
+    With `unit_prototypes` the gains stay at 1. std: of the layers' initial weights; None: torch's default, biases too.
     """
 
     def __init__(
@@ -66,13 +66,14 @@ class PrototypeHead(nn.Module):
         norm: bool,
         unit_prototypes: bool,
         layers: int = 3,
+        std: float | None = 0.02,
     ):
         super().__init__()
         hidden = [hidden_dim] * (layers - 1)
         self.mlp = mlp(dim, *hidden, bottleneck_dim, norm=norm, activation=nn.GELU)
         for layer in self.mlp:
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
+            if isinstance(layer, nn.Linear) and std is not None:
+                nn.init.trunc_normal_(layer.weight, std=std)
                 if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
                     nn.init.zeros_(layer.bias)
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck_dim))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .settings import Protocol, Setting
+from .settings import Protocol, Setting, departure_remarks
 from .statistics import LEAST_SEEDS
 from .table import Cell, Column
 
@@ -69,6 +69,7 @@ def remarks_of(
         remarks.append(BEST_EPOCH_REMARK.format(" or ".join(chosen).capitalize()))
     if any(column.beside for column, _ in filled):
         remarks.append(PUBLISHED_REMARK)
+    remarks += departure_remarks(settings)
     on = f" on {next(iter(hardware))}" if len(hardware) == 1 else ""
     remarks.append(
         f"Run time: mean of the pretraining{on}, evaluations not counted. Peak memory: of the busiest worker."

@@ -200,6 +200,15 @@ def labels(settings: Sequence[Setting]) -> list[str]:
     ]
 
 
+def departure_remarks(settings: Sequence[Setting]) -> list[str]:
+    """For each list of settings that differ from a recipe, the rows that have it."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for setting, name in zip(settings, labels(settings), strict=True):
+        if setting.first.departures:
+            rows.setdefault((setting.first.recipe, ", ".join(setting.first.departures)), []).append(name)
+    return [f"Differs from recipe {recipe}: {'; '.join(names)}: {text}." for (recipe, text), names in rows.items()]
+
+
 def _traits(setting: Setting) -> list[str]:
     trial = setting.first
     axes = [f"{key.rsplit('.', 1)[-1]} {value}" for key, value in setting.axes.items()]

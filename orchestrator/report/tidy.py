@@ -32,6 +32,7 @@ COLUMNS: dict[str, str] = {
     "epochs": "int64",
     "seed": "int64",
     "recipe": "string",
+    "departures": "string",
     "setting": "string",
     "axes": "string",
     "pretrain_epochs": "int64",
@@ -88,7 +89,11 @@ def _rows(result: SweepResult) -> Iterator[dict[str, Any]]:
 
 def _trial(trial: TrialResult) -> dict[str, Any]:
     row = trial.model_dump(exclude={"pretrain", "history", "evaluations", "axes", "environment"})
-    row |= {"axes": _json(trial.axes), "environment": _json(trial.environment)}
+    row |= {
+        "departures": "; ".join(trial.departures),
+        "axes": _json(trial.axes),
+        "environment": _json(trial.environment),
+    }
     pretrain = trial.pretrain
     if pretrain:
         row |= {f"pretrain_{key}": value for key, value in pretrain.model_dump(exclude={"cost"}).items()}

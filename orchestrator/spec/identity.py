@@ -8,6 +8,7 @@ from typing import Any
 
 from ...evaluation.base import EvaluationConfig
 from ...methods.backbones import draws, is_rotary
+from ...methods.config import PretrainConfig
 from ...methods.weights_config import WeightsConfig
 from .models import ShapeConfig, TrialSpec
 
@@ -41,8 +42,8 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
         "data": fingerprint,
         "image_size": trial.image_size,
         "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
-        "method": trial.method.model_dump(mode="json") | {"version": trial.method.version},
-        "pretrain": trial.pretrain.model_dump(mode="json", exclude=set() if trial.pretrain.rates else {"rates"}),
+        "method": trial.method.model_dump(mode="json", exclude=trial.method.late) | {"version": trial.method.version},
+        "pretrain": trial.pretrain.model_dump(mode="json", exclude=_unsaid(trial.pretrain)),
         "seed": trial.seed,
         "split": trial.split,
     }
@@ -85,7 +86,7 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
         "split": trial.split,
         "image_size": trial.image_size,
         "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
-        "method": _sizes(trial.method.model_dump(mode="json")),
+        "method": _sizes(trial.method.model_dump(mode="json", exclude=trial.method.late)),
         "pretrain": [pretrain.batch_size, pretrain.accumulate, pretrain.precision, pretrain.optimizer.name],
         "evaluate": [
             _sizes(config.model_dump(mode="json", exclude={"epochs", "as_name"})) for config in trial.evaluate
@@ -104,6 +105,12 @@ def _sizes(value: Any) -> Any:
     if isinstance(value, list):
         return [_sizes(item) for item in value]
     return None if isinstance(value, float) else value
+
+
+def _unsaid(config: PretrainConfig) -> dict[str, Any]:
+    """Settings that came later and say nothing."""
+    unsaid: dict[str, Any] = {"optimizer": config.optimizer.late}
+    return unsaid if config.rates else unsaid | {"rates": True}
 
 
 def _slug(parts: Iterable[str]) -> str:

@@ -2,12 +2,12 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from ...methods import METHODS
-from ...methods.config import Config, PretrainConfig
+from ...methods.config import Config, Option, PretrainConfig
 from .errors import Problem, SpecError, Steps, UserError, unknown
 from .messages import problems_of, validate
 from .models import RecipeName
@@ -20,11 +20,42 @@ class RecipeError(UserError):
     """A recipe has nothing for a data set."""
 
 
+Options = dict[str, Option | tuple[Option, ...]]
+"""Of a backbone, for ``timm.create_model``."""
+OF_A_METHOD = ("pretrain", "backbones")
+"""What a method's entry of a recipe has beside the method's own settings."""
+
+
+class RecipeCase(Config):
+    """What holds for some sizes of a training only, or for one backbone."""
+
+    backbone: str | None = None
+    least_batch_size: PositiveInt = 1
+    below_epochs: PositiveInt | None = None
+    methods: dict[str, dict[str, Any]]
+
+    def holds(self, backbone: str, batch_size: int, epochs: int) -> bool:
+        fits = batch_size >= self.least_batch_size and (self.below_epochs is None or epochs < self.below_epochs)
+        return fits and self.backbone in (None, backbone)
+
+
 class Recipe(Config):
-    """`pretrain` for all methods; `methods`: each method's own settings, with its `pretrain` beside them."""
+    """`pretrain` for all methods; `methods`: each method's own settings, with its `pretrain` and `backbones` beside them."""
 
     pretrain: PretrainConfig = PretrainConfig()
+    backbones: dict[str, Options] = Field(default_factory=dict)
+    """By the backbone's name, for all methods."""
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    cases: tuple[RecipeCase, ...] = ()
+
+
+class RecipeValues(NamedTuple):
+    """What a recipe sets for a method on a data set."""
+
+    method: dict[str, Any]
+    pretrain: dict[str, Any]
+    options: Options
+    """Of the backbone."""
 
 
 def available(recipe: RecipeName) -> list[str]:
@@ -32,8 +63,10 @@ def available(recipe: RecipeName) -> list[str]:
     return sorted(path.stem.removeprefix(f"{recipe}-") for path in (SWEEPS / "recipes").glob(f"{recipe}-*.yaml"))
 
 
-def recipe_values(recipe: RecipeName, dataset: str, method: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `recipe` sets for `method` on `dataset`: the method's own settings, and those of `pretrain`.
+def recipe_values(
+    recipe: RecipeName, dataset: str, method: str, backbone: str, batch_size: int = 1, epochs: int = 1
+) -> RecipeValues:
+    """What `recipe` sets for `method` with `backbone` on `dataset`, in a training of this size.
 
     ``paper`` has no file: it is the defaults of the method's configuration.
 
@@ -41,7 +74,7 @@ def recipe_values(recipe: RecipeName, dataset: str, method: str) -> tuple[dict[s
         RecipeError: the recipe has nothing for `dataset`.
     """
     if recipe == "paper":
-        return {}, {}
+        return RecipeValues({}, {}, {})
     known = available(recipe)
     if dataset not in known:
         raise RecipeError(
@@ -49,9 +82,13 @@ def recipe_values(recipe: RecipeName, dataset: str, method: str) -> tuple[dict[s
             " recipe 'paper' fits every data set"
         )
     values = load_recipe(SWEEPS / "recipes" / f"{recipe}-{dataset}.yaml")
-    own = dict(values.methods.get(method, {}))
-    pretrain = merge(values.pretrain.model_dump(exclude_unset=True), own.pop("pretrain", {}))
-    return own, pretrain
+    own = values.methods.get(method, {})
+    for case in values.cases:
+        if case.holds(backbone, batch_size, epochs):
+            own = merge(own, case.methods.get(method, {}))
+    pretrain = merge(values.pretrain.model_dump(exclude_unset=True), own.get("pretrain", {}))
+    options = values.backbones.get(backbone, {}) | own.get("backbones", {}).get(backbone, {})
+    return RecipeValues({key: value for key, value in own.items() if key not in OF_A_METHOD}, pretrain, options)
 
 
 @cache
@@ -68,22 +105,34 @@ def load_recipe(path: Path) -> Recipe:
         recipe = validate(Recipe, document.data)
     except ValidationError as error:
         problems += problems_of(error, document, Recipe)
-    methods = document.data.get("methods")
-    for name, own in methods.items() if isinstance(methods, dict) else ():
-        if not isinstance(own, dict):
-            continue
-        where = ("methods", name)
-        if name not in METHODS:
-            problems.append(document.problem(where, f"methods: {unknown('method', name, METHODS)}", of_key=True))
-            continue
-        problems += method_problems(document, where, name, own, ("pretrain",))
-        try:
-            validate(PretrainConfig, own.get("pretrain", {}))
-        except ValidationError as error:
-            problems += problems_of(error, document, PretrainConfig, (*where, "pretrain"))
+    problems += _entry_problems(document, ("methods",), document.data.get("methods"))
+    for index, case in enumerate(recipe.cases):
+        problems += _entry_problems(document, ("cases", index, "methods"), case.methods)
     if problems:
         raise SpecError(problems)
     return recipe
+
+
+def _entry_problems(document: Document, where: Steps, methods: Any) -> list[Problem]:
+    """Errors in a recipe's entries of `methods`, at `where` of the file."""
+    problems: list[Problem] = []
+    for name, own in methods.items() if isinstance(methods, dict) else ():
+        if not isinstance(own, dict):
+            continue
+        here = (*where, name)
+        if name not in METHODS:
+            problems.append(document.problem(here, f"methods: {unknown('method', name, METHODS)}", of_key=True))
+            continue
+        problems += method_problems(document, here, name, own, OF_A_METHOD)
+        try:
+            validate(PretrainConfig, own.get("pretrain", {}))
+        except ValidationError as error:
+            problems += problems_of(error, document, PretrainConfig, (*here, "pretrain"))
+        try:
+            validate(Recipe, {"backbones": own.get("backbones", {})})
+        except ValidationError as error:
+            problems += problems_of(error, document, Recipe, here)
+    return problems
 
 
 def method_problems(

@@ -18,7 +18,7 @@ from .changes import Change, scheduled
 from .errors import show
 from .messages import validate
 from .models import MethodEntry, ShapeConfig, SweepSpec, TrialSpec
-from .recipes import merge, method_defaults, recipe_values
+from .recipes import Options, RecipeValues, merge, method_defaults, recipe_values
 
 
 class Group(NamedTuple):
@@ -91,20 +91,15 @@ def trial_values(
     material: dict[str, Any] = {"dataset": spec.dataset.model_dump(), "backbone": backbone_config.model_dump()}
     material = _laid(material, {key: value for key, value in axes.items() if key.split(".")[0] in material})
     dataset, backbone = _dataset(material, spec), _backbone(material)
-    recipe_method, recipe_pretrain = recipe_values(spec.recipe, dataset.name, entry.name)
-    config_class = METHODS[entry.name]
-    pretrain = config_class.pretrain.model_dump()
-    for layer in (
-        recipe_pretrain,
-        spec.pretrain.model_dump(exclude_unset=True),
-        entry.pretrain.model_dump(exclude_unset=True) if entry.pretrain else {},
-    ):
-        pretrain = merge(pretrain, layer)
-    method = merge(method_defaults(entry.name), recipe_method)
-    trained = {"method": merge(method, _tuples(entry.settings)), "pretrain": pretrain}
-    trained = _laid(trained, {key: value for key, value in axes.items() if key.split(".")[0] in trained})
+    recipe = recipe_values(spec.recipe, dataset.name, entry.name, backbone)
+    trained = _trained(spec, entry, axes, recipe)
+    size = trained["pretrain"]["batch_size"], trained["pretrain"]["epochs"]
+    if all(isinstance(number, int) for number in size):  # of an axis: the trial's own check says so
+        recipe = recipe_values(spec.recipe, dataset.name, entry.name, backbone, *size)
+        trained = _trained(spec, entry, axes, recipe)
     return {
         **material,
+        "backbone": _with_options(material["backbone"], recipe.options),
         **trained,
         "image_size": dataset.usual_size,
         "evaluate": tuple(
@@ -117,6 +112,31 @@ def trial_values(
         "resources": _shape(spec.resources) | (_shape(entry.resources, exclude_unset=True) if entry.resources else {}),
         "axes": {key: _shown(key, value) for key, value in axes.items()},
     }
+
+
+def _trained(spec: SweepSpec, entry: MethodEntry, axes: dict[str, Any], recipe: RecipeValues) -> dict[str, Any]:
+    """The values of `method` and `pretrain`."""
+    pretrain = METHODS[entry.name].pretrain.model_dump()
+    for layer in (
+        recipe.pretrain,
+        spec.pretrain.model_dump(exclude_unset=True),
+        entry.pretrain.model_dump(exclude_unset=True) if entry.pretrain else {},
+    ):
+        pretrain = merge(pretrain, layer)
+    method = merge(method_defaults(entry.name), recipe.method)
+    trained = {"method": merge(method, _tuples(entry.settings)), "pretrain": pretrain}
+    return _laid(trained, {key: value for key, value in axes.items() if key.split(".")[0] in trained})
+
+
+def _with_options(backbone: Any, options: Options) -> Any:
+    """With the recipe's options where the sweep sets none. Given weights are of a network that the sweep describes."""
+    if not options:
+        return backbone
+    values = backbone if isinstance(backbone, dict) else {"name": backbone}
+    own = values.get("options", {})
+    if values.get("weights") is not None or not isinstance(own, dict):
+        return backbone
+    return values | {"options": options | own}
 
 
 def _shown(key: str, value: Any) -> bool | int | float | str:

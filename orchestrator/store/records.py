@@ -143,20 +143,18 @@ class EvaluationRecord(Record):
 
 
 class Restart(Record):
-    """An attempt that ended by a fault, and was followed by another."""
+    """An attempt that ended by a fault, and was followed by another; the time in seconds since the epoch."""
 
     fault: Fault
     reason: str
     time: float
-    """Seconds since the epoch."""
 
 
 class FailedEvaluation(Record):
-    """Why an evaluation failed, in a trial that went on without it."""
+    """Why an evaluation failed, in a trial that went on without it; the reason in one line."""
 
     fault: Fault
     reason: str
-    """One line."""
 
 
 class MissingEvaluation(Record):
@@ -195,6 +193,8 @@ class TrialResult(Record):
     epochs: int
     seed: int
     recipe: str
+    departures: tuple[str, ...] = ()
+    """Settings that differ from the recipe's, in words."""
     setting: str = ""
     """Hash of everything resolved but the seed: trials that share it are repeats of one another."""
     axes: dict[str, Scalar] = {}

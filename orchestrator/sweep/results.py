@@ -11,6 +11,7 @@ from typing import Any
 from ...evaluation.registry import changed_settings
 from ...methods.rates import rates_text
 from ..published import Published
+from ..spec.departures import departures
 from ..spec.label import title_of
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.checked import digest_of_record, sealed_record
@@ -81,6 +82,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         epochs=trial.pretrain.epochs,
         seed=trial.seed,
         recipe=trial.recipe,
+        departures=departures(trial),
         axes=_shown_axes(trial),
         trained_with=_trained_with(resolved),
         setting=_setting(resolved),

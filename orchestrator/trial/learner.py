@@ -12,7 +12,7 @@ from ...methods import build_method
 from ...methods.base import Batch, Method, Progress, StepOutput, TrainingSet, View
 from ...methods.encoder import Encoder, build_encoder
 from ...methods.freezing import freeze
-from ...methods.optimizer import build_optimizer, set_rates
+from ...methods.optimizer import build_optimizer, clip_gradients, set_rates
 from ...methods.parts.sync_batchnorm import convert_sync_batchnorm
 from ...methods.snapshot import Snapshot
 from ..spec.models import TrialSpec
@@ -85,8 +85,7 @@ class Learner:
             losses.append(loss.detach())
         output = StepOutput(torch.stack(losses).mean(), logs)
         self.method.before_optimizer_step(progress)
-        if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.method.parameters(), config.clip_norm)
+        clip_gradients(self.method, config)
         self.optimizer.step()
         self.method.after_optimizer_step(progress)
         return output, lr

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from ...methods.parts.precision import precision_modes
 from ..store.records import Cost
 from ..store.version import git_commit, package_version
 
@@ -167,6 +168,7 @@ def environment() -> dict[str, str]:
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),
         }
+        values |= precision_modes()
     commit = git_commit()
     return values | ({"git_commit": commit} if commit else {})
 

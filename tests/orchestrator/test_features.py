@@ -48,8 +48,7 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Iterator[Path]:
     """A store with one finished trial."""
-    folder = tmp_path_factory.mktemp("finished")
-    path = folder / "sweep.yaml"
+    path = (folder := tmp_path_factory.mktemp("finished")) / "sweep.yaml"
     path.write_text(yaml.safe_dump(SWEEP))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_SWEEP_DATA", str(data_root))
