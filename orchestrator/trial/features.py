@@ -66,7 +66,7 @@ def _joined(task: Task, images: ImageSet, on_images: Callable[[int], None]) -> G
 
 def table_parts(
     split: str, images: ImageSet, parts: Iterable[Rows], metadata: Mapping[str, str]
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """The parts as rows of a table; numbers have the type that the features have. metadata: of the schema."""
     for rows, features in parts:
         count, width = features.shape

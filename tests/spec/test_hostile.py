@@ -21,7 +21,7 @@ def content(text: str) -> bytes:
     return (GOOD + text).encode()
 
 
-KEYS = "name, dataset, backbone, methods, recipe, seeds, pretrain, evaluate, grid, search, resources, storage, tracking"
+KEYS = "name, dataset, backbone, methods, recipe, seeds, pretrain, evaluate, grid, search, resources, features, storage, tracking"
 EMPTY = "1:1: the file is empty; a sweep needs at least `name`, `dataset`, `backbone` and `methods`"
 HOSTILE = {
     "empty": (b"", EMPTY),
