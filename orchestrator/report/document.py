@@ -9,7 +9,8 @@ from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .comparison import comparison_table
 from .details import details_table
-from .feature_plots import Look, feature_section
+from .feature_plots import feature_section
+from .feature_views import Look
 from .formats import accuracy
 from .intervals import interval_table
 from .learning_table import learning_table

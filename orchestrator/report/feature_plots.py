@@ -1,7 +1,7 @@
 """The best settings' features in the report: a map of test images, and the nearest neighbours of some of them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -9,13 +9,10 @@ from ...evaluation.registry import EVALUATIONS
 from ...methods.quantities import integer
 from ..store.records import TrialResult
 from ..store.trial_state import TrialState
-from .feature_views import NEIGHBOURS, FeatureViews
+from .feature_views import NEIGHBOURS, FeatureViews, Look
 from .main_table import DataTable
 from .settings import commonest, labels
 from .svg import HUES, SVG, Drawing, Plot
-
-Look = Callable[[TrialResult], FeatureViews | str]
-"""The views of a trial's features, or why there are none."""
 
 MOST_SHOWN = 3
 """Settings of a data set."""

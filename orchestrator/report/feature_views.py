@@ -1,7 +1,7 @@
 """What a report shows of a trial's kept features: places on a map, and a sheet of nearest neighbours. Made once, and kept beside them."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -52,6 +52,10 @@ class FeatureViews(Record):
     @property
     def jpeg(self) -> bytes:
         return base64.b64decode(self.sheet)
+
+
+Look = Callable[[TrialResult], FeatureViews | str]
+"""The views of a trial's features, or why there are none, as the end of a sentence."""
 
 
 def feature_views(trial: TrialResult, store: Store, root: Path) -> FeatureViews | str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..store.records import SweepResult
-from .feature_plots import Look
+from .feature_views import Look
 from .sections import LogLink
 
 

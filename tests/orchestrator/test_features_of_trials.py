@@ -1,5 +1,6 @@
 """Features that stay next to a trial once it is evaluated (`features:` of a sweep file)."""
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from click.testing import CliRunner
-from in_process import SMALL, Ear, carry, trials_of
+from in_process import CPU, Ear, carry, trials_of
 from ssl_sweep.evaluation import features as of_evaluations
 from ssl_sweep.orchestrator.cli.main import main
 from ssl_sweep.orchestrator.spec.identity import trial_id
@@ -19,9 +22,9 @@ from ssl_sweep.orchestrator.store.trial_folder import TrialStore
 from ssl_sweep.orchestrator.sweep import features as exporting
 from ssl_sweep.orchestrator.trial import keep_features
 from ssl_sweep.orchestrator.trial.journal import TrialStopped
+from ssl_sweep.orchestrator.trial.runtime import Runtime
 
 EVALUATED = {"pretrain": {"epochs": 1, "batch_size": 32}, "evaluate": [{"name": "knn", "k": 1}]}
-SWEEP: dict[str, Any] = SMALL | EVALUATED
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +152,25 @@ def test_features_beyond_half_precision_are_not_kept(
     ear = Ear()
     assert kept(carry(trial, tmp_path / "runs", ear)) == []
     assert sum("beyond the range of float16" in str(event) for event in ear.events) == 2
+
+
+def on_a_rank(rank: int, content: dict[str, Any], storage: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{storage}-rendezvous", rank=rank, world_size=2)
+    trial = TrialSpec.model_validate(content).model_copy(update={"features": "all"})
+    carry(trial, Path(storage), Ear(), Runtime(CPU, rank, 2))
+    dist.destroy_process_group()
+
+
+def test_the_first_of_two_ranks_keeps_what_both_have(sweep_file: Callable[..., Path], tmp_path: Path) -> None:
+    """Of 99 test images one rank has one more than the other."""
+    dataset = {"name": "digits", "train_images": 320, "test_images": 99}
+    (trial,) = trials_of(sweep_file(**EVALUATED, dataset=dataset))
+    multiprocessing.set_forkserver_preload(["ssl_sweep.orchestrator.trial.run", "in_process"])
+    arguments = (trial.model_dump(mode="json"), str(tmp_path / "runs"))
+    mp.start_processes(on_a_rank, arguments, 2, start_method="forkserver")
+    folder, out = carry(trial, tmp_path / "runs"), tmp_path / "out.parquet"
+    assert "320 train and 99 test images, 32 numbers each, as kept in the store (" in export(folder, out)
+    halves = numbers(out)
+    export(folder, out, "--keep")
+    np.testing.assert_allclose(halves, numbers(out), rtol=1e-3, atol=1e-4)

@@ -22,7 +22,7 @@ def content(text: str) -> bytes:
 
 
 KEYS = (
-    "name, dataset, backbone, methods, recipe, seeds, pretrain, evaluate, grid, search, resources, storage, tracking,"
+    "name, dataset, backbone, methods, recipe, seeds, pretrain, evaluate, grid, search, resources, features, storage, tracking,"
     " published"
 )
 EMPTY = "1:1: the file is empty; a sweep needs at least `name`, `dataset`, `backbone` and `methods`"

@@ -219,7 +219,7 @@ def test_a_spec_and_a_trial_survive_json() -> None:
     first = [resolve(spec, group, 0) for group in groups(spec)]
     assert [resolve(again, group, 0) for group in groups(again)] == first
     for trial in expand(spec, document):
-        kept = trial.model_copy(update={"resources": ShapeConfig()})  # they are the sweep's own
+        kept = trial.model_copy(update={"resources": ShapeConfig(), "features": "none"})  # they are the sweep's own
         assert TrialSpec.model_validate(trial.model_dump(mode="json")) == kept
         assert TrialSpec.model_validate_json(trial.model_dump_json()) == kept
 
