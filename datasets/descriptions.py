@@ -51,6 +51,7 @@ FOLDER = Dataset(
     image_size=224,
     open=f"{SOURCES}.folder_source:folder",
     needs_path=True,
+    named_by_path=True,
 )
 
 PARQUET = Dataset(
@@ -59,6 +60,7 @@ PARQUET = Dataset(
     image_size=224,
     open=f"{SOURCES}.parquet_source:parquet",
     needs_path=True,
+    named_by_path=True,
 )
 
 TORCHVISION_CLASS = Dataset(

@@ -9,7 +9,6 @@ from pathlib import Path
 from .config import DatasetConfig
 from .contents import Contents, Split, SplitInfo, arrow_files, is_whole, read_contents
 from .errors import DataError
-from .registry import DATASETS
 
 LAYOUT = 2
 """Raised whenever the stored files change their meaning; older ones are then prepared again."""
@@ -21,24 +20,8 @@ class Prepared(Contents):
     folder: Path
     image_size: int
     holdout: float
-
-    @property
-    def damaged(self) -> tuple[str, ...]:
-        """Images of both splits that are left out because they cannot be read, each with the reason."""
-        return self.train.damaged + self.test.damaged
-
-    @property
-    def untaught(self) -> int:
-        """Test images whose class has no training image, so that no evaluation can score them."""
-        pairs = zip(self.train.class_counts, self.test.class_counts, strict=True)
-        return sum(tested for trained, tested in pairs if not trained)
-
-    @property
-    def whole(self) -> bool:
-        """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
-        known = DATASETS.get(self.name)
-        counts = (self.train.count, self.test.count)
-        return not self.damaged and counts == ((known and known.published) or counts)
+    title: str = ""
+    """What a user is shown; empty: the name."""
 
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test
@@ -87,7 +70,7 @@ def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared 
 
     Folders that are not whole are passed over with a warning.
     """
-    for folder in sorted(root.resolve().glob(f"{config.title}-*")):
+    for folder in sorted(root.resolve().glob(f"{config.kind}-*")):
         contents = read_contents(folder)
         if contents is not None and contents.fingerprint == fingerprint and is_whole(folder, contents):
             return _configured(contents, folder, config)
@@ -95,7 +78,9 @@ def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared 
 
 
 def _configured(contents: Contents, folder: Path, config: DatasetConfig) -> Prepared:
-    return Prepared(**dict(contents), folder=folder, image_size=config.usual_size, holdout=config.holdout)
+    return Prepared(
+        **dict(contents), folder=folder, image_size=config.usual_size, holdout=config.holdout, title=config.display_name
+    )
 
 
 def prepared_folder(config: DatasetConfig, root: Path) -> Path:
@@ -108,7 +93,7 @@ def prepared_folder(config: DatasetConfig, root: Path) -> Path:
         path = source_path(config)
         where, state = str(path), _state(path, root.resolve())
     key = [LAYOUT, where, state, config.train_images, config.test_images]
-    return root.resolve() / f"{config.title}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    return root.resolve() / f"{config.kind}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
 def source_path(config: DatasetConfig) -> Path | None:
@@ -118,7 +103,7 @@ def source_path(config: DatasetConfig) -> Path | None:
     path = Path(config.path).expanduser().resolve()
     if not path.exists():
         raise DataError(
-            f"data set '{config.name}': there is nothing at {path}; `path` must be an existing file or folder"
+            f"data set '{config.display_name}': there is nothing at {path}; `path` must be an existing file or folder"
         )
     return path
 

@@ -74,7 +74,7 @@ def prepare(dataset: str, path: str | None, skip_damaged: bool, verify: bool) ->
     """
     from ...datasets import DATASETS
     from ...datasets.verified import verify as compare
-    from ..sweep.plan import data_errors
+    from ..sweep.found_data import data_errors
 
     prepared = _prepared(_config(dataset, path, damaged="skip" if skip_damaged else "fail"))
     if verify:
@@ -110,11 +110,11 @@ def _prepared(config: "DatasetConfig") -> "Prepared":
     """The data set, prepared now if it was not; what is left out of it is said."""
     from ...datasets.prepare import prepare as run
     from ..spec.models import data_root
-    from ..sweep.plan import data_errors
+    from ..sweep.found_data import data_errors
     from .live_table import LiveTable
 
     screen = LiveTable()
-    with data_errors(), screen.preparing(config.title) as on_progress:
+    with data_errors(), screen.preparing(config.display_name) as on_progress:
         prepared = run(config, data_root(), on_progress)
     screen.on_dataset(prepared)
     return prepared

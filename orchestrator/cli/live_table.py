@@ -102,16 +102,15 @@ class LiveTable:
 
     def on_dataset(self, prepared: Prepared) -> None:
         """Say what a data set lacks, if it lacks anything."""
+        name = prepared.title or prepared.name
         if not prepared.classes:
-            self.on_message(f"{prepared.name}: no labels found: evaluations will be skipped")
+            self.on_message(f"{name}: no labels found: evaluations will be skipped")
         if prepared.untaught:
             count, total = prepared.untaught, prepared.test.count
-            self.on_message(
-                f"{prepared.name}: {count:,} of {total:,} test images are of classes without a training image"
-            )
+            self.on_message(f"{name}: {count:,} of {total:,} test images are of classes without a training image")
         if prepared.damaged:
             count, where = len(prepared.damaged), prepared.folder / "meta.json"
-            self.on_message(f"{prepared.name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")
+            self.on_message(f"{name}: {count:,} damaged image{'s' * (count > 1)} left out, listed in {where}")
 
     @contextlib.contextmanager
     def live(self) -> Generator[None]:

@@ -17,6 +17,7 @@ from .sections import (
     NO_REASON,
     LogLink,
     cost_table,
+    datasets_table,
     environment_table,
     matched_notes,
     other_settings,
@@ -83,6 +84,7 @@ class Document:
     search: Table
     fronts: Table
     cost: Table
+    datasets: Table
     environment: Table
     search_remark: str = SEARCH_REMARK
     other_remark: str = OTHER_REMARK
@@ -121,6 +123,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         search_table(result),
         front_table(result),
         cost_table(result),
+        datasets_table(result),
         environment_table(result),
     )
 

@@ -82,7 +82,12 @@ def candidates(setting: Setting) -> list[Published]:
     if not trial.full_dataset or trial.weights is not None:
         return []
     method = re.sub(r"[^a-z0-9]", "", trial.method.lower())
-    ours = (trial.dataset, ALIASES.get(method, method), trial.backbone.split(".")[0], trial.image_size)
+    ours = (
+        trial.dataset_kind or trial.dataset,
+        ALIASES.get(method, method),
+        trial.backbone.split(".")[0],
+        trial.image_size,
+    )
     found = [p for p in published_rows() if (p.dataset_id, p.method_id, p.backbone_id, p.image_size) == ours]
 
     def distance(run: Published) -> float:

@@ -16,7 +16,10 @@ from .statistics import Spread, spread
 
 BASELINES = ("random", "supervised")
 
-SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
+SHOWN_AXES = {
+    *("pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name"),
+    *("dataset", "dataset.name", "dataset.path", "dataset.title"),
+}
 """Axes that a table shows in any case."""
 
 

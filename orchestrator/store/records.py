@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...evaluation.registry import title_of
+from .data_record import DataRecord
 from .fault import Fault
 from .trial_state import TrialState
 
@@ -183,6 +184,8 @@ class TrialResult(Record):
     """The method's name in tables, e.g. ``SimCLR``."""
     backbone: str
     dataset: str
+    dataset_kind: str = ""
+    """Which one it is, e.g. ``cifar10`` or ``folder``; empty: as `dataset`."""
     dataset_fingerprint: str
     full_dataset: bool = True
     """No image is left out or missing: only then do published numbers compare."""
@@ -267,6 +270,8 @@ class SweepResult(Record):
     command: str
     trials: tuple[TrialResult, ...]
     searches: tuple[SearchRecord, ...] = ()
+    datasets: tuple[DataRecord, ...] = ()
+    """Of the trials and of their evaluations."""
 
     @property
     def undecided(self) -> list[SearchRecord]:

@@ -3,22 +3,35 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from ...datasets.config import DatasetConfig
+from ...evaluation.base import EvaluationConfig
 from ..spec.label import title_of
 from ..spec.models import SweepSpec
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
+from ..store.records import EvaluationRecord, ListedTrial, SearchRecord, SweepResult, TrialList, TrialResult
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from ..store.version import package_version
+from .data_names import data_names, data_records
+from .plan import Datasets
 from .state import SweepState
+
+OF_ONE_TRIAL: dict[str, Any] = {
+    "seed": True,
+    "axes": True,
+    "dataset": {"title"},
+    "evaluate": {"__all__": {"dataset": {"title"}}},
+}
+"""Of a trial: what its repeats have differently, and what changes nothing."""
 
 
 def collect(
@@ -28,29 +41,38 @@ def collect(
     store: Store,
     command: str,
     searches: tuple[SearchRecord, ...] = (),
+    datasets: Datasets | None = None,
 ) -> SweepResult:
-    """The results without what only a report shows: histories and pictures stay in the store."""
+    """The results without what only a report shows: histories and pictures stay in the store.
+
+    `datasets`: those of the trials' evaluations; those of the trials are known.
+    """
+    names = data_names(planned)
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=package_version(),
         command=command,
-        trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
+        trials=tuple(_trial_result(item, state.trials[item.trial_id], store, names) for item in planned),
         searches=searches,
+        datasets=data_records(planned, datasets or {}, names),
     )
 
 
-def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> TrialResult:
+def _trial_result(
+    item: PlannedTrial, status: TrialStatus, store: Store, names: Mapping[DatasetConfig, str]
+) -> TrialResult:
     trial, dataset = item.trial, item.trial.dataset
     wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
-    records = [(status.evaluations.get(name), config.known_as) for config, name in wanted]
+    records = [(status.evaluations.get(name), config) for config, name in wanted]
     failed = status.state is TrialState.FAILED
     return TrialResult(
         trial_id=item.trial_id,
         method=trial.method.name,
         title=title_of(trial),
         backbone=trial.backbone.name,
-        dataset=dataset.title,
+        dataset=names[dataset],
+        dataset_kind=dataset.kind,
         dataset_fingerprint=item.prepared.fingerprint,
         full_dataset=dataset.train_images is None and dataset.test_images is None and item.prepared.whole,
         labelled=bool(item.prepared.classes),
@@ -62,7 +84,7 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         seed=trial.seed,
         recipe=trial.recipe,
         axes=dict(trial.axes),
-        setting=_setting(trial.model_dump_json(exclude={"seed", "axes"})),
+        setting=_setting(trial.model_dump_json(exclude=OF_ONE_TRIAL)),
         search=trial.split == "holdout",
         status=status.state,
         reason=status.reason if failed else None,
@@ -70,11 +92,20 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
-        evaluations=tuple(
-            record.model_copy(update={"known_as": known_as}) for record, known_as in records if record is not None
-        ),
+        evaluations=tuple(_as_here(record, config, names) for record, config in records if record is not None),
         environment=status.environment,
     )
+
+
+def _as_here(
+    record: EvaluationRecord, config: EvaluationConfig, names: Mapping[DatasetConfig, str]
+) -> EvaluationRecord:
+    """A record with the names that the sweep has today for the evaluation and its data set: it may be of another sweep."""
+    update: dict[str, object] = {"known_as": config.known_as}
+    if config.dataset is not None:
+        called = {"dataset": names[config.dataset]}
+        update |= {"settings": record.settings | called, "changed": record.changed | called}
+    return record.model_copy(update=update)
 
 
 def _setting(resolved: str) -> str:

@@ -17,7 +17,9 @@ from ..store.records import SearchRecord, SweepResult, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .estimate import Estimate, estimates
-from .plan import Datasets, datasets_of, is_ready, plan_trials, prepared_datasets
+from .found_data import SweepData, located
+from .place import Place
+from .plan import Datasets, is_ready, plan_trials
 from .results import collect
 from .searches import make_searches, search_records
 from .state import SweepState
@@ -75,31 +77,46 @@ class SweepRow(NamedTuple):
 
 
 def plan_rows(path: Path) -> list[PlanRow]:
-    """The trials of the sweep in `path`: identity, what is missing, what each takes."""
+    """The trials of the sweep in `path`: identity, what is missing, what each takes.
+
+    Raises:
+        UserError: the file has errors, or what is missing cannot be run.
+    """
     spec, document = load_spec(path)
     spec, trials = expanded(spec, document, read=True)
-    datasets = prepared_datasets(trials, data_root())
+    store = Store(spec.storage)
+    data = SweepData(Place(store, spec.name), spec, document)
+    data.find(trials, data_root())
     searched = _searched(spec)
     if searched:
         fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]
         trials = [resolve(spec, group, seed) for group in fixed for seed in spec.seeds]
-    known = plan_trials([trial for trial in trials if is_ready(trial, datasets)], datasets)
-    store = Store(spec.storage)
+    unknown = [trial for trial in trials if trial.dataset not in data.contents]
+    with located(document):
+        ready = [trial for trial in data.recognised(trials) if trial.dataset in data.contents]
+        known = plan_trials(ready, data.contents)
     catalog = read_catalog(store, [item.trial_id for item in known])
     expected = estimates(store, known, catalog, compiled=spec.resources.compile)
-    rows = [_plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id)) for item in known]
-    for trial in trials:
-        if not is_ready(trial, datasets):
-            everything = ["pretrain", *(config.known_as for config in trial.evaluate)]
-            absent = [dataset.title for dataset in datasets_of([trial]) if dataset not in datasets]
-            stages = [*(f"prepare {title}" for title in absent), *everything]
-            rows.append(PlanRow(label_of(trial), stages, needs(trial)))
+    data.refuse_gone(known, catalog, [*unknown, *(template for _, template in searched)])
+    if known:
+        data.warn(if_changed=True)
+    rows: list[PlanRow] = []
+    for item in known:
+        row = _plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id))
+        rows.append(row._replace(missing=[*_to_prepare(data, item.trial), *row.missing]))
+    for trial in unknown:
+        stages = [*_to_prepare(data, trial), "pretrain", *(config.known_as for config in trial.evaluate)]
+        rows.append(PlanRow(label_of(trial), stages, needs(trial)))
     for group, template in searched:
         assert spec.search is not None
         row = " ".join([group.entry.name, *(f"{key}={value}" for key, value in group.axes.items())])
         seeds = f"the best point with {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}"
         rows.append(PlanRow(f"search of {row}", [spec.search.extent, seeds], needs(template)))
     return rows
+
+
+def _to_prepare(data: SweepData, trial: TrialSpec) -> list[str]:
+    return [f"prepare {name}" for name in data.unprepared(trial)]
 
 
 def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None) -> PlanRow:
@@ -143,11 +160,11 @@ def sweep_rows(storage: str) -> list[SweepRow]:
 
 
 class NotPreparedError(UserError):
-    """A data set of the sweep is not prepared on this machine, so identities of its trials are not known from the file."""
+    """Neither this machine nor the store knows a data set of the sweep, so identities of its trials are not known from the file."""
 
-    def __init__(self, message: str, store: Store, name: str):
-        super().__init__(message)
-        self.store, self.name = store, name
+    def __init__(self, reason: str, remedy: str, store: Store, name: str):
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.store, self.name = reason, store, name
 
 
 class StoredSweep(NamedTuple):
@@ -172,14 +189,14 @@ class StoredSweep(NamedTuple):
 
     def result(self, command: str) -> SweepResult:
         """Its results."""
-        return collect(self.spec, self.planned, self.state, self.store, command, self.searches())
+        return collect(self.spec, self.planned, self.state, self.store, command, self.searches(), self.datasets)
 
 
 def stored_sweep(path: Path) -> StoredSweep:
-    """The sweep's trials, those of a search included.
+    """The sweep's trials, those of a search included. Data that are not here are as they were when it was submitted.
 
     Raises:
-        NotPreparedError: its data set has never been prepared here, so nothing can have run here.
+        NotPreparedError: its data set is not prepared here, and the store does not remember one.
     """
     spec, document = load_spec(path)
     store = Store(spec.storage)
@@ -188,14 +205,21 @@ def stored_sweep(path: Path) -> StoredSweep:
     listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList) if spec.search is not None else None
     if listed is not None:
         trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]
-    datasets = prepared_datasets([*trials, *rows], data_root())
-    absent = {dataset.title for dataset in datasets_of(trials) if dataset not in datasets}
-    if absent:
-        raise NotPreparedError(
-            f"data set '{absent.pop()}' is not prepared here, so nothing has run; start with: ssl-sweep submit {path}",
-            store,
-            spec.name,
-        )
-    planned = plan_trials(trials, datasets)
+    data = SweepData(Place(store, spec.name), spec, document)
+    data.find([*trials, *rows], data_root())
+    unknown = next((trial.dataset for trial in trials if trial.dataset not in data.contents), None)
+    if unknown is not None:
+        raise NotPreparedError(data.why_absent(unknown), _what_to_do(store, spec, path), store, spec.name)
+    data.warn()
+    with located(document):
+        planned = plan_trials(data.recognised(trials), data.contents)
     catalog = read_catalog(store, [item.trial_id for item in planned])
-    return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, datasets)
+    return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, data.contents)
+
+
+def _what_to_do(store: Store, spec: SweepSpec, path: Path) -> str:
+    folder = f"sweeps/{spec.name}"
+    if not store.exists(f"{folder}/trials.json"):
+        return f"nothing has run, start with: ssl-sweep submit {path}"
+    report = store.path(f"{folder}/report/report.html")
+    return f"an earlier version submitted it, of which the data are needed for this; its last report is {report}"

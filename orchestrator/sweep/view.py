@@ -1,5 +1,6 @@
 """A sweep as anyone sees it who reaches its store, also without its data set: for `status`, here or elsewhere."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from ..store.trial_status import TrialStatus
 from .place import Place, locate
 from .state import SweepState
 from .status import NotPreparedError, StatusRow, stored_sweep
+
+log = logging.getLogger(__name__)
 
 
 class SweepView(NamedTuple):
@@ -47,6 +50,7 @@ def view_sweep(sweep: str, storage: str) -> SweepView:
         place = Place(error.store, error.name)
         if not listed_trials(place):
             raise
+        log.warning("%s", error.reason)
         return _listed_view(place)
     place = Place(stored.store, stored.spec.name)
     return SweepView(place, stored.planned, stored.state, stored.searches())

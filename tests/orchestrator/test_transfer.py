@@ -63,10 +63,13 @@ def test_its_contents_are_part_of_what_it_is_and_its_place_is_not(sweep_file: Sw
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"k": 200}, "evaluate: knn-digits has k = 200 (write 150 or less), and data set 'digits' 150 training images"),
+        (
+            {"k": 200},
+            "evaluate[0]: knn-digits has k = 200 (write 150 or less), and data set 'digits' 150 training images",
+        ),
         (
             {"k": 20, "labels": "10%"},
-            "evaluate: knn-digits has k = 20 (write 15 or less), and data set 'digits' 15 training images with labels of 150",
+            "evaluate[0]: knn-digits has k = 20 (write 15 or less), and data set 'digits' 15 training images with labels of 150",
         ),
     ],
 )
