@@ -190,7 +190,8 @@ class _Row:
 
     def check_weights(self, trial: TrialSpec) -> None:
         if not self.stands_in("backbone"):
-            problem = weights_problem(trial, self.group.entry, self.sampled, self.read_weights)
+            read = self.read_weights if is_known(trial.backbone.name.split(".")[0]) else None
+            problem = weights_problem(trial, self.group.entry, self.sampled, read)
             if problem is not None:
                 self.blame(*problem)
 

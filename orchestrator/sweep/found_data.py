@@ -132,9 +132,11 @@ class SweepData:
     # -- what is said of it --
 
     def warn(self, *, if_changed: bool = False) -> None:
-        """A line for each data set that is not here; `if_changed`: and that is going to be prepared."""
+        """A line for each data set that is gone, or that is known but not prepared here; `if_changed`: and is going to be."""
         for dataset, absence in self.absent.items():
             known = dataset in self.contents or dataset.source in self._listed
+            if not known and not absence.gone:  # nothing has run on it
+                continue
             end = (IF_CHANGED if if_changed and not absence.gone else AS_SUBMITTED) if known else UNKNOWN
             log.warning("%s; %s", self._problem(dataset), end)
 

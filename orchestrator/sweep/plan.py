@@ -95,7 +95,7 @@ def _training_images(trial: TrialSpec, prepared: Contents, holdout: float) -> in
 def misfit(trial: TrialSpec, prepared: Contents) -> str | None:
     """What of a trial takes more images than its data set has."""
     images = training_images(trial, prepared)
-    if trial.pretrain.batch_size > images:
+    if trial.method.trains and trial.pretrain.batch_size > images:
         has = f"data set '{trial.dataset.display_name}' has {images} training images"
         return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"
     wrong = (_misfit_of(config, trial.dataset, images) for config in trial.evaluate if config.dataset is None)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from ...datasets.config import DatasetConfig
 from ..search.space import domains
 from ..spec.errors import UserError
 from ..spec.expand import Group, groups, resolve
@@ -209,7 +210,7 @@ def stored_sweep(path: Path) -> StoredSweep:
     data.find([*trials, *rows], data_root())
     unknown = next((trial.dataset for trial in trials if trial.dataset not in data.contents), None)
     if unknown is not None:
-        raise NotPreparedError(data.why_absent(unknown), _what_to_do(store, spec, path), store, spec.name)
+        raise NotPreparedError(data.why_absent(unknown), _what_to_do(data, path, unknown), store, spec.name)
     data.warn()
     with located(document):
         planned = plan_trials(data.recognised(trials), data.contents)
@@ -217,9 +218,9 @@ def stored_sweep(path: Path) -> StoredSweep:
     return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, data.contents)
 
 
-def _what_to_do(store: Store, spec: SweepSpec, path: Path) -> str:
-    folder = f"sweeps/{spec.name}"
+def _what_to_do(data: SweepData, path: Path, unknown: DatasetConfig) -> str:
+    store, folder = data.place.store, data.place.folder
     if not store.exists(f"{folder}/trials.json"):
-        return f"nothing has run, start with: ssl-sweep submit {path}"
+        return "nothing has run" + ("" if data.absent[unknown].gone else f", start with: ssl-sweep submit {path}")
     report = store.path(f"{folder}/report/report.html")
     return f"an earlier version submitted it, of which the data are needed for this; its last report is {report}"

@@ -44,7 +44,6 @@ class FolderSweep:
             **{
                 "dataset": dataset,
                 "methods": ["random"],
-                "pretrain": {"batch_size": 8},
                 "evaluate": [knn, *others],
                 **changes,
             }
