@@ -19,6 +19,7 @@ from .sections import (
     NO_REASON,
     LogLink,
     cost_table,
+    datasets_table,
     environment_table,
     restarts_table,
     unfinished_table,
@@ -80,6 +81,7 @@ class Document:
     search: Table
     fronts: Table
     cost: Table
+    datasets: Table
     environment: Table
     search_remark: str = SEARCH_REMARK
 
@@ -117,6 +119,7 @@ def build_document(result: SweepResult, log_link: LogLink | None) -> Document:
         search_table(result),
         front_table(result),
         cost_table(result),
+        datasets_table(result),
         environment_table(result),
     )
 

@@ -24,7 +24,7 @@ from ..trial.features import feature_parts
 from ..trial.images import TrialImages, prepared_images
 from ..trial.run import restored_encoder, task_of
 from ..trial.runtime import Runtime
-from .plan import Preparing, data_errors
+from .found_data import Preparing, data_errors
 from .table_file import TableFile
 from .trials import NamedTrial
 
@@ -120,7 +120,7 @@ class _Source:
         """The table, part by part. Raises UserError as `export_features`."""
         content = self._backbone()
         with data_errors():
-            with self.preparing(self.spec.dataset.title) as on_progress:
+            with self.preparing(self.spec.dataset.display_name) as on_progress:
                 prepared = prepared_images(self.spec.dataset, self.fingerprint, self.root, on_progress)
             runtime = _runtime()
             images = TrialImages(self.spec, prepared, {}, runtime, self.trial.folder.store)
@@ -151,7 +151,7 @@ class _Source:
             "label": self.trial.label,
             "backbone": self.spec.backbone.name,
             "backbone_sha256": self.sha256,
-            "dataset": self.spec.dataset.title,
+            "dataset": self.spec.dataset.display_name,
             "dataset_fingerprint": self.fingerprint,
             "image_size": str(self.spec.image_size),
             "precision": self.spec.pretrain.precision,

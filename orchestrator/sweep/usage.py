@@ -8,7 +8,8 @@ from ..search.points import Points
 from ..spec.errors import UserError
 from ..store.disk import StoredFile
 from ..store.files import Store
-from ..store.records import Record, TrialList
+from ..store.records import Record
+from ..store.trial_list import TrialList
 
 R = TypeVar("R", bound=Record)
 
