@@ -1,6 +1,7 @@
 """What a sweep file may say about its images. Free of torch and NumPy."""
 
 import difflib
+import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from .torchvision_classes import TORCHVISION
 def _listed(schema: dict[str, Any]) -> None:
     schema["enum"] = list(DATASETS)
 
+
+_HOLDOUT = 0.1
 
 FILES = {".parquet": "parquet"} | dict.fromkeys(LISTS, "list")
 """Data sets that are one file, by its ending."""
@@ -49,13 +52,19 @@ class DatasetConfig(Config):
         description="for `parquet`, `list` and `huggingface`: columns with other names than the usual",
         exclude_if=lambda columns: columns is None,
     )
+    title: str | None = Field(
+        None,
+        max_length=100,
+        exclude_if=lambda title: title is None,
+        description="what tables call it; unset: its name, or of one's own images the last part of the path, without a file's ending",
+    )
     image_size: PositiveInt | None = Field(None, description="pixels; unset: the data set's usual size")
     train_images: PositiveInt | None = Field(
         None, description="use this many training images, the same share of each class"
     )
     test_images: PositiveInt | None = Field(None, description="use this many test images, the same share of each class")
     holdout: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="share of the training set that tuning is scored on"
+        _HOLDOUT, description="share of the training set that tuning is scored on"
     )
     damaged: Literal["fail", "skip"] = Field(
         "fail", description="what becomes of images that cannot be read: an error that names them, or they are left out"
@@ -79,6 +88,13 @@ class DatasetConfig(Config):
             *first, last = (f"'{known}'" for known in DATASETS)
             raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}"})
         return name
+
+    @field_validator("title")
+    @classmethod
+    def title_is_readable(cls, title: str | None) -> str | None:
+        if title is not None and not (title.isprintable() and title.strip()):
+            raise ValueError("must be a line of text")
+        return title
 
     @field_validator("path")
     @classmethod
@@ -116,9 +132,29 @@ class DatasetConfig(Config):
         return self.path is not None and "://" in self.path
 
     @property
-    def title(self) -> str:
-        """The name in tables: torchvision's classes by their own."""
+    def kind(self) -> str:
+        """Which data set it is, whatever the user calls it, in ids and names of files: torchvision's classes by their own."""
         return self.class_name or self.name
+
+    @property
+    def display_name(self) -> str:
+        """What a user is shown: the title; unset, the last part of the path of a user's own images, or the `kind`."""
+        if self.title is not None:
+            return self.title
+        if self.path is None or not DATASETS[self.name].named_by_path:
+            return self.kind
+        path = PurePath(self.path)
+        return (path.stem if path.suffix in FILES else path.name) or self.kind
+
+    @property
+    def slug(self) -> str:
+        """The displayed name as part of an evaluation's name, which has letters, digits, '.', '_' and '-' only."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.display_name)[:40].strip("-") or self.kind
+
+    @property
+    def source(self) -> "DatasetConfig":
+        """Without what changes no image: two that are equal have the same images."""
+        return self.model_copy(update={"title": None, "image_size": None, "holdout": _HOLDOUT, "damaged": "fail"})
 
     @property
     def usual_size(self) -> int:

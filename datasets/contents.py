@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ..methods.config import Config
+from .registry import DATASETS
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,24 @@ class Contents(Config):
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     """What else the source says about its images, each in a sentence."""
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Images of both splits that are left out because they cannot be read, each with the reason."""
+        return self.train.damaged + self.test.damaged
+
+    @property
+    def untaught(self) -> int:
+        """Test images whose class has no training image, so that no evaluation can score them."""
+        pairs = zip(self.train.class_counts, self.test.class_counts, strict=True)
+        return sum(tested for trained, tested in pairs if not trained)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
+        known = DATASETS.get(self.name)
+        counts = (self.train.count, self.test.count)
+        return not self.damaged and counts == ((known and known.published) or counts)
 
 
 class _UnusableError(Exception):

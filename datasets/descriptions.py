@@ -51,6 +51,7 @@ FOLDER = Dataset(
     image_size=224,
     open=f"{SOURCES}.folder_source:folder",
     needs_path=True,
+    named_by_path=True,
     reading=1,  # no hidden files at any depth, no folder twice through a link to itself, .jfif and .avif
 )
 
@@ -60,6 +61,7 @@ PARQUET = Dataset(
     image_size=224,
     open=f"{SOURCES}.parquet_source:parquet",
     needs_path=True,
+    named_by_path=True,
 )
 
 LIST = Dataset(
@@ -68,6 +70,7 @@ LIST = Dataset(
     image_size=224,
     open=f"{SOURCES}.list_source:listed",
     needs_path=True,
+    named_by_path=True,
 )
 
 HUGGINGFACE = Dataset(
@@ -76,6 +79,7 @@ HUGGINGFACE = Dataset(
     image_size=224,
     open=f"{SOURCES}.huggingface_source:saved",
     needs_path=True,
+    named_by_path=True,
 )
 
 TORCHVISION_CLASS = Dataset(

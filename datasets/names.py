@@ -59,28 +59,30 @@ def training_names(config: DatasetConfig, prepared: Prepared, root: Path) -> lis
     numbers = "; a list of numbers from 0 can be used with any data set"
     if config.is_remote:
         raise DataError(
-            f"data set '{config.title}' is on an object store, and images there are not known by name{numbers}"
+            f"data set '{config.display_name}' is on an object store, and images there are not known by name{numbers}"
         )
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         rows = subset(open_source(config, root, source_path(config), Path(scratch)).train, config.train_images, "")
         first = next(iter(rows.read(np.zeros(1, np.int64))))
         if not first.where.lower().endswith(tuple(EXTENSIONS)):
             raise DataError(
-                f"data set '{config.title}' has no files of single images, so that none has a name{numbers}"
+                f"data set '{config.display_name}' has no files of single images, so that none has a name{numbers}"
             )
         places = [item.where for item in rows.read(np.arange(len(rows.labels)))]
     damaged = prepared.train.damaged
     names = [place for place in places if not (damaged and any(line.startswith(f"{place} (") for line in damaged))]
     if len(names) != prepared.train.count:
         raise DataError(
-            f"data set '{config.title}' has {len(names)} training images now, and {prepared.train.count} prepared"
+            f"data set '{config.display_name}' has {len(names)} training images now, and {prepared.train.count} prepared"
         )
     return names
 
 
 def _refuse(absent: Sequence[str], lines: Sequence[str], config: DatasetConfig, count: int) -> None:
     if absent:
-        raise DataError(f"{_some(absent, lines)} no training image of data set '{config.title}', which has {count:,}")
+        raise DataError(
+            f"{_some(absent, lines)} no training image of data set '{config.display_name}', which has {count:,}"
+        )
 
 
 def _some(bad: Iterable[str], lines: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ def prepare(config: DatasetConfig, root: Path, on_progress: Callable[[int, int],
     prepared = find_prepared(config, root)
     if prepared is None:
         raise DataError(
-            f"data set '{config.name}': the source at {config.path} changed while it was read; prepare it again"
+            f"data set '{config.display_name}': the source at {config.path} changed while it was read; prepare it again"
         )
     return prepared
 
@@ -204,7 +204,7 @@ def open_source(config: DatasetConfig, root: Path, path: Path | None, scratch: P
         wrong = rows.labels[(rows.labels < 0) | (rows.labels >= max(1, len(source.classes)))]
         if len(wrong):
             raise DataError(
-                f"data set '{config.name}' has the label {wrong[0]}, but {plural(len(source.classes), 'class')}: labels start at 0"
+                f"data set '{config.display_name}' has the label {wrong[0]}, but {plural(len(source.classes), 'class')}: labels start at 0"
             )
     return source
 

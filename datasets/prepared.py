@@ -23,24 +23,8 @@ class Prepared(Contents):
     folder: Path
     image_size: int
     holdout: float
-
-    @property
-    def damaged(self) -> tuple[str, ...]:
-        """Images of both splits that are left out because they cannot be read, each with the reason."""
-        return self.train.damaged + self.test.damaged
-
-    @property
-    def untaught(self) -> int:
-        """Test images whose class has no training image, so that no evaluation can score them."""
-        pairs = zip(self.train.class_counts, self.test.class_counts, strict=True)
-        return sum(tested for trained, tested in pairs if not trained)
-
-    @property
-    def whole(self) -> bool:
-        """Whether no image is left out, and there are as many as in the data set that published numbers are of."""
-        known = DATASETS.get(self.name)
-        counts = (self.train.count, self.test.count)
-        return not self.damaged and counts == ((known and known.published) or counts)
+    title: str = ""
+    """What a user is shown; empty: the name."""
 
     def split(self, split: Split) -> SplitInfo:
         return self.train if split == "train" else self.test
@@ -88,7 +72,7 @@ def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared 
 
     Folders that are not whole are passed over with a warning.
     """
-    for folder in sorted(root.resolve().glob(f"{config.title}-*")):
+    for folder in sorted(root.resolve().glob(f"{config.kind}-*")):
         contents = read_contents(folder)
         if contents is not None and contents.fingerprint == fingerprint and is_whole(folder, contents):
             return _configured(contents, folder, config)
@@ -96,7 +80,9 @@ def find_known(config: DatasetConfig, fingerprint: str, root: Path) -> Prepared 
 
 
 def _configured(contents: Contents, folder: Path, config: DatasetConfig) -> Prepared:
-    return Prepared(**dict(contents), folder=folder, image_size=config.usual_size, holdout=config.holdout)
+    return Prepared(
+        **dict(contents), folder=folder, image_size=config.usual_size, holdout=config.holdout, title=config.display_name
+    )
 
 
 def prepared_folder(config: DatasetConfig, root: Path) -> Path:
@@ -113,7 +99,7 @@ def prepared_folder(config: DatasetConfig, root: Path) -> Path:
         key.append(config.columns.model_dump(exclude_none=True))
     if reading := DATASETS[config.name].reading:
         key.append(f"reading {reading}")
-    return root.resolve() / f"{config.title}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    return root.resolve() / f"{config.kind}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
 def source_path(config: DatasetConfig) -> Path | None:
@@ -123,7 +109,7 @@ def source_path(config: DatasetConfig) -> Path | None:
     path = Path(config.path).expanduser().resolve()
     if not path.exists():
         raise DataError(
-            f"data set '{config.name}': there is nothing at {path}; `path` must be an existing file or folder"
+            f"data set '{config.display_name}': there is nothing at {path}; `path` must be an existing file or folder"
         )
     return path
 

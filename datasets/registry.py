@@ -20,6 +20,8 @@ class Dataset:
     """``module:function`` that opens it: takes a `sources.SourceRequest`, returns a `sources.Source`, raises DataError."""
     needs_path: bool = False
     """Whether it cannot be made or downloaded, so that the sweep must give a `path`."""
+    named_by_path: bool = False
+    """Whether it is any images of the user's: tables call it by the last part of its path."""
     reading: int = 0
     """Raised whenever its source reads other images of the same files: what was prepared before is then prepared again."""
     published: tuple[int, int] | None = None

@@ -60,13 +60,13 @@ class EvaluationConfig(Config):
     @property
     def known_as(self) -> str:
         """What the sweep calls it, in tables, logs, MLflow and `search.metric`: its own name, unless it is told another."""
-        return self.as_name or (f"{self.name}-{self.dataset.title}" if self.dataset is not None else self.name)
+        return self.as_name or (f"{self.name}-{self.dataset.slug}" if self.dataset is not None else self.name)
 
     @property
     def all_settings(self) -> Settings:
         """Of the protocol and of the sweep, as JSON values."""
         hidden = {"name", "protocol", "as_name", "labels", "dataset", "fingerprint"}
-        shown: Settings = {} if self.dataset is None else {"dataset": self.dataset.title}
+        shown: Settings = {} if self.dataset is None else {"dataset": self.dataset.display_name}
         shown |= {} if self.labels is None else {"labels": labels_text(self.labels)}
         return shown | self.model_dump(mode="json", exclude=hidden)
 
@@ -83,8 +83,10 @@ class EvaluationConfig(Config):
     @property
     def identity(self) -> dict[str, object]:
         """The settings as JSON values: two evaluations that share them are the same one."""
-        where = set[str]() if self.fingerprint is None else {"dataset"}  # the same images, wherever they lie
-        content = self.model_dump(mode="json", exclude={"as_name", *self.late, *where})
+        hidden: dict[str, Any] = dict.fromkeys(("as_name", *self.late), True)
+        # The same images, wherever they lie and whatever they are called.
+        hidden["dataset"] = {"title"} if self.fingerprint is None else True
+        content = self.model_dump(mode="json", exclude=hidden)
         if isinstance(self.labels, LabelList):
             content["labels"] = self.labels.identity
         return content

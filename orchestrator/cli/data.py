@@ -87,7 +87,7 @@ def prepare(
       ssl-sweep prepare torchvision.CIFAR100
     """
     from ...datasets.verified import verify as compare
-    from ..sweep.plan import data_errors
+    from ..sweep.found_data import data_errors
     from .contents import print_contents
 
     columns = {key: name for key, name in (("image", image_column), ("label", label_column)) if name is not None}
@@ -120,11 +120,11 @@ def _prepared(config: "DatasetConfig", *, told: bool = True) -> "Prepared":
     """The data set, prepared now if it was not; what looks wrong in it is `told`."""
     from ...datasets.prepare import prepare as run
     from ..spec.models import data_root
-    from ..sweep.plan import data_errors
+    from ..sweep.found_data import data_errors
     from .live_table import LiveTable
 
     screen = LiveTable()
-    with data_errors(), screen.preparing(config.title) as on_progress:
+    with data_errors(), screen.preparing(config.display_name) as on_progress:
         prepared = run(config, data_root(), on_progress)
     if told:
         screen.on_dataset(prepared)

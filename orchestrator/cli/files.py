@@ -28,7 +28,7 @@ def validate(sweep: Path, as_json: bool) -> None:
 
     spec, document = load_spec(sweep)
     spec, trials = expanded(spec, document, read=True)
-    notes = check_against_data(spec, trials)
+    notes = check_against_data(spec, document, trials)
     if as_json:
         click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials), "notes": notes}))
         return

@@ -105,7 +105,7 @@ class LiveTable:
     def on_dataset(self, prepared: Prepared) -> None:
         """Say what a data set lacks, and what looks wrong in it."""
         for remark in remarks(prepared):
-            self.on_message(f"{prepared.name}: {remark}")
+            self.on_message(f"{prepared.title or prepared.name}: {remark}")
 
     @contextlib.contextmanager
     def live(self) -> Generator[None]:

@@ -31,4 +31,4 @@ def _trial(config: DatasetConfig, method: str, recipe: str, seed: int) -> TrialS
         return resolve(spec, groups(spec)[0], seed)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"the views of '{method}' on '{config.name}': {reason}") from None
+        raise UserError(f"the views of '{method}' on '{config.display_name}': {reason}") from None

@@ -22,6 +22,7 @@ from .sections import (
     NO_REASON,
     LogLink,
     cost_table,
+    datasets_table,
     environment_table,
     restarts_table,
     unfinished_table,
@@ -89,6 +90,7 @@ class Document:
     search: Table
     fronts: Table
     cost: Table
+    datasets: Table
     environment: Table
     search_remark: str = SEARCH_REMARK
 
@@ -110,6 +112,7 @@ def build_document(result: SweepResult, log_link: LogLink | None, look: Look | N
         search_table(result),
         front_table(result),
         cost_table(result),
+        datasets_table(result),
         environment_table(result),
     )
 

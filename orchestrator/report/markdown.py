@@ -65,6 +65,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     if document.cost.rows:
         yield "## Cost"
         yield _table(document.cost)
+    yield from _titled(document.datasets, level=2)
     yield "## Environment"
     yield _fenced(document.command)
     yield _table(document.environment)

@@ -29,7 +29,7 @@ class PublishedIndex:
         trial = setting.first
         if not trial.full_dataset or trial.weights is not None:
             return []
-        found = self._rows.get((trial.dataset, trial.method, trial.backbone.split(".")[0]), [])
+        found = self._rows.get((trial.dataset_kind or trial.dataset, trial.method, trial.backbone.split(".")[0]), [])
         return [row for row in found if row.image_size in (None, trial.image_size)]
 
     def exact(self, setting: Setting) -> list[Published]:

@@ -124,7 +124,7 @@ def _scored(table: DataTable, protocol: Protocol, sampled: set[str]) -> _Scored:
 def _key(setting: Setting, sampled: set[str]) -> Key:
     """Values that a search found for each data set belong to the method: it is tuned on each."""
     trial = setting.first
-    own = {"dataset", "dataset.name", "dataset.path", *sampled}
+    own = {"dataset", "dataset.name", "dataset.path", "dataset.title", *sampled}
     axes = tuple(sorted((key, value) for key, value in trial.axes.items() if key not in own))
     return (trial.method, trial.title, trial.backbone, trial.batch_size, trial.epochs, trial.recipe, axes)
 

@@ -86,15 +86,30 @@ def _cost_row(name: str, costs: Sequence[Cost]) -> list[str | Cell]:
     return [name, integer(len(costs)), duration(total), duration(total / len(costs)), duration(workers), devices]
 
 
+def datasets_table(result: SweepResult) -> Table:
+    """The images: where they are from, and what they are used for."""
+    rows: list[list[str | Cell]] = [
+        [
+            data.name,
+            data.kind,
+            Cell(data.path or NONE, code=True),
+            integer(data.classes) if data.classes else NONE,
+            integer(data.train_images),
+            integer(data.test_images),
+            ", ".join(data.uses),
+            Cell(data.fingerprint, code=True),
+        ]
+        for data in result.datasets
+    ]
+    labels = ["name", "kind", "path", "classes", "training images", "test images", "used for", "fingerprint"]
+    return plain_table("Data sets", labels, rows, "classes|training images|test images")
+
+
 def environment_table(result: SweepResult) -> Table:
     """What the numbers were made with. Where trials differ, each value with how many trials have it."""
     values: dict[str, dict[str, int]] = {}
     for trial in result.trials:
         found = dict(trial.environment)
-        if trial.dataset_fingerprint:
-            found[f"data fingerprint, {trial.dataset}" + ("" if trial.full_dataset else " (a part)")] = (
-                trial.dataset_fingerprint
-            )
         if trial.weights is not None:
             found[f"SHA-256 of the weights, {trial.title}"] = trial.weights
         if trial.damaged_images:

@@ -19,7 +19,10 @@ BASELINES = ("random", "supervised")
 UNTRAINED = ("random", "pretrained")
 """Methods whose backbones are evaluated as they begin."""
 
-SHOWN_AXES = {"pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name", "dataset", "dataset.name"}
+SHOWN_AXES = {
+    *("pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name"),
+    *("dataset", "dataset.name", "dataset.path", "dataset.title"),
+}
 """Axes that a table shows in any case."""
 
 

@@ -24,6 +24,7 @@ COLUMNS: dict[str, str] = {
     "backbone": "string",
     "parameters": "int64",
     "dataset": "string",
+    "dataset_kind": "string",
     "dataset_fingerprint": "string",
     "full_dataset": "bool",
     "damaged_images": "int64",

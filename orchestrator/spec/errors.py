@@ -38,6 +38,14 @@ class SpecError(UserError):
         super().__init__("\n".join(lines))
 
 
+class PlacedError(UserError):
+    """What the user asked for does not fit the data; `at` is the place in the sweep file, of which no position is known here."""
+
+    def __init__(self, text: str, at: Steps):
+        super().__init__(f"{dotted(at)}: {text}")
+        self.at = at
+
+
 class Misfit(ValueError):
     """Raised by a model's validator: the message is whole, and `at` leads from the validated value to the culprit."""
 

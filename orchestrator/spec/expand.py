@@ -191,11 +191,11 @@ class _Row:
 
     def check_weights(self, trial: TrialSpec) -> None:
         if not self.stands_in("backbone"):
-            read = self.networks if not self.sampled else None
-            problem = weights_problem(trial, self.group.entry, self.sampled, read)
+            networks = self.networks if is_known(trial.backbone.name.split(".")[0]) else None
+            problem = weights_problem(trial, self.group.entry, self.sampled, None if self.sampled else networks)
             if problem is not None:
                 self.blame(*problem)
-            for key, text in self.networks.misnamed(trial) if self.networks is not None else ():
+            for key, text in networks.misnamed(trial) if networks is not None else ():
                 self.blame(key, text)
 
     def stands_in(self, key: str) -> bool:

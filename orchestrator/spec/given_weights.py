@@ -36,5 +36,6 @@ def content_of(trial: TrialSpec) -> str:
     """All that makes a trial another one, to be compared: weights that are looked up count by their digest alone."""
     weights = trial.backbone.weights
     if weights is None or weights.sha256 is None:
-        return trial.model_dump_json(exclude={"axes"})
-    return trial.model_dump_json(exclude={"axes": True, "backbone": {"weights": {"path", "trial", "timm", "title"}}})
+        return trial.model_dump_json(exclude={"axes": True, "dataset": {"title"}})
+    hidden = {"weights": {"path", "trial", "timm", "title"}}
+    return trial.model_dump_json(exclude={"axes": True, "dataset": {"title"}, "backbone": hidden})

@@ -27,6 +27,9 @@ ROTARY_VERSION = 1
 LABELS_VERSION = 2
 """Of which images a share of the labels has: hashed with the evaluations on one. Before 2 it favoured the first classes."""
 
+NO_SIZES: dict[str, Any] = {"epochs": True, "as_name": True, "dataset": {"title"}}
+"""What of an evaluation changes neither memory nor speed of a step."""
+
 SEEN = ("mask", "resolution")
 """In the names of settings that are shares of patches or of a side in pixels: their fractions change memory and speed."""
 
@@ -60,7 +63,7 @@ def trial_id(trial: TrialSpec, fingerprint: str) -> str:
     parts = (
         trial.method.name,
         trial.backbone.name,
-        trial.dataset.title,
+        trial.dataset.kind,
         f"b{trial.pretrain.batch_size}",
         f"e{trial.pretrain.epochs}",
         f"s{trial.seed}",
@@ -88,13 +91,11 @@ def kind_id(trial: TrialSpec, fingerprint: str, resources: ShapeConfig, *, compi
         "backbone": trial.backbone.model_dump(mode="json", exclude={"weights"}),
         "method": _sizes(trial.method.model_dump(mode="json", exclude=trial.method.late)),
         "pretrain": [pretrain.batch_size, pretrain.accumulate, pretrain.precision, pretrain.optimizer.name],
-        "evaluate": [
-            _sizes(config.model_dump(mode="json", exclude={"epochs", "as_name"})) for config in trial.evaluate
-        ],
+        "evaluate": [_sizes(config.model_dump(mode="json", exclude=NO_SIZES)) for config in trial.evaluate],
         **({"rates": pretrain.model_dump(mode="json")["rates"]} if pretrain.rates else {}),
         "worker": [resources.cpus_per_worker, resources.decoders(gpu=True), compiled],
     }
-    parts = (trial.method.name, trial.backbone.name, trial.dataset.title, f"b{pretrain.batch_size}")
+    parts = (trial.method.name, trial.backbone.name, trial.dataset.kind, f"b{pretrain.batch_size}")
     return f"{_slug(parts)}-{digest(content)}"
 
 

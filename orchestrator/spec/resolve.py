@@ -110,7 +110,7 @@ def trial_values(
         "recipe": spec.recipe,
         "features": "none" if holdout else spec.features,
         "resources": _shape(spec.resources) | (_shape(entry.resources, exclude_unset=True) if entry.resources else {}),
-        "axes": {key: _shown(key, value) for key, value in axes.items()},
+        "axes": {key: _shown(key, value, spec) for key, value in axes.items()},
     }
 
 
@@ -139,11 +139,15 @@ def _with_options(backbone: Any, options: Options) -> Any:
     return values | {"options": options | own}
 
 
-def _shown(key: str, value: Any) -> bool | int | float | str:
-    """The value of an axis in labels and tables; weights by their name, for their place is long."""
-    if key == "backbone.weights":
-        with contextlib.suppress(ValidationError):  # the trial's own check says so
+def _shown(key: str, value: Any, spec: SweepSpec) -> bool | int | float | str:
+    """The value of an axis in labels and tables; weights and data sets by their names, for their places are long."""
+    with contextlib.suppress(ValidationError):  # the trial's own check says so
+        if key == "backbone.weights":
             return validate(WeightsConfig, value).name
+        if key == "dataset":
+            names = [validate(DatasetConfig, item).display_name for item in spec.grid.get(key, ())]
+            if len(set(names)) == len(names):
+                return validate(DatasetConfig, value).display_name
     return value if isinstance(value, (bool, int, float, str)) else show(value)
 
 

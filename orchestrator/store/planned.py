@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...datasets.prepared import Prepared
+from ...datasets.contents import Contents
 from ..spec.identity import evaluation_id
 from ..spec.models import TrialSpec
 from .trial_state import TrialState
@@ -37,6 +37,6 @@ class StoredTrial:
 
 @dataclass(frozen=True)
 class PlannedTrial(StoredTrial):
-    """A trial whose data are here, so that it can run."""
+    """A trial whose data are known: prepared here, so that it can run, or remembered by the store."""
 
-    prepared: Prepared
+    prepared: Contents

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...evaluation.registry import title_of
 from ..published import Published
+from .data_record import DataRecord
 from .fault import Fault
 from .trial_state import TrialState
 
@@ -179,6 +180,8 @@ class TrialResult(Record):
     """The method's name in tables, e.g. ``SimCLR``."""
     backbone: str
     dataset: str
+    dataset_kind: str = ""
+    """Which one it is, e.g. ``cifar10`` or ``folder``; empty: as `dataset`."""
     dataset_fingerprint: str
     full_dataset: bool = True
     """No image is left out or missing: only then do published numbers compare."""
@@ -273,28 +276,10 @@ class SweepResult(Record):
     searches: tuple[SearchRecord, ...] = ()
     published: tuple[Published, ...] = ()
     """The user's own rows of published numbers."""
+    datasets: tuple[DataRecord, ...] = ()
+    """Of the trials and of their evaluations."""
 
     @property
     def undecided(self) -> list[SearchRecord]:
         """Rows of the table whose search has found nothing to train."""
         return [search for search in self.searches if search.reason is not None]
-
-
-class ListedTrial(Record):
-    """A trial of a sweep, and its resolved values as JSON."""
-
-    id: str
-    trial: dict[str, Any]
-
-
-class TrialList(Record):
-    """The trials of a sweep, as its last `submit` had them."""
-
-    lost: ClassVar[str] = "the trials that a search sampled are not known until the next submit"
-    trials: tuple[ListedTrial, ...]
-
-    @model_validator(mode="before")
-    @classmethod
-    def list_alone(cls, value: object) -> object:
-        """Earlier versions wrote the list without a key."""
-        return {"trials": value} if isinstance(value, list) else value

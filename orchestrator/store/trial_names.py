@@ -7,7 +7,7 @@ from ...methods.weights_config import WeightsConfig
 from ..spec.errors import UserError, did_you_mean
 from ..spec.label import WEIGHTS, label, short_id
 from .files import Store
-from .records import TrialList
+from .trial_list import TrialList
 
 MOST = 10
 """Trials that an error lists."""

@@ -9,7 +9,7 @@ from ..spec.expand import expand
 from ..spec.label import label_of
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec
-from ..store.records import TrialList
+from ..store.trial_list import TrialList
 from .trials import NamedTrial
 
 ABSENT = "–"

@@ -29,7 +29,7 @@ from ..trial.features import (
 from ..trial.images import TrialImages, prepared_images
 from ..trial.run import restored_encoder, task_of
 from ..trial.runtime import Runtime
-from .plan import Preparing, data_errors
+from .found_data import Preparing, data_errors
 from .table_file import TableFile
 from .trials import NamedTrial
 
@@ -152,7 +152,7 @@ class _Source:
 
     def _of_images(self, found: Mapping[str, FeaturesRecord], *, keep: bool) -> Generator[_Part]:
         content = self._backbone()
-        with self.preparing(self.spec.dataset.title) as on_progress:
+        with self.preparing(self.spec.dataset.display_name) as on_progress:
             prepared = prepared_images(self.spec.dataset, self.fingerprint, self.root, on_progress)
         runtime = _runtime()
         images = TrialImages(self.spec, prepared, {}, runtime, self.trial.folder.store)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...datasets.errors import DataError
+from ...datasets.prepared import Prepared
 from ...evaluation.base import EvaluationConfig
 from ...evaluation.labels import LabelList
 from ..spec.errors import UserError
@@ -43,7 +44,7 @@ def filled(labels: LabelList, submitted: Iterable[LabelList], *, must_be_there: 
 
 
 def match_lists(trials: Iterable[TrialSpec], datasets: Datasets, root: Path, store: Store | None = None) -> None:
-    """Look the images of all label lists up, each list once for each data set; `store` keeps the rows.
+    """Look the images of all label lists up, each list once for each data set that is prepared here; `store` keeps the rows.
 
     Raises:
         UserError: a line is of no image, or the images of the data set have no names.
@@ -53,9 +54,9 @@ def match_lists(trials: Iterable[TrialSpec], datasets: Datasets, root: Path, sto
     done: set[tuple[str, str]] = set()
     for config, own in ((config, trial.dataset) for trial in trials for config in trial.evaluate):
         labels, dataset = config.labels, config.dataset or own
-        if not isinstance(labels, LabelList) or dataset not in datasets:
+        prepared = datasets.get(dataset)
+        if not isinstance(labels, LabelList) or not isinstance(prepared, Prepared):
             continue
-        prepared = datasets[dataset]
         assert labels.sha256 is not None, "the sweep's lists are read before its trials are planned"
         key = (labels.sha256, prepared.fingerprint)
         if key in done:

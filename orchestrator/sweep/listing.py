@@ -7,7 +7,7 @@ from ..store.checked import sealed_record
 from ..store.events import Event
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import ListedTrial, TrialList
+from ..store.trial_list import ListedTrial, TrialList
 from ..store.trial_status import TrialStatus
 
 WRITE_SECONDS = 2.0

@@ -1,22 +1,24 @@
-"""From trials and data sets to planned trials, and the data sets of a sweep."""
+"""From trials and data sets to planned trials."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from ...datasets.config import DatasetConfig
+from ...datasets.contents import Contents
 from ...datasets.errors import DataError
-from ...datasets.prepared import Prepared, find_prepared
+from ...datasets.prepared import find_prepared
 from ...evaluation.base import EvaluationConfig
 from ...evaluation.registry import EVALUATIONS
 from ...methods.quantities import integer, plural
-from ..spec.errors import UserError
+from ..spec.errors import PlacedError, UserError
 from ..spec.identity import trial_id
 from ..spec.models import SweepSpec, TrialSpec, data_root
+from ..spec.yaml_document import Document
 from ..store.planned import PlannedTrial
+from .found_data import datasets_of, located
 from .sizes import notes_of, sizes_of
 
-Datasets = Mapping[DatasetConfig, Prepared]
+Datasets = Mapping[DatasetConfig, Contents]
 
 
 def plan_trials(trials: list[TrialSpec], datasets: Datasets) -> list[PlannedTrial]:
@@ -38,7 +40,7 @@ def plan_trials(trials: list[TrialSpec], datasets: Datasets) -> list[PlannedTria
 
 
 def _known(trial: TrialSpec, datasets: Datasets) -> TrialSpec:
-    """The trial whose evaluations on other data sets know these by their contents.
+    """The trial whose evaluations on other data sets know these by their contents, if these are known.
 
     Raises:
         UserError: an evaluation does not fit its data set.
@@ -46,43 +48,27 @@ def _known(trial: TrialSpec, datasets: Datasets) -> TrialSpec:
     if not trial.other_datasets:
         return trial
     evaluate: list[EvaluationConfig] = []
-    for config in trial.evaluate:
-        if config.dataset is not None:
+    for i, config in enumerate(trial.evaluate):
+        if config.dataset is not None and config.dataset in datasets:
             prepared = datasets[config.dataset]
             if not prepared.classes or not prepared.test.count:
                 lacks = "labels" if not prepared.classes else "test images"
-                raise UserError(f"evaluate: {config.known_as}: data set '{config.dataset.title}' has no {lacks}")
+                text = f"data set '{config.dataset.display_name}' has no {lacks}, which evaluations on it need"
+                raise PlacedError(text, ("evaluate", i, "dataset"))
             wrong = _misfit_of(config, trial, config.dataset, prepared)
             if wrong is not None:
-                raise UserError(wrong)
+                raise PlacedError(wrong, ("evaluate", i))
             config = config.model_copy(update={"fingerprint": prepared.fingerprint})
         evaluate.append(config)
     return trial.model_copy(update={"evaluate": tuple(evaluate)})
 
 
-def datasets_of(trials: Iterable[TrialSpec]) -> list[DatasetConfig]:
-    """Those of the trials and of their evaluations, each once."""
-    every = ((trial.dataset, *(dataset for dataset, _ in trial.other_datasets)) for trial in trials)
-    return list(dict.fromkeys(dataset for some in every for dataset in some))
-
-
 def is_ready(trial: TrialSpec, datasets: Datasets) -> bool:
-    """Whether all its data sets are among those that are prepared."""
+    """Whether all its data sets are known."""
     return all(dataset in datasets for dataset in datasets_of([trial]))
 
 
-def prepared_datasets(trials: list[TrialSpec], root: Path) -> dict[DatasetConfig, Prepared]:
-    """Those of the trials' data sets that have been prepared."""
-    found: dict[DatasetConfig, Prepared] = {}
-    for dataset in datasets_of(trials):  # to look at a source may be to list a bucket
-        with data_errors():
-            prepared = find_prepared(dataset, root)
-        if prepared is not None:
-            found[dataset] = prepared
-    return found
-
-
-def check_against_data(spec: SweepSpec, trials: list[TrialSpec]) -> list[str]:
+def check_against_data(spec: SweepSpec, document: Document, trials: list[TrialSpec]) -> list[str]:
     """Notes on the trials of a sweep file, as far as their data sets are on local disks and prepared.
 
     What a search samples is checked when it is made.
@@ -92,42 +78,19 @@ def check_against_data(spec: SweepSpec, trials: list[TrialSpec]) -> list[str]:
     """
     if spec.search is not None:
         return []
-    found: dict[DatasetConfig, Prepared] = {}
+    found: dict[DatasetConfig, Contents] = {}
     for dataset in datasets_of(trials):
         with contextlib.suppress(DataError):  # the file may be for another machine
             if not dataset.is_remote and (prepared := find_prepared(dataset, data_root())) is not None:
                 found[dataset] = prepared
-    planned = plan_trials([trial for trial in trials if is_ready(trial, found)], found)
+    with located(document):
+        planned = plan_trials([trial for trial in trials if is_ready(trial, found)], found)
     return notes_of((item.trial for item in planned), found)
-
-
-Preparing = Callable[[str], contextlib.AbstractContextManager[Callable[[int, int], None]]]
-"""Shows the preparation of a data set by its name; yields what is told images done and images in all."""
-
-
-def prepare_datasets(trials: list[TrialSpec], root: Path, preparing: Preparing) -> dict[DatasetConfig, Prepared]:
-    """The trials' data sets, prepared if they were not."""
-    from ...datasets.prepare import prepare
-
-    datasets: dict[DatasetConfig, Prepared] = {}
-    for config in datasets_of(trials):
-        with data_errors(), preparing(config.name) as on_progress:
-            datasets[config] = prepare(config, root, on_progress)
-    return datasets
-
-
-@contextlib.contextmanager
-def data_errors() -> Generator[None]:
-    """Errors in the user's data are the user's to read."""
-    try:
-        yield
-    except DataError as error:
-        raise UserError(f"dataset: {error}") from None
 
 
 def _without_labels(trial: TrialSpec) -> TrialSpec:
     """The trial without what needs labels. Raises UserError where that is the pretraining or the search itself."""
-    lack = f"and data set '{trial.dataset.title}' has none"
+    lack = f"and data set '{trial.dataset.display_name}' has none"
     if trial.method.needs_labels:
         raise UserError(f"methods: '{trial.method.name}' needs labels, {lack}")
     if trial.split == "holdout":
@@ -137,31 +100,31 @@ def _without_labels(trial: TrialSpec) -> TrialSpec:
     return trial.model_copy(update={"evaluate": evaluate, "pretrain": pretrain})
 
 
-def _refuse_misfit(trial: TrialSpec, prepared: Prepared) -> None:
+def _refuse_misfit(trial: TrialSpec, prepared: Contents) -> None:
     wrong = misfit(trial, prepared)
     if wrong is not None:
         raise UserError(wrong)
     if prepared.classes and any(split.count == 0 for split in (prepared.train, prepared.test)):
-        raise UserError(f"data set '{trial.dataset.title}' has no test images")
+        raise UserError(f"data set '{trial.dataset.display_name}' has no test images")
 
 
-def training_images(trial: TrialSpec, prepared: Prepared) -> int:
+def training_images(trial: TrialSpec, prepared: Contents) -> int:
     """How many images a trial is pretrained on."""
     return sizes_of(prepared, trial.dataset, trial.split).train_images
 
 
-def misfit(trial: TrialSpec, prepared: Prepared) -> str | None:
+def misfit(trial: TrialSpec, prepared: Contents) -> str | None:
     """What of a trial takes more images than its data set has."""
     images = training_images(trial, prepared)
     if trial.method.trains and trial.pretrain.batch_size > images:
-        has = f"data set '{trial.dataset.title}' has {plural(images, 'training image')}"
+        has = f"data set '{trial.dataset.display_name}' has {plural(images, 'training image')}"
         return f"pretrain.batch_size: got {trial.pretrain.batch_size}; {has}"
     own = (config for config in trial.evaluate if config.dataset is None)
     wrong = (_misfit_of(config, trial, trial.dataset, prepared) for config in own)
-    return next((text for text in wrong if text is not None), None)
+    return next((f"evaluate: {text}" for text in wrong if text is not None), None)
 
 
-def _misfit_of(config: EvaluationConfig, trial: TrialSpec, dataset: DatasetConfig, prepared: Prepared) -> str | None:
+def _misfit_of(config: EvaluationConfig, trial: TrialSpec, dataset: DatasetConfig, prepared: Contents) -> str | None:
     sizes = sizes_of(prepared, dataset, trial.split, config.labels)
     lack = EVALUATIONS[config.name].misfit(config, sizes)
     if lack is None:
@@ -169,4 +132,4 @@ def _misfit_of(config: EvaluationConfig, trial: TrialSpec, dataset: DatasetConfi
     of = sizes_of(prepared, dataset, trial.split).train_images
     labelled = "" if config.labels is None else f" with labels of {integer(of)}"
     has = lack.has or f"{plural(sizes.train_images, 'training image')}{labelled}"
-    return f"evaluate: {config.known_as} has {lack.setting}, and data set '{dataset.title}' {has}"
+    return f"{config.known_as} has {lack.setting}, and data set '{dataset.display_name}' {has}"

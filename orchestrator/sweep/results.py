@@ -3,11 +3,13 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...datasets.config import DatasetConfig
+from ...evaluation.base import EvaluationConfig, Settings
 from ...evaluation.registry import changed_settings
 from ...methods.rates import rates_text
 from ..published import Published
@@ -17,23 +19,24 @@ from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
-from ..store.records import (
-    EvaluationRecord,
-    ListedTrial,
-    MissingEvaluation,
-    Scalar,
-    SearchRecord,
-    SweepResult,
-    TrialList,
-    TrialResult,
-)
+from ..store.records import EvaluationRecord, MissingEvaluation, Scalar, SearchRecord, SweepResult, TrialResult
 from ..store.scratch import prefix
 from ..store.trial_folder import TrialStore
+from ..store.trial_list import ListedTrial, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from ..store.version import package_version
+from .data_names import data_names, data_records
+from .plan import Datasets
 from .state import SweepState
 
+OF_ONE_TRIAL: dict[str, Any] = {
+    "seed": True,
+    "axes": True,
+    "dataset": {"title"},
+    "evaluate": {"__all__": {"dataset": {"title"}}},
+}
+"""Of a trial: what its repeats have differently, and what changes nothing."""
 RATES = "pretrain.rates"
 
 
@@ -45,33 +48,42 @@ def collect(
     command: str,
     searches: tuple[SearchRecord, ...] = (),
     published: tuple[Published, ...] = (),
+    datasets: Datasets | None = None,
 ) -> SweepResult:
-    """The results without what only a report shows: histories and pictures stay in the store. `published`: the user's own rows."""
+    """The results without what only a report shows: histories and pictures stay in the store.
+
+    Args:
+        published: the user's own rows.
+        datasets: those of the trials' evaluations; those of the trials are known.
+    """
+    names = data_names(planned)
     return SweepResult(
         name=spec.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=package_version(),
         command=command,
-        trials=tuple(_trial_result(item, state.trials[item.trial_id], store) for item in planned),
+        trials=tuple(_trial_result(item, state.trials[item.trial_id], store, names) for item in planned),
         searches=searches,
         published=published,
+        datasets=data_records(planned, datasets or {}, names),
     )
 
 
-def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> TrialResult:
+def _trial_result(
+    item: PlannedTrial, status: TrialStatus, store: Store, names: Mapping[DatasetConfig, str]
+) -> TrialResult:
     trial, dataset = item.trial, item.trial.dataset
     wanted = zip(trial.evaluate, item.evaluation_ids, strict=True)
-    records = [
-        (status.evaluations.get(name), {"known_as": config.known_as, "kept_as": name}) for config, name in wanted
-    ]
+    records = [(status.evaluations.get(name), config, name) for config, name in wanted]
     failed = status.state is TrialState.FAILED
-    resolved = json.loads(trial.model_dump_json(exclude={"seed", "axes"}))
+    resolved = json.loads(trial.model_dump_json(exclude=OF_ONE_TRIAL))
     return TrialResult(
         trial_id=item.trial_id,
         method=trial.method.name,
         title=title_of(trial),
         backbone=trial.backbone.name,
-        dataset=dataset.title,
+        dataset=names[dataset],
+        dataset_kind=dataset.kind,
         dataset_fingerprint=item.prepared.fingerprint,
         full_dataset=dataset.train_images is None and dataset.test_images is None and item.prepared.whole,
         labelled=bool(item.prepared.classes),
@@ -93,14 +105,35 @@ def _trial_result(item: PlannedTrial, status: TrialStatus, store: Store) -> Tria
         restarts=status.restarts,
         parameters=status.pretrain.parameters if status.pretrain else None,
         pretrain=status.pretrain,
-        evaluations=tuple(record.model_copy(update=names) for record, names in records if record is not None),
-        missing=tuple(_missing(item, status)) if failed else (),
+        evaluations=tuple(
+            record.model_copy(update={"kept_as": name, **_as_here(record, config, names)})
+            for record, config, name in records
+            if record is not None
+        ),
+        missing=tuple(_missing(item, status, names)) if failed else (),
         chance=status.chance,
         environment=status.environment,
     )
 
 
-def _missing(item: PlannedTrial, status: TrialStatus) -> Iterator[MissingEvaluation]:
+def _as_here(
+    record: EvaluationRecord, config: EvaluationConfig, names: Mapping[DatasetConfig, str]
+) -> dict[str, object]:
+    """The names that the sweep has today for the evaluation and its data set: the record may be of another sweep."""
+    return {"known_as": config.known_as, **_called(config, record.settings, record.changed, names)}
+
+
+def _called(
+    config: EvaluationConfig, settings: Settings, changed: Settings, names: Mapping[DatasetConfig, str]
+) -> dict[str, Settings]:
+    """Settings, and those of them that are changed, with the data set's name."""
+    called: Settings = {} if config.dataset is None else {"dataset": names[config.dataset]}
+    return {"settings": settings | called, "changed": changed | called}
+
+
+def _missing(
+    item: PlannedTrial, status: TrialStatus, names: Mapping[DatasetConfig, str]
+) -> Iterator[MissingEvaluation]:
     """The evaluations that a failed trial does not have, in their order."""
     for config, name in zip(item.trial.evaluate, item.evaluation_ids, strict=True):
         if name in status.evaluations:
@@ -108,12 +141,13 @@ def _missing(item: PlannedTrial, status: TrialStatus) -> Iterator[MissingEvaluat
         within = (
             status.reason if status.progress.stage == config.known_as else None
         )  # the trial ended in the midst of it
+        called = _called(config, config.settings, changed_settings(config), names)
         yield MissingEvaluation(
             name=config.name,
             known_as=config.known_as,
             protocol=config.protocol,
-            settings=config.settings,
-            changed=changed_settings(config),
+            settings=called["settings"],
+            changed=called["changed"],
             split=item.trial.split,
             reason=status.failed[name].reason if name in status.failed else within,
         )

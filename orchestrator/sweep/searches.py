@@ -1,10 +1,11 @@
 """The searches of a sweep: made from its file and from what earlier ones have left in the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pydantic import ValidationError
 
+from ...datasets.config import DatasetConfig
 from ...methods.quantities import plural
 from ..search.group_search import GroupSearch
 from ..search.objectives import scores_of
@@ -22,6 +23,7 @@ from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.planned import PlannedTrial
 from ..store.records import SearchPoint, SearchRecord
+from .data_names import data_names
 from .plan import Datasets, misfit, plan_trials
 
 
@@ -59,11 +61,12 @@ def _fits(spec: SweepSpec, datasets: Datasets, trial: TrialSpec) -> bool:
 
 def search_records(searches: Sequence[GroupSearch], *, ended: bool) -> tuple[SearchRecord, ...]:
     """What the report says of the searches; unless they have `ended`, none has found nothing, and of one without points nothing is said."""
+    names = data_names(search.template for search in searches)
     told = [search for search in searches if search.space and (ended or search.points or search.known)]
-    return tuple(_record(search, ended=ended) for search in told)
+    return tuple(_record(search, names, ended=ended) for search in told)
 
 
-def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
+def _record(search: GroupSearch, names: Mapping[DatasetConfig, str], *, ended: bool) -> SearchRecord:
     template, objectives = search.template.trial, search.search.metric
     points = search.points or search.known
     best = search.best_point
@@ -71,7 +74,7 @@ def _record(search: GroupSearch, *, ended: bool) -> SearchRecord:
     return SearchRecord(
         title=title_of(template),
         backbone=template.backbone.name,
-        dataset=template.dataset.title,
+        dataset=names[template.dataset],
         axes=dict(search.group.axes),
         objectives=objectives,
         protocol=next((config.protocol for config in template.evaluate if config.known_as == name), ""),

@@ -1,13 +1,13 @@
 """How many images of each class an evaluation will have, and what is to be said of it before anything runs.
 
-All follows from the counts of a prepared data set: no image is read.
+All follows from the counts of the data sets: no image is read.
 """
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from ...datasets.config import DatasetConfig
-from ...datasets.prepared import Prepared
+from ...datasets.contents import Contents
 from ...evaluation.base import EvaluationConfig, Sizes
 from ...evaluation.labels import LabelList
 from ...methods.quantities import plural
@@ -17,7 +17,7 @@ Counts = tuple[int, ...]
 """Of each class."""
 
 
-def sizes_of(prepared: Prepared, dataset: DatasetConfig, split: str, labels: float | LabelList | None = None) -> Sizes:
+def sizes_of(prepared: Contents, dataset: DatasetConfig, split: str, labels: float | LabelList | None = None) -> Sizes:
     """The images of an evaluation on `dataset`, with the `labels` of the training images that it uses.
 
     How many of each class a list has is not known here.
@@ -66,18 +66,19 @@ def _share(counts: Counts, share: float) -> Counts:
     return tuple(labelled_counts(np.array(counts, dtype=np.int64), images, SHARE_SALT).tolist())
 
 
-def notes_of(trials: Iterable[TrialSpec], datasets: Mapping[DatasetConfig, Prepared]) -> list[str]:
-    """What is to be said of the trials' evaluations, each once."""
+def notes_of(trials: Iterable[TrialSpec], datasets: Mapping[DatasetConfig, Contents]) -> list[str]:
+    """What is to be said of the trials' evaluations, each once; nothing of those on data sets that are not known."""
     found: dict[str, None] = {}
     for trial in trials:
         for config in trial.evaluate:
-            note = _unlabelled(config, trial, datasets[config.dataset or trial.dataset])
+            contents = datasets.get(config.dataset or trial.dataset)
+            note = None if contents is None else _unlabelled(config, trial, contents)
             if note is not None:
                 found[note] = None
     return list(found)
 
 
-def _unlabelled(config: EvaluationConfig, trial: TrialSpec, prepared: Prepared) -> str | None:
+def _unlabelled(config: EvaluationConfig, trial: TrialSpec, prepared: Contents) -> str | None:
     """Which classes a share of the labels leaves without any."""
     if config.labels is None or isinstance(config.labels, LabelList) or not prepared.classes:
         return None

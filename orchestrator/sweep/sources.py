@@ -13,8 +13,8 @@ from ..spec.errors import UserError
 from ..spec.locations import is_address
 from ..store.checked import digest
 from ..store.files import Store
-from ..store.records import ListedTrial, TrialList
 from ..store.trial_folder import TrialStore
+from ..store.trial_list import ListedTrial, TrialList
 from ..store.trial_names import TrialName, find_trial, trial_names
 from .label_lists import filled
 

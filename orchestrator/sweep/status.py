@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...datasets.config import DatasetConfig
 from ...methods.quantities import noun_of, plural
 from ..search.space import domains
 from ..spec.errors import UserError
@@ -16,12 +17,15 @@ from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.lease import holder
 from ..store.planned import PlannedTrial
-from ..store.records import SearchRecord, SweepResult, TrialList
+from ..store.records import SearchRecord, SweepResult
+from ..store.trial_list import TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .estimate import Estimate, estimates
+from .found_data import SweepData, located
 from .label_lists import match_lists
-from .plan import Datasets, datasets_of, is_ready, plan_trials, prepared_datasets
+from .place import Place
+from .plan import Datasets, is_ready, plan_trials
 from .results import collect
 from .searches import make_searches, search_records
 from .sizes import notes_of
@@ -86,29 +90,38 @@ class SweepRow(NamedTuple):
 
 
 def plan_rows(path: Path) -> list[PlanRow]:
-    """The trials of the sweep in `path`: identity, what is missing, what each takes."""
+    """The trials of the sweep in `path`: identity, what is missing, what each takes.
+
+    Raises:
+        UserError: the file has errors, or what is missing cannot be run.
+    """
     spec, document = load_spec(path)
     spec, trials = expanded(spec, document, read=True)
-    datasets = prepared_datasets(trials, data_root())
-    match_lists(trials, datasets, data_root())
+    store = Store(spec.storage)
+    data = SweepData(Place(store, spec.name), spec, document)
+    data.find(trials, data_root())
+    match_lists(trials, data.contents, data_root())
     searched = _searched(spec)
     if searched:
         fixed = [group for group in groups(spec) if all(group != other for other, _ in searched)]
         trials = [resolve(spec, group, seed) for group in fixed for seed in spec.seeds]
-    known = plan_trials([trial for trial in trials if is_ready(trial, datasets)], datasets)
-    store = Store(spec.storage)
+    unknown = [trial for trial in trials if trial.dataset not in data.contents]
+    with located(document):
+        ready = [trial for trial in data.recognised(trials) if trial.dataset in data.contents]
+        known = plan_trials(ready, data.contents)
     catalog = read_catalog(store, [item.trial_id for item in known])
     expected = estimates(store, known, catalog, compiled=spec.resources.compile)
-    rows = [
-        _plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id), notes_of([item.trial], datasets))
-        for item in known
-    ]
-    for trial in trials:
-        if not is_ready(trial, datasets):
-            everything = ["pretrain", *(config.known_as for config in trial.evaluate)]
-            absent = [dataset.title for dataset in datasets_of([trial]) if dataset not in datasets]
-            stages = [*(f"prepare {title}" for title in absent), *everything]
-            rows.append(PlanRow(label_of(trial), stages, needs(trial)))
+    data.refuse_gone(known, catalog, [*unknown, *(template for _, template in searched)])
+    if known:
+        data.warn(if_changed=True)
+    rows: list[PlanRow] = []
+    for item in known:
+        row = _plan_row(item, catalog.status(item.trial_id), expected.get(item.trial_id))
+        missing = [*_to_prepare(data, item.trial), *row.missing]
+        rows.append(row._replace(missing=missing, notes=notes_of([item.trial], data.contents)))
+    for trial in unknown:
+        stages = [*_to_prepare(data, trial), "pretrain", *(config.known_as for config in trial.evaluate)]
+        rows.append(PlanRow(label_of(trial), stages, needs(trial)))
     for group, template in searched:
         assert spec.search is not None
         row = " ".join([group.entry.name, *(f"{key}={value}" for key, value in group.axes.items())])
@@ -117,9 +130,13 @@ def plan_rows(path: Path) -> list[PlanRow]:
     return rows
 
 
-def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None, notes: Sequence[str]) -> PlanRow:
+def _to_prepare(data: SweepData, trial: TrialSpec) -> list[str]:
+    return [f"prepare {name}" for name in data.unprepared(trial)]
+
+
+def _plan_row(item: PlannedTrial, status: TrialStatus, expected: Estimate | None) -> PlanRow:
     share = expected.share if expected is not None else None
-    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial, share), label_of(item.trial), notes=notes)
+    row = PlanRow(item.trial_id, item.missing(status), needs(item.trial, share), label_of(item.trial))
     if expected is None:
         return row
     hours, memory, device, like, _ = expected
@@ -158,11 +175,11 @@ def sweep_rows(storage: str) -> list[SweepRow]:
 
 
 class NotPreparedError(UserError):
-    """A data set of the sweep is not prepared on this machine, so identities of its trials are not known from the file."""
+    """Neither this machine nor the store knows a data set of the sweep, so identities of its trials are not known from the file."""
 
-    def __init__(self, message: str, store: Store, name: str):
-        super().__init__(message)
-        self.store, self.name = store, name
+    def __init__(self, reason: str, remedy: str, store: Store, name: str):
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.store, self.name = reason, store, name
 
 
 class StoredSweep(NamedTuple):
@@ -188,14 +205,15 @@ class StoredSweep(NamedTuple):
     def result(self, command: str) -> SweepResult:
         """Its results."""
         published = own_published(self.spec)
-        return collect(self.spec, self.planned, self.state, self.store, command, self.searches(), published)
+        searches = self.searches()
+        return collect(self.spec, self.planned, self.state, self.store, command, searches, published, self.datasets)
 
 
 def stored_sweep(path: Path) -> StoredSweep:
-    """The sweep's trials, those of a search included.
+    """The sweep's trials, those of a search included. Data that are not here are as they were when it was submitted.
 
     Raises:
-        NotPreparedError: its data set has never been prepared here, so nothing can have run here.
+        NotPreparedError: its data set is not prepared here, and the store does not remember one.
     """
     spec, document = load_spec(path)
     store = Store(spec.storage)
@@ -204,14 +222,21 @@ def stored_sweep(path: Path) -> StoredSweep:
     listed = store.read_record(f"sweeps/{spec.name}/trials.json", TrialList) if spec.search is not None else None
     if listed is not None:
         trials = [TrialSpec.model_validate(item.trial) for item in listed.trials]
-    datasets = prepared_datasets([*trials, *rows], data_root())
-    absent = {dataset.title for dataset in datasets_of(trials) if dataset not in datasets}
-    if absent:
-        raise NotPreparedError(
-            f"data set '{absent.pop()}' is not prepared here, so nothing has run; start with: ssl-sweep submit {path}",
-            store,
-            spec.name,
-        )
-    planned = plan_trials(trials, datasets)
+    data = SweepData(Place(store, spec.name), spec, document)
+    data.find([*trials, *rows], data_root())
+    unknown = next((trial.dataset for trial in trials if trial.dataset not in data.contents), None)
+    if unknown is not None:
+        raise NotPreparedError(data.why_absent(unknown), _what_to_do(data, path, unknown), store, spec.name)
+    data.warn()
+    with located(document):
+        planned = plan_trials(data.recognised(trials), data.contents)
     catalog = read_catalog(store, [item.trial_id for item in planned])
-    return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, datasets)
+    return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, data.contents)
+
+
+def _what_to_do(data: SweepData, path: Path, unknown: DatasetConfig) -> str:
+    store, folder = data.place.store, data.place.folder
+    if not store.exists(f"{folder}/trials.json"):
+        return "nothing has run" + ("" if data.absent[unknown].gone else f", start with: ssl-sweep submit {path}")
+    report = store.path(f"{folder}/report/report.html")
+    return f"an earlier version submitted it, of which the data are needed for this; its last report is {report}"

@@ -19,7 +19,9 @@ from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
 from ..spec.published_file import own_published
 from ..spec.secrets import without_passwords
+from ..store.catalog import read_catalog
 from ..store.files import Store
+from ..store.known_data import remember
 from ..store.lease import held
 from ..store.origin import refuse_other_file
 from ..store.planned import PlannedTrial
@@ -27,12 +29,13 @@ from ..store.records import SweepResult
 from ..store.trial_state import TrialState
 from .choice import EVERYTHING, Choice
 from .driver import Driver
+from .found_data import SweepData, located
 from .intent import intent, search_intent
 from .label_lists import match_lists
 from .listing import TrialLister
 from .observer import Observer
 from .place import Place
-from .plan import Datasets, plan_trials, prepare_datasets
+from .plan import Datasets, plan_trials
 from .results import collect, write_report, write_trials
 from .searches import make_searches, search_records
 from .sizes import notes_of
@@ -113,16 +116,30 @@ def run_sweep(
         refuse_other_file(spec, place.store, path, replace=replace)
         place.store.write(f"{place.folder}/sweep.yaml", path.read_bytes())
         requests.enter_context(heeding_requests(place, lease.holder.id, interrupts))
-        datasets = prepare_datasets(trials, data_root(), screen.preparing)
-        for prepared in datasets.values():
-            screen.on_dataset(prepared)
-        match_lists(trials, datasets, data_root(), place.store)
-        planned = plan_trials(trials, datasets)  # refuses what cannot run before anything starts
-        for note in notes_of((item.trial for item in planned), datasets):
-            screen.on_message(f"note: {note}")
+        data = SweepData(place, spec, document)
+        planned = _planned(data, trials, screen)
         chosen = choice.resolved(planned, spec.name)
         submission = _Submission(spec, place.store, planned, chosen, screen, interrupts, published)
-        return submission.run(path.absolute().parent, datasets, make_engine, requests)
+        return submission.run(path.absolute().parent, data.contents, make_engine, requests)
+
+
+def _planned(data: SweepData, trials: list[TrialSpec], screen: Screen) -> list[PlannedTrial]:
+    """The trials on their data, which are prepared; what cannot run is refused before anything starts."""
+    store, name = data.place
+    prepared = data.prepare(trials, data_root(), screen.preparing)
+    match_lists(trials, data.contents, data_root(), store)
+    with located(data.document):
+        planned = plan_trials(trials, data.contents)
+    if data.absent:
+        catalog = read_catalog(store, [item.trial_id for item in planned])
+        data.refuse_gone(planned, catalog, trials if data.spec.search is not None else ())
+        data.warn()
+    for found in prepared:
+        screen.on_dataset(found)
+    for note in notes_of((item.trial for item in planned), data.contents):
+        screen.on_message(f"note: {note}")
+    remember(store, name, data.contents)
+    return planned
 
 
 class _Submission(NamedTuple):
@@ -172,8 +189,10 @@ class _Submission(NamedTuple):
             driver.close()
             command = without_passwords(shlex.join(["ssl-sweep", *sys.argv[1:]]))
             planned = list(driver.planned.values())
-            records = search_records(searches, ended=driver.searched)
-            result = collect(self.spec, planned, driver.state, self.store, command, records, self.published)
+            found = search_records(searches, ended=driver.searched)
+            result = collect(
+                self.spec, planned, driver.state, self.store, command, found, self.published, driver.datasets
+            )
             report = write_report(self.store, result)
             state = TrialState.INTERRUPTED if self.interrupts.requested else _state(result)
         finally:

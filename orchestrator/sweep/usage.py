@@ -9,7 +9,8 @@ from ..spec.errors import UserError
 from ..store.disk import StoredFile
 from ..store.files import Store
 from ..store.kept_features import FOLDER as FEATURES
-from ..store.records import Record, TrialList
+from ..store.records import Record
+from ..store.trial_list import TrialList
 
 R = TypeVar("R", bound=Record)
 

@@ -1,5 +1,6 @@
 """A sweep as anyone sees it who reaches its store, also without its data set: for `status`, here or elsewhere."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,15 @@ from ..spec.models import TrialSpec
 from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.planned import StoredTrial
-from ..store.records import SearchRecord, TrialList
+from ..store.records import SearchRecord
+from ..store.trial_list import TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from .place import Place, locate
 from .state import SweepState
 from .status import NotPreparedError, StatusRow, stored_sweep
+
+log = logging.getLogger(__name__)
 
 
 class SweepView(NamedTuple):
@@ -47,6 +51,7 @@ def view_sweep(sweep: str, storage: str) -> SweepView:
         place = Place(error.store, error.name)
         if not listed_trials(place):
             raise
+        log.warning("%s", error.reason)
         return _listed_view(place)
     place = Place(stored.store, stored.spec.name)
     return SweepView(place, stored.planned, stored.state, stored.searches())

@@ -80,7 +80,7 @@ class Ledger(Record):
         """Whether MLflow does not show all of a trial that has begun."""
         tracked = self.trials.get(item.trial_id)
         return status.attempts > 0 and (
-            tracked is None or tracked.settled != settled_digest(status, item.evaluation_ids)
+            tracked is None or tracked.settled != settled_digest(status, item.evaluation_ids, item.trial.dataset.title)
         )
 
 
@@ -91,9 +91,10 @@ def shown_digest(store: Store, sweep: str, end: TrialState) -> str:
     return digest(" ".join([*parts, end]).encode())[:16]
 
 
-def settled_digest(status: TrialStatus, evaluation_ids: list[str]) -> str:
-    """What a trial's run shows once it is whole: state, records and attempts."""
+def settled_digest(status: TrialStatus, evaluation_ids: list[str], title: str | None = None) -> str:
+    """What a trial's run shows once it is whole: state, records and attempts, and the title that its data set was given."""
     shown = status.model_copy(
         update={"evaluations": {k: v for k, v in status.evaluations.items() if k in evaluation_ids}}
     )
-    return digest_of_record(shown, {"progress"})[:16]
+    found = digest_of_record(shown, {"progress"})
+    return (found if title is None else digest(f"{found} {title}".encode()))[:16]

@@ -23,6 +23,12 @@ KEY_LENGTH, PARAMETER_LENGTH, TAG_LENGTH = 250, 6000, 8000
 NAME_LENGTH = 250
 """Characters of a run's name that every database takes."""
 NOTE_LENGTH = TAG_LENGTH - 100
+NO_PARAMETERS: dict[str, Any] = {
+    "axes": True,
+    "dataset": {"title"},
+    "evaluate": {"__all__": {"dataset": {"title"}}},
+}
+"""Of a trial: what can change while the trial stays the same, as MLflow never changes a parameter."""
 TRIAL_TAG = "ssl_sweep.trial"
 ENDS = {
     TrialState.WAITING: "SCHEDULED",
@@ -58,14 +64,16 @@ def parameters(trial: TrialSpec) -> dict[str, str]:
                 walk(f"{prefix}.{key}" if prefix else key, item)
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             for i, item in enumerate(value):
-                walk(
-                    f"{prefix}.{item.get('as', item.get('name', i))}" if isinstance(item, dict) else f"{prefix}.{i}",
-                    item,
-                )
+                walk(f"{prefix}.{item.get('name', i)}" if isinstance(item, dict) else f"{prefix}.{i}", item)
         else:
             flat[key_of(prefix)] = "none" if value is None else shortened(str(value), PARAMETER_LENGTH)
 
-    walk("", trial.model_dump(mode="json", exclude={"axes"}))
+    values = trial.model_dump(mode="json", exclude=NO_PARAMETERS)
+    plain = [config.as_name or config.name for config in trial.evaluate]
+    names = [plain[i] if plain.count(plain[i]) == 1 else config.known_as for i, config in enumerate(trial.evaluate)]
+    if names:
+        values["evaluate"] = dict(zip(names, values["evaluate"], strict=True))
+    walk("", values)
     return flat
 
 
@@ -109,11 +117,16 @@ def status_tags(status: TrialStatus) -> dict[str, str]:
     return {key: shortened(value, TAG_LENGTH) for key, value in tags.items()}
 
 
+def data_tags(trial: TrialSpec) -> dict[str, str]:
+    """What the user calls the images of the pretraining."""
+    return {"dataset": shortened(trial.dataset.display_name, TAG_LENGTH)}
+
+
 def dataset_input(trial: TrialSpec, fingerprint: str) -> DatasetInput:
     """The data set as an input of the run, which MLflow lists and filters by."""
     config = trial.dataset
     source = json.dumps(config.model_dump(mode="json", exclude_none=True))
-    dataset = Dataset(config.name, fingerprint[:36], "local" if config.path else "code", source)
+    dataset = Dataset(config.display_name, fingerprint[:36], "local" if config.path else "code", source)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "pretraining")])
 
 

@@ -172,10 +172,11 @@ class Writer:
         for name in ARTIFACTS:
             runs.artifact(run_id, folder.name(name), name)
         runs.attach(run_id, folder.log_content(), "log.txt")
-        settled = settled_digest(status, item.evaluation_ids)
+        settled = settled_digest(status, item.evaluation_ids, item.trial.dataset.title)
         data = values.dataset_input(item.trial, status.dataset_fingerprint)
         again = run_id not in self.new or status.attempts > 1
-        runs.describe(run_id, values.status_tags(status) | {SETTLED: settled}, data, again=again)
+        tags = values.status_tags(status) | values.data_tags(item.trial) | {SETTLED: settled}
+        runs.describe(run_id, tags, data, again=again)
         runs.end(run_id, values.ENDS[status.state], values.milliseconds(status.ended) or None)
         self._note_settled(item, settled)
 

@@ -92,7 +92,7 @@ def table_metadata(trial: TrialSpec, trial_id: str, sha256: str, fingerprint: st
         "label": label_of(trial),
         "backbone": trial.backbone.name,
         "backbone_sha256": sha256,
-        "dataset": trial.dataset.title,
+        "dataset": trial.dataset.display_name,
         "dataset_fingerprint": fingerprint,
         "image_size": str(trial.image_size),
         "precision": trial.pretrain.precision,

@@ -83,5 +83,5 @@ def prepared_images(
     """
     prepared = find_known(config, fingerprint, root) or prepare(config, root, on_progress)
     if prepared.fingerprint != fingerprint:
-        raise DataError(f"the images of '{config.title}' on this node differ from those of the sweep")
+        raise DataError(f"the images of '{config.display_name}' on this node differ from those of the sweep")
     return prepared

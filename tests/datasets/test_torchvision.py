@@ -144,4 +144,4 @@ def test_names_that_do_not_fit(value: object, message: str) -> None:
 
 def test_its_title_and_usual_size() -> None:
     config = DatasetConfig.model_validate("torchvision.STL10")
-    assert (config.title, config.usual_size) == ("STL10", 96)
+    assert (config.kind, config.usual_size) == ("STL10", 96)

@@ -120,5 +120,5 @@ def test_an_evaluation_that_needs_no_labels_runs(images: Path, tmp_path: Path) -
 
 
 def test_methods_that_need_labels_refuse(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"methods: 'supcon' needs labels, and data set 'folder' has none"):
+    with pytest.raises(UserError, match=r"methods: 'supcon' needs labels, and data set 'images' has none"):
         planned(images, tmp_path, "supcon")

@@ -16,7 +16,7 @@ from ssl_sweep.orchestrator.cli.storage import size
 from ssl_sweep.orchestrator.search.points import Point, Points
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.lease import held
-from ssl_sweep.orchestrator.store.records import ListedTrial, TrialList
+from ssl_sweep.orchestrator.store.trial_list import ListedTrial, TrialList
 from ssl_sweep.orchestrator.sweep.cleaning import collect_garbage, find_garbage
 from ssl_sweep.orchestrator.sweep.results import write_trials
 from ssl_sweep.orchestrator.tracking import removal

@@ -294,5 +294,5 @@ def test_images_that_are_gone(folder: TrialStore, tmp_path: Path, monkeypatch: p
     shutil.rmtree(tmp_path / "images")
     monkeypatch.setenv("SSL_SWEEP_DATA", str(tmp_path / "nowhere"))
     text = features(folder, tmp_path / "out.parquet", expect=2)
-    assert f"error: dataset: data set 'folder': there is nothing at {tmp_path}/images; `path` must be" in text
+    assert f"error: dataset: data set 'images': there is nothing at {tmp_path}/images; `path` must be" in text
     assert names(tmp_path) == ["runs"]

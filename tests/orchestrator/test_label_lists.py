@@ -1,5 +1,6 @@
 """Evaluations on the labels of listed images: by name or number, wherever the list lies."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,24 @@ def test_a_sweep_with_a_list(sweep: Callable[..., Path], tmp_path: Path) -> None
     assert len(Store(str(tmp_path / "runs")).names("labels")) == 1
 
 
+@pytest.mark.usefixtures("no_tracking")
+def test_results_are_shown_without_the_images_and_the_list(
+    images: Path, sweep: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = sweep("n01_3.png", "n02_3.png", "n03_3.png")
+    assert Steered(path, InProcessEngine).outcome.exit_status == 0
+    shutil.rmtree(images)
+    done = CliRunner().invoke(main, ["plan", str(path)])
+    assert done.exit_code == 0 and "1 trial, 1 done" in done.stdout
+    (tmp_path / "some.txt").unlink()
+    done = CliRunner().invoke(main, ["status", str(path)])
+    assert done.exit_code == 0 and "1 of 1 trial finished" in done.stdout
+
+
 BAD: dict[str, tuple[list[str], str]] = {
     "unknown names": (
         ["n01_1.png", "a.png", "b.png", "c.png", "d.png"],
-        "4 of 5 lines (a.png, b.png, c.png, ...) are no training image of data set 'folder', which has 59",
+        "4 of 5 lines (a.png, b.png, c.png, ...) are no training image of data set 'images', which has 59",
     ),
     "of the test set": (["n01_0.png"], "1 of 1 lines (n01_0.png) is no training image"),
     "too great a number": (["58", "59"], "1 of 2 lines (59) is no training image"),

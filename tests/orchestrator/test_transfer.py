@@ -31,7 +31,7 @@ def results(path: Path, storage: Path) -> list[EvaluationRecord]:
     (item,) = plan_trials(trials, datasets)
     folder = TrialStore(Store(str(storage)), item.trial_id)
     elsewhere = {prepared.fingerprint: prepared for prepared in datasets.values()}
-    run_trial(item.trial, folder, item.prepared, Runtime(CPU), Ear(), elsewhere=elsewhere)
+    run_trial(item.trial, folder, datasets[item.trial.dataset], Runtime(CPU), Ear(), elsewhere=elsewhere)
     return [record for config in item.trial.evaluate if (record := folder.evaluation(config)) is not None]
 
 
@@ -65,11 +65,11 @@ def test_its_contents_are_part_of_what_it_is_and_its_place_is_not(sweep_file: Sw
     [
         (
             {"k": 200},
-            "evaluate: knn-digits has k = 200 (write `k: 150` or less), and data set 'digits' 150 training images",
+            "evaluate[0]: knn-digits has k = 200 (write `k: 150` or less), and data set 'digits' 150 training images",
         ),
         (
             {"k": 20, "labels": "10%"},
-            "evaluate: knn-digits has k = 20 (write `k: 15` or less), and data set 'digits' 15 training images with labels of 150",
+            "evaluate[0]: knn-digits has k = 20 (write `k: 15` or less), and data set 'digits' 15 training images with labels of 150",
         ),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ssl_sweep.orchestrator.spec.errors import UserError
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.store.records import ListedTrial, TrialList
+from ssl_sweep.orchestrator.store.trial_list import ListedTrial, TrialList
 from ssl_sweep.orchestrator.store.trial_names import TrialName, find_trial, trial_names
 
 ONE = TrialName("simclr-vit-digits-b32-e2-s1-aaaaaaaaa1", "simclr temperature=0.1 seed 1")

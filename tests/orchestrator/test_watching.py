@@ -15,8 +15,8 @@ from ssl_sweep.orchestrator.store.events import Warned
 from ssl_sweep.orchestrator.store.files import Store
 from ssl_sweep.orchestrator.store.lease import held
 from ssl_sweep.orchestrator.store.log_reader import LogReader
-from ssl_sweep.orchestrator.store.records import TrialList
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_list import TrialList
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.sweep import watch
 from ssl_sweep.orchestrator.sweep.results import write_trials
@@ -30,7 +30,7 @@ LABEL = "simclr seed 0"
 def ssl_sweep(*arguments: object, expect: int = 0) -> str:
     done = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
     assert done.exit_code == expect, done.output
-    return done.output
+    return done.output if expect else done.stdout  # a warning is on the other stream
 
 
 def contents(folder: Path) -> dict[str, bytes]:

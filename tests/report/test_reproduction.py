@@ -58,6 +58,13 @@ def test_one_seed_has_a_difference_and_no_verdict() -> None:
     assert (row["difference"], row["within seed spread"]) == ("+0.3", "–")
 
 
+def test_a_data_set_of_another_name_is_known_by_its_kind() -> None:
+    called = trial("simclr", 0, evaluation(80.0, best_top1=85.1)).model_copy(
+        update={"dataset": "Small pictures", "dataset_kind": "cifar10"}
+    )
+    assert row_of(called)["difference"] == "+0.3"
+
+
 def test_where_one_more_seed_would_lie() -> None:
     low, high = next_interval(Spread(85.0, 1.0, 3)) or (0.0, 0.0)
     assert (low, high) == pytest.approx((85 - 4.9683, 85 + 4.9683), abs=1e-3)  # t(0.975, 2) = 4.3027, times sqrt(4/3)

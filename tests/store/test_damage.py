@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from ssl_sweep.evaluation.knn import KnnConfig
 from ssl_sweep.orchestrator.store.files import Store
-from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord, TrialList
+from ssl_sweep.orchestrator.store.records import Cost, EvaluationRecord, PretrainRecord
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_list import TrialList
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 

@@ -9,8 +9,9 @@ import pytest
 from racing import ROUNDS, winners
 from ssl_sweep.orchestrator.store.files import Store, StoreError
 from ssl_sweep.orchestrator.store.lease import holder
-from ssl_sweep.orchestrator.store.records import Cost, ListedTrial, PretrainRecord, TrialList
+from ssl_sweep.orchestrator.store.records import Cost, PretrainRecord
 from ssl_sweep.orchestrator.store.trial_folder import TrialStore
+from ssl_sweep.orchestrator.store.trial_list import ListedTrial, TrialList
 from ssl_sweep.orchestrator.store.trial_state import TrialState
 from ssl_sweep.orchestrator.store.trial_status import TrialStatus
 

@@ -142,7 +142,7 @@ def test_the_command_prints_classes_and_what_looks_wrong(tmp_path: Path) -> None
         "  red            6 train        1 test",
         "  white          0 train        0 test",
     ]
-    assert "folder: no images in 1 class: white" in done.stderr and "folder: skipped .heic files: 1 (" in done.stderr
+    assert "images: no images in 1 class: white" in done.stderr and "images: skipped .heic files: 1 (" in done.stderr
 
 
 def test_the_command_prints_json(tmp_path: Path) -> None:
