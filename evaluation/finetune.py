@@ -35,7 +35,7 @@ class FinetuneConfig(EvaluationConfig):
     """The whole network and a linear classifier, trained with labels."""
 
     added: ClassVar[frozenset[str]] = frozenset(
-        {"head_init", "head_lr", "param_groups", "pooling", "randaugment_policy", "rates"}
+        {"head_init", "head_lr", "param_groups", "pooling", "randaugment_policy"}
     )
 
     name: Literal["finetune"] = "finetune"

@@ -101,7 +101,7 @@ def test_a_sweep_with_a_plugins_method_is_valid(
     sweep.write_text(SWEEP.format(method=method))
     out, _ = python("-c", AND_TORCH, "validate", sweep, "--json", packages=(installed,))
     answer, torch_is_imported = out.splitlines()
-    assert json.loads(answer) == {"valid": True, "name": "plugins", "trials": 3}
+    assert json.loads(answer) == {"valid": True, "name": "plugins", "trials": 3, "notes": []}
     assert torch_is_imported == str(imports_torch)  # only if configuration and method are in one file
 
 
