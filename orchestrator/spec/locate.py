@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.config import FILES
+from ...datasets.registry import DATASETS
 from ...methods.weights_config import names_a_file
 from .errors import Problem, Steps, dotted, show
 from .locations import expanded, is_address, is_relative, whole, without_file_scheme
@@ -126,7 +127,7 @@ class _Locator:
         return value | {"path": self.place(value["path"], (*path, "path"))} if "path" in value else value
 
     def place(self, value: Any, path: Steps, *, may_be_name: bool = False) -> Any:
-        """A path or an address; `may_be_name`: without a slash it is neither."""
+        """A path or an address; `may_be_name`: without a slash it is neither, unless it ends as a file or is a folder here."""
         if not isinstance(value, str) or not value:
             return value
         try:
@@ -134,12 +135,16 @@ class _Locator:
             if has_credentials(place):
                 self.problems.append(self.document.problem(path, f"{dotted(path)}: {OF_STORES}"))
                 return value
-            if may_be_name and "/" not in place and not place.endswith(tuple(FILES)):
+            if may_be_name and "/" not in place and not self._is_here(place):
                 return value
             return whole(without_file_scheme(place) if path == ("storage",) else place, self.base)
         except ValueError as error:
             self.problems.append(self.document.problem(path, f"{dotted(path)}: got {show(value)}; {error}"))
             return value
+
+    def _is_here(self, name: str) -> bool:
+        """Whether what may be a data set's name is a path; a known name is none."""
+        return name.endswith(tuple(FILES)) or (name not in DATASETS and (self.base / name).is_dir())
 
     def file(self, value: Any, path: Steps) -> Any:
         """A file on a disk."""

@@ -64,6 +64,18 @@ def test_a_file_of_images_is_beside_the_sweep_file(name: str, dataset: str, tmp_
     assert (config.name, config.path) == (dataset, f"{tmp_path}/{name}")
 
 
+def test_a_folder_of_images_is_beside_the_sweep_file(tmp_path: Path) -> None:
+    """A data set's name is never a folder."""
+    for name in ("my pets", "digits"):
+        (tmp_path / name).mkdir()
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"{HEAD}dataset: my pets\n")
+    dataset = load_spec(path)[0].dataset
+    assert (dataset.name, dataset.path) == ("folder", str(tmp_path / "my pets"))
+    path.write_text(f"{HEAD}dataset: digits\n")
+    assert load_spec(path)[0].dataset.path is None
+
+
 def test_what_cannot_be_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All at once, each where it is, and with the errors of other keys."""
     monkeypatch.delenv("NOWHERE", raising=False)
