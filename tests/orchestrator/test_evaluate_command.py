@@ -41,7 +41,7 @@ def refused(place: Path, checkpoint: str = "ours.safetensors", **options: str) -
     [
         ("dataset", "./absent", "--dataset: data set 'absent': there is nothing at {place}/absent; `path` must be"),
         ("dataset", "[pets", "--dataset: "),
-        ("dataset", "pets", "--dataset: got 'pets'; must be 'digits', "),
+        ("dataset", "dogs", "--dataset: got 'dogs'; must be 'digits', "),
         ("dataset", "digits\nname: mine", "--dataset: got "),
         ("backbone", "resnet", "--backbone: unknown backbone 'resnet'"),
         ("evaluate", "{name: knn, k: 0}", "--evaluate[0].k: got 0; must be greater than 0"),
