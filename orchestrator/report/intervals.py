@@ -26,7 +26,7 @@ IMAGES_REMARK = (
     "for the test, not what another seed would change, so two that do not overlap show no difference between methods."
 )
 
-COLUMNS: dict[str, str] = {
+SCORED: dict[str, str] = {
     "sweep": "string",
     "dataset": "string",
     "dataset_fingerprint": "string",
@@ -46,6 +46,11 @@ COLUMNS: dict[str, str] = {
     "changed": "string",
     "split": "string",
     "metric": "string",
+}
+"""Columns of a tidy table that say whose number it is, with their Arrow types."""
+
+COLUMNS: dict[str, str] = {
+    **SCORED,
     "unit": "string",
     "epoch": "string",
     "n": "int64",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..published.rows import settings_text
 from ..store.records import SweepResult
 from .formats import NONE, accuracy, difference, superscript
-from .intervals import identity
+from .intervals import SCORED, identity
 from .main_table import DataTable, data_tables
 from .published import Match, matched
 from .settings import labels
@@ -30,25 +30,7 @@ TRAINING_REMARK = (
 )
 
 COLUMNS: dict[str, str] = {
-    "sweep": "string",
-    "dataset": "string",
-    "dataset_fingerprint": "string",
-    "full_dataset": "bool",
-    "method": "string",
-    "title": "string",
-    "backbone": "string",
-    "image_size": "int64",
-    "batch_size": "int64",
-    "epochs": "int64",
-    "recipe": "string",
-    "setting": "string",
-    "axes": "string",
-    "evaluation": "string",
-    "protocol": "string",
-    "settings": "string",
-    "changed": "string",
-    "split": "string",
-    "metric": "string",
+    **SCORED,
     "epoch": "string",
     "n": "int64",
     "mean": "double",
