@@ -17,11 +17,14 @@ from torch import Tensor
 
 from ..methods.parts.collectives import gather, rank, world_size
 from .heaps import offer
+from .products import similarities
 
 QUERIES, ROWS = 1024, 1024
 """Sides of the largest block of similarities: 4 MB, so that those of a CPU are still in its caches when they are looked at."""
 GPU_ROWS = 8192
 """The longer side on a GPU, which is slowed by many small calls."""
+STEP = 16
+"""What the sides of blocks are multiples of: a processor's vectors are full."""
 LENGTH = 1e-12
 """The least that features are divided by, as of `F.normalize`."""
 LAST_ROW = 2**32 - 1
@@ -82,8 +85,9 @@ def nearest(
 
 
 def block_side(size: int, largest: int) -> int:
-    """Of a block: a power of two that holds all, or the largest."""
-    return min(largest, 1 << (size - 1).bit_length())
+    """Of a block: a multiple of `STEP`, so that as few as there must be are about full; at most `largest`, which is one."""
+    blocks = -(-size // largest)
+    return min(largest, -(-size // (blocks * STEP)) * STEP)
 
 
 def bank_side(size: int, device: torch.device) -> int:
@@ -112,12 +116,12 @@ def _nearest_here(
     NOTHING where there are fewer.
     """
     found = torch.full((len(queries), k), NOTHING, device=queries.device)
-    block, similarity = queries.new_zeros(width, queries.shape[1]), queries.new_empty(len(queries), width)
+    block = queries.new_zeros(width, queries.shape[1])
     for start in range(0, len(features), width):
         part = slice(start, start + width)
         count = len(features[part])
         torch.div(features[part], lengths[part], out=block[:count])
-        near, first = torch.mm(queries, block.T, out=similarity)[:, :count], rank() + world_size() * start
+        near, first = similarities(queries, block)[:, :count], rank() + world_size() * start
         if queries.device.type == "cpu":
             offer(found, near, first, world_size(), LAST_ROW, itself)
         else:

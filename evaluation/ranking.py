@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..methods.parts.collectives import gather, rank, total_over_ranks, world_size
 from .neighbours import NOTHING, QUERIES, Bank, bank_side, block_side, keys_of, on_every_rank, padded
+from .products import similarities
 
 KEYS = 2**25
 """Of a block of queries, on all ranks together: 256 MB, and as much again while they are sorted. One query may have more."""
@@ -95,7 +96,7 @@ def _keys(queries: Tensor, shard: _Shard, size: int, itself: Tensor | None) -> T
     keys = torch.full((len(queries), count + 1), NOTHING, device=queries.device)
     for start in range(0, count, width):
         block = F.normalize(shard.features[start : start + width], dim=1)
-        similarity = (queries @ padded(block, width).T)[:, : len(block)]
+        similarity = similarities(queries, padded(block, width))[:, : len(block)]
         keys[:, start : start + len(block)] = keys_of(similarity, shard.rows[start : start + width])
     if itself is not None:
         keys[:, :count].masked_fill_(shard.rows == itself[:, None], NOTHING)

@@ -13,9 +13,10 @@ from ..store.trial_state import TrialState
 from .common import JOB_ADDRESS, STOPPED, STORAGE, SWEEP, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..engine.protocol import Engine
+    from ..engine.sharing import GpuEngine
     from ..spec.models import SweepSpec
     from ..store.files import Store
     from ..sweep.choice import Choice
@@ -131,12 +132,21 @@ def drive(sweep: Path, address: str | None, choice: "Choice", *, replace: bool =
 def _ray_engine(
     screen: "LiveTable", address: str | None, spec: "SweepSpec", store: "Store", data_root: Path
 ) -> "Engine":
-    from ..engine.ray_engine import RayEngine
+    from ..engine.own_process import EngineProcess
     from ..engine.sharing import SharingEngine
 
     resources, say = spec.resources, screen.on_message
-    engine = RayEngine(spec, store, data_root, address, say)
+    engine = EngineProcess(partial(_in_its_process, spec, store, data_root, address), say)
     return SharingEngine(engine, store, say, compiled=resources.compile, max_failures=resources.max_failures)
+
+
+def _in_its_process(
+    spec: "SweepSpec", store: "Store", data_root: Path, address: str | None, say: "Callable[[str], None]"
+) -> "GpuEngine":
+    """Called in the engine's own process: no other imports Ray."""
+    from ..engine.ray_engine import RayEngine
+
+    return RayEngine(spec, store, data_root, address, say)
 
 
 def _how_to_resume(sweep: Path) -> str:

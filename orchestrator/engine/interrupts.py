@@ -33,7 +33,7 @@ class Interrupts:
         return self._requested_at is not None
 
     def listen(self) -> None:
-        """Take the signals, also from whoever has taken them since: Ray ends the process at a SIGTERM."""
+        """Take the signals."""
         for number in SIGNALS:
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
                 signal.signal(number, self.on_signal)
@@ -54,9 +54,7 @@ class Interrupts:
         self._at_once = at_once
         main = threading.main_thread().ident
         assert main is not None
-        signal.pthread_kill(
-            main, signal.SIGINT
-        )  # it wakes the main thread; of all SIGNALS, Ray takes this one from nobody
+        signal.pthread_kill(main, signal.SIGINT)  # it wakes the main thread
 
     def on_signal(self, number: int, _frame: FrameType | None = None) -> None:
         """Note the request. Raises KeyboardInterrupt where nobody looks, and for one that is to end the sweep at once."""

@@ -173,7 +173,6 @@ class Driver:
         except BaseException:
             engine.close()
             raise
-        self.interrupts.listen()  # Ray has taken the signals
         return engine
 
     def _stop(self, message: str) -> None:
