@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer, PositiveInt
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
@@ -49,6 +49,11 @@ class EvaluationConfig(Config):
         exclude_if=lambda labels: labels is None,
     )
 
+    every: PositiveInt | None = Field(
+        default=None,
+        description="also between the epochs of pretraining, after each so many; unset: as pretrain.knn_every, if it is kNN or ridge",
+        exclude_if=lambda every: every is None,
+    )
     dataset: DatasetConfig | None = Field(
         default=None,
         description="images that it trains and scores on; unset: those of the pretraining",
@@ -65,7 +70,7 @@ class EvaluationConfig(Config):
     @property
     def all_settings(self) -> Settings:
         """Of the protocol and of the sweep, as JSON values."""
-        hidden = {"name", "protocol", "as_name", "labels", "dataset", "fingerprint"}
+        hidden = {"name", "protocol", "as_name", "labels", "every", "dataset", "fingerprint"}
         shown: Settings = {} if self.dataset is None else {"dataset": self.dataset.display_name}
         shown |= {} if self.labels is None else {"labels": labels_text(self.labels)}
         return shown | self.model_dump(mode="json", exclude=hidden)
@@ -83,7 +88,7 @@ class EvaluationConfig(Config):
     @property
     def identity(self) -> dict[str, object]:
         """The settings as JSON values: two evaluations that share them are the same one."""
-        hidden: dict[str, Any] = dict.fromkeys(("as_name", *self.late), True)
+        hidden: dict[str, Any] = dict.fromkeys(("as_name", "every", *self.late), True)
         # The same images, wherever they lie and whatever they are called.
         hidden["dataset"] = {"title"} if self.fingerprint is None else True
         content = self.model_dump(mode="json", exclude=hidden)
@@ -231,7 +236,7 @@ class Evaluation(Generic[C]):
     """The protocol that published tables use, by the names of the backbone and the data set; None: always the first one."""
     needs_labels: bool = True
     monitors: bool = False
-    """Whether it is quick enough to be run between the epochs of pretraining (`pretrain.knn_every`)."""
+    """Whether it is quick enough to be run between the epochs of pretraining (`pretrain.knn_every`, `every`)."""
     batch_size: Callable[[C], int] | None = None
     """For what trains: the global batch, of which every worker takes an equal part."""
     misfit: Callable[[C, Sizes], Lack | None] = _fits

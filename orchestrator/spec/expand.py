@@ -11,7 +11,7 @@ from .axes import axis_problems, probes
 from .changes import CHANGEABLE, is_changeable
 from .constraints import holds
 from .errors import Problem, SpecError, Steps, did_you_mean
-from .evaluations import evaluation_problems
+from .evaluations import evaluation_problems, scored_every
 from .given_weights import content_of, weights_problem
 from .messages import Complaint, complaints, validate
 from .models import MAX_TRIALS, SweepSpec, TrialSpec
@@ -256,10 +256,9 @@ class _Row:
         stopping = search.early_stopping
         if stopping is None or not trial.method.trains or self.stands_in("pretrain"):
             return
-        if not trial.pretrain.knn_every:
-            text = (
-                f"compares epochs, so `pretrain.knn_every` must be at least 1, but method '{trial.method.name}' has 0"
-            )
+        if not scored_every(trial, search.main):
+            name = trial.method.name
+            text = f"compares epochs, so `pretrain.knn_every` must be at least 1, but method '{name}' has 0"
             self.add(("search", "early_stopping"), text)
         if stopping.grace_epochs > trial.pretrain.epochs:
             text = f"got {stopping.grace_epochs}; must be at most `pretrain.epochs`, which is {trial.pretrain.epochs}"
@@ -274,7 +273,8 @@ class _Row:
                 self.add(("search", "space", key), text)
         if self.stands_in("pretrain"):
             return
-        interval, every, epochs = search.pbt.interval_epochs, trial.pretrain.knn_every, trial.pretrain.epochs
+        interval, epochs = search.pbt.interval_epochs, trial.pretrain.epochs
+        every = scored_every(trial, search.main)
         at: Steps = ("search", "population") if search.population is not None else ("search", "algorithm")
         if not every or interval % every:
             text = (

@@ -27,7 +27,7 @@ ROTARY_VERSION = 1
 LABELS_VERSION = 2
 """Of which images a share of the labels has: hashed with the evaluations on one. Before 2 it favoured the first classes."""
 
-NO_SIZES: dict[str, Any] = {"epochs": True, "as_name": True, "dataset": {"title"}}
+NO_SIZES: dict[str, Any] = {"epochs": True, "as_name": True, "every": True, "dataset": {"title"}}
 """What of an evaluation changes neither memory nor speed of a step."""
 
 SEEN = ("mask", "resolution")

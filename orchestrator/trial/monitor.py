@@ -1,10 +1,12 @@
 """What is measured between the epochs of pretraining: quick evaluations, and whether the features collapse."""
 
 from ...datasets.image_set import ImageSet
+from ...evaluation.base import EvaluationConfig
 from ...evaluation.diagnostics import diagnose
 from ...evaluation.registry import EVALUATIONS, MONITOR
 from ...evaluation.task import Extracted, NotFinite, Task
 from ...methods.encoder import Encoder
+from ..spec.evaluations import looks_every, monitoring
 from ..spec.models import TrialSpec
 from ..store.fault import Fault
 from ..store.files import Store
@@ -18,7 +20,7 @@ class Monitor:
 
     def __init__(self, trial: TrialSpec, train: ImageSet, test: ImageSet, runtime: Runtime, store: Store):
         self.trial, self.train, self.test, self.runtime, self.store = trial, train, test, runtime, store
-        self.evaluations = [item for item in trial.evaluate if EVALUATIONS[item.name].monitors and item.dataset is None]
+        self.evaluations = monitoring(trial)
         if all(item.name != MONITOR for item in self.evaluations):
             monitor = EVALUATIONS[MONITOR]
             usual = monitor.protocol(monitor.default_protocol(trial.backbone.name, trial.dataset.name))
@@ -33,20 +35,21 @@ class Monitor:
             TrialFailed: the features are not finite.
         """
         config = self.trial.pretrain
-        evaluate, diagnosis = (self._due(every, epoch) for every in (config.knn_every, config.diagnose_every))
-        if not evaluate and not diagnosis:
+        due = [item for item in self.evaluations if self._due(looks_every(self.trial, item), epoch)]
+        diagnosis = self._due(config.diagnose_every, epoch)
+        if not due and not diagnosis:
             return {}
         try:
-            return self._look(encoder, evaluate=evaluate, diagnosis=diagnosis)
+            return self._look(encoder, due, diagnosis=diagnosis)
         except NotFinite as error:
             raise TrialFailed(f"after epoch {epoch}: {error}", Fault.DIVERGED) from error
 
-    def _look(self, encoder: Encoder, *, evaluate: bool, diagnosis: bool) -> dict[str, float]:
+    def _look(self, encoder: Encoder, due: list[EvaluationConfig], *, diagnosis: bool) -> dict[str, float]:
         training = encoder.training
         task = self._task(encoder)
         logs: dict[str, float] = {}
         taken = {item.known_as for item in self.evaluations}
-        for item in self.evaluations if evaluate else ():
+        for item in due:
             part = labelled_part(task.train, item, self.store)
             metrics = EVALUATIONS[item.name].run(task._replace(train=part), item).metrics
             key = (

@@ -65,7 +65,7 @@ def test_sweep_files_know_it(package: Path, tmp_path: Path) -> None:
     sweep = write(tmp_path / "sweep.yaml", evaluate=[{"name": "ncm", "normalise": True}, "ncmm"])
     errors = run(package, "validate", sweep, expect=2)
     assert (
-        "unknown key 'normalise'; did you mean 'normalize'? (allowed: name, protocol, as, labels, dataset, normalize)"
+        "unknown key 'normalise'; did you mean 'normalize'? (allowed: name, protocol, as, labels, every, dataset, normalize)"
         in errors
     )
     names = [name for ours in EVALUATIONS for name in (ours, *(["ncm"] if ours == "finetune" else []))]

@@ -79,3 +79,21 @@ def test_a_share_of_the_labels_is_the_same_of_each_class(sweep: Path) -> None:
     found, of = Counter(part.labels.tolist()), Counter(whole.labels.tolist())
     assert all(abs(found[label] - 0.1 * of[label]) < 1 for label in of)
     assert whole.labels[part.samples].tolist() == part.labels.tolist()
+
+
+def test_each_is_scored_between_epochs_as_often_as_it_asks(sweep_file: SweepFile, tmp_path: Path) -> None:
+    evaluate = [{"name": "knn", "k": 20}, {"name": "knn", "as": "knn-5", "k": 5, "every": 2}, "ridge"]
+    pretrain = {"epochs": 5, "batch_size": 32, "knn_every": 3}
+    (trial,) = trials_of(sweep_file(evaluate=evaluate, pretrain=pretrain))
+    history = carry(trial, tmp_path / "runs").history()
+    scored = {
+        name: [epoch.epoch for epoch in history if f"{name}/top1" in epoch.logs] for name in ("knn", "knn-5", "ridge")
+    }
+    assert scored == {"knn": [3, 5], "knn-5": [2, 4, 5], "ridge": [3, 5]}
+
+
+def test_how_often_is_no_part_of_what_an_evaluation_is(sweep_file: SweepFile) -> None:
+    often = [EVALUATE[0] | {"every": 1}]
+    (one,), (other,) = (trials_of(sweep_file(evaluate=evaluate)) for evaluate in (EVALUATE[:1], often))
+    assert evaluation_id(one.evaluate[0]) == evaluation_id(other.evaluate[0])
+    assert one.evaluate[0].settings == other.evaluate[0].settings
