@@ -33,13 +33,17 @@ def start_ray(address: str | None, shape_cpus: int) -> None:
 
     Raises:
         UserError: there is no cluster at the address, or it cannot be joined.
+        EngineLost: Ray did not start in the 30 seconds that it gives itself, as on a machine with a high load.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     if address is None:
         cpus = max(os.cpu_count() or 1, shape_cpus)
         # "local": without it, Ray joins whatever cluster was started on this machine
-        ray.init("local", num_cpus=cpus, include_dashboard=False, labels=EMBEDDED, **quiet)
+        try:
+            ray.init("local", num_cpus=cpus, include_dashboard=False, labels=EMBEDDED, **quiet)
+        except Exception as error:  # of no kind of its own
+            raise EngineLost(" ".join(str(error).split())) from error
         return
     place = find_cluster(address)
     before = os.environ.get(ADDRESS)

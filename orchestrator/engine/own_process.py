@@ -25,6 +25,7 @@ from .sharing import GpuEngine
 
 Say = Callable[[str], None]
 START = "import sys; from {module} import serve; serve(int(sys.argv[1]))"
+STARTS = 3
 CLOSE_SECONDS = 45.0
 """How long the process may take to close its engine."""
 END_SECONDS = 5.0
@@ -60,11 +61,22 @@ class EngineProcess:
         self._pipe: Connection | None = None
 
     def start(self) -> None:
-        """Start the process, and the engine in it.
+        """Start the process, and the engine in it; again if it is lost at once, as on a machine with a high load.
 
         Raises:
-            UserError: by the engine, or the process ended.
+            UserError: by the engine, or it was lost each time.
         """
+        for left in reversed(range(STARTS)):
+            try:
+                self._start()
+                return
+            except EngineLost as error:
+                self.close()
+                if not left:
+                    raise UserError(f"Ray did not start: {error}") from None
+                self._say(f"Ray did not start ({error}); it is tried again")
+
+    def _start(self) -> None:
         self._pipe, theirs = multiprocessing.Pipe()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process may write
         self._process = subprocess.Popen(
@@ -77,12 +89,9 @@ class EngineProcess:
             start_new_session=True,
         )
         theirs.close()
-        try:
-            self._send(sys.path)  # plug-ins may be on it
-            self._send(self._make)
-            self._ask("start")
-        except EngineLost as error:
-            raise UserError(f"Ray did not start: {error}") from None
+        self._send(sys.path)  # plug-ins may be on it
+        self._send(self._make)
+        self._ask("start")
 
     @property
     def room(self) -> int:

@@ -55,6 +55,7 @@ class RayEngine:
 
         Raises:
             UserError: there is no cluster, a trial does not fit it, or its nodes lack the store or our code.
+            EngineLost: Ray did not start; another process may have more luck.
         """
         self._say("starting Ray" if self.address is None else f"joining Ray at {self.address}")
         # Ray Train imports torch, which takes seconds; meanwhile the processes of Ray start.

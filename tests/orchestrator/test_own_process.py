@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,8 +32,9 @@ class Odd(Exception):
 class Given:
     """An engine that does what the ids of its jobs say."""
 
-    def __init__(self, say: Callable[[str], None], *, start: str = ""):
-        self.say, self._start = say, start
+    def __init__(self, say: Callable[[str], None], *, start: str = "", once: Path | None = None):
+        """`start`: what happens at the start; `once`: a file that is made there, after which it does not happen again."""
+        self.say, self._start, self._once = say, start, once
         self.jobs: list[str] = []
 
     @property
@@ -45,7 +47,9 @@ class Given:
 
     def start(self) -> None:
         self.say(f"by {os.getpid()}")
-        if self._start:
+        if self._start and not (self._once is not None and self._once.exists()):
+            if self._once is not None:
+                self._once.touch()
             self.submit([job(self._start)])
 
     def submit(self, jobs: list[Job], *, first: bool = False) -> None:
@@ -154,6 +158,14 @@ def test_a_start_that_fails_is_told(said: list[str], ask: str, words: str) -> No
     with pytest.raises(UserError, match=words):
         engine.start()
     engine.close()
+
+
+def test_a_start_that_is_lost_is_tried_again(said: list[str], tmp_path: Path) -> None:
+    engine = EngineProcess(partial(Given, start="lose", once=tmp_path / "tried"), said.append)
+    engine.start()
+    engine.close()
+    ended = ["closed", "Ray did not start (its raylet ended); it is tried again", "closed"]
+    assert [words for words in said if not words.startswith("by")] == ended
 
 
 def test_an_answer_that_was_given_up_is_not_taken_for_another(engine: EngineProcess) -> None:
