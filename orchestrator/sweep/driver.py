@@ -55,6 +55,8 @@ class Driver:
         self.planned: dict[str, PlannedTrial] = {}
         self.state = SweepState()
         self.searches: list[SearchAlgorithm] = []
+        self.failed: set[str] = set()
+        """In this submission: a search that samples such a point again does not run it again."""
         self.busy: set[str] = set()
         """Computed by another sweep."""
         self.stopping = False
@@ -134,6 +136,8 @@ class Driver:
         ends_well = isinstance(event, StatusChanged) and event.state is TrialState.FINISHED
         if ends_well and item.missing(self.state.trials[trial_id]):
             self._read(item)
+        if isinstance(event, StatusChanged) and event.state is TrialState.FAILED:
+            self.failed.add(trial_id)
         for observer in self.observers:
             observer.on_event(item, event, self.state.trials[trial_id])
         if isinstance(event, AttemptLost):
@@ -235,7 +239,7 @@ class Driver:
                 search.found(item.trial_id, self.state.trials[item.trial_id])
             elif self._is_complete(item):
                 search.found(item.trial_id, self.state.trials[item.trial_id])
-            elif item.trial_id not in self.attempts.jobs and item.trial_id not in self.busy:
+            elif item.trial_id not in {*self.attempts.jobs, *self.busy, *self.failed}:
                 missing[item.trial_id] = item
         search.keep(now=True)
         self._submit(list(missing.values()))

@@ -1,5 +1,6 @@
 """How a search ends: what its sampler was told, and what the report says of one that was ended at once."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ def test_no_trial_of_a_study_stays_open(
     trials = samplers[0]._study.trials
     assert all(trial.state.is_finished() for trial in trials)
     assert len(trials) == 6 or algorithm == "qmc"  # which gives known points again
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "random"])
+def test_a_point_that_failed_and_is_sampled_again_does_not_run_again(algorithm: str, tmp_path: Path) -> None:
+    content = {"name": "small", "storage": str(tmp_path / "runs"), "backbone": "resnet18-cifar", "methods": ["simclr"]}
+    done = run(tmp_path, content | small(algorithm), lambda trial: "nan" if TEMPERATURE in trial.axes else 50.0)
+    assert done is not None
+    assert len(done.searches[0].known) == 6
+    assert max(Counter(done.started).values()) == 1
 
 
 @pytest.mark.usefixtures("no_tracking")
