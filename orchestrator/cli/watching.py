@@ -17,6 +17,7 @@ def watch_sweep(sweep: str, storage: str, overrides: Sequence[str] = ()) -> None
     view = view_sweep(sweep, storage, overrides)
     place = view.place
     screen = LiveTable(Console())
+    screen.on_store(place.store)
     driver = holder(place.store, place.folder)
     screen.on_trials(*_statuses(view))
     if driver is not None:

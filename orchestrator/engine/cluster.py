@@ -32,14 +32,20 @@ def start_ray(address: str | None, shape_cpus: int) -> None:
     """Start Ray in this process with at least `shape_cpus` CPUs, or join the cluster at `address`.
 
     Raises:
-        UserError: there is no cluster at the address, or it cannot be joined.
+        UserError: there is no cluster at the address, it cannot be joined, or none can be started here.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     if address is None:
         cpus = max(os.cpu_count() or 1, shape_cpus)
         # "local": without it, Ray joins whatever cluster was started on this machine
-        ray.init("local", num_cpus=cpus, include_dashboard=False, labels=EMBEDDED, **quiet)
+        try:
+            ray.init("local", num_cpus=cpus, include_dashboard=False, labels=EMBEDDED, **quiet)
+        except Exception as error:  # what Ray raises if its processes take too long, on a machine with too much to do
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"Ray cannot be started here: {reason}; submit again once the machine has less to do"
+            ) from error
         return
     place = find_cluster(address)
     before = os.environ.get(ADDRESS)

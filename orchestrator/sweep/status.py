@@ -81,6 +81,8 @@ class StatusRow(NamedTuple):
     """Evaluations that failed when they were run last, with the reason."""
     learning: str = ""
     """What its pretraining does, in a word or two, by the rules of `docs/report.md`; empty if nothing tells, or if it failed."""
+    advice: str = ""
+    """What to change, of one that does not learn."""
 
 
 class SweepRow(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..spec.errors import UserError
 from ..spec.label import label_of
 from ..spec.models import TrialSpec
+from ..store.advice import advice
 from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.planned import StoredTrial
@@ -117,6 +118,7 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
         last_restart=last,
         failed={config.known_as: status.failed[name].reason for config, name in ids if name in status.failed},
         learning=_learning(item.trial, status),
+        advice="" if status.state is TrialState.FAILED else advice(item.trial, status),
     )
 
 
