@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..spec.errors import SpecError, UserError
+from .completion import complete_key, complete_sweep, complete_trial
+from .error_json import errors_json
 
 if TYPE_CHECKING:
     from ..sweep.status import PlanRow, StatusRow, SweepRow
@@ -19,9 +21,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 BAD_INPUT = 2
 STOPPED = 130
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, as one object.")
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the sweep file, as pretrain.epochs=10; may be repeated.",
+    shell_complete=complete_key,
+)
 SWEEP = click.argument("sweep", type=click.Path(path_type=Path))
-TRIAL = click.argument("trial")
+NAMED_SWEEP = click.argument("sweep", shell_complete=complete_sweep)
+TRIAL = click.argument("trial", shell_complete=complete_trial)
 JOB_ADDRESS = click.option("--address", help="http://HOST:8265 of a Ray cluster: run the command there, as a job.")
 STORAGE = click.option(
     "--storage", default="runs", show_default=True, help="The store: a folder, or s3://, gs://, az://."
@@ -35,18 +46,11 @@ def guarded(command: F) -> F:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except SpecError as error:
-            if kwargs.get("as_json"):
-                problems = [
-                    {"file": p.file, "line": p.position[0], "column": p.position[1], "message": p.message}
-                    for p in error.problems
-                ]
-                click.echo(json.dumps({"valid": False, "errors": problems}, indent=2))
-            else:
-                click.echo(str(error), err=True)
-            sys.exit(BAD_INPUT)
         except UserError as error:
-            click.echo(f"error: {error}", err=True)
+            if kwargs.get("as_json"):
+                click.echo(errors_json(error))
+            else:
+                click.echo(str(error) if isinstance(error, SpecError) else f"error: {error}", err=True)
             sys.exit(BAD_INPUT)
         except KeyboardInterrupt:  # of a command that waits or watches
             sys.exit(STOPPED)
@@ -82,6 +86,11 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
 def rows_as_json(rows: "Sequence[PlanRow | StatusRow | SweepRow]") -> str:
     """Rows as a JSON array of objects."""
     return json.dumps([row._asdict() for row in rows], indent=2)
+
+
+def flags(**given: bool) -> list[str]:
+    """Those that are set: ``flags(dry_run=True)`` is ``["--dry-run"]``."""
+    return [f"--{name.replace('_', '-')}" for name, is_set in given.items() if is_set]
 
 
 def write_file(out: Path, content: bytes) -> None:

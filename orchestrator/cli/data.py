@@ -1,5 +1,6 @@
 """The commands about data: what there is, a picture of it, and its preparation."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import click
 
 from ..spec.errors import UserError, unknown
 from .common import JSON, guarded, print_rows, write_file
+from .completion import complete_dataset, complete_method
 
 if TYPE_CHECKING:
     from ...datasets.config import DatasetConfig
@@ -16,9 +18,11 @@ PATH = click.option("--path", help="Folder or file of the images.")
 
 
 @click.command()
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @PATH
-@click.option("--method", default="simclr", show_default=True, help="Whose views to show.")
+@click.option(
+    "--method", default="simclr", show_default=True, help="Whose views to show.", shell_complete=complete_method
+)
 @click.option("--recipe", type=click.Choice(["paper", "lightly"]), default="paper", show_default=True)
 @click.option("--image-size", type=click.IntRange(min=1), help="Pixels; unset: the data set's usual size.")
 @click.option("--seed", default=0, show_default=True)
@@ -54,11 +58,12 @@ def datasets(
     config = _config(dataset, path, image_size=image_size)
     content = look(config, _prepared(config), method, recipe, seed)
     write_file(out, content)
-    click.echo(f"views of {method} ({recipe} recipe)  {out}")
+    told = {"dataset": dataset, "method": method, "recipe": recipe, "views": str(out)}
+    click.echo(json.dumps(told, indent=2) if as_json else f"views of {method} ({recipe} recipe)  {out}")
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_dataset)
 @PATH
 @click.option("--image-column", help="Of a table: the column of the images, or in a list of their paths.")
 @click.option("--label-column", help="Of a table: the column of the classes.")

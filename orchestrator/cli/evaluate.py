@@ -7,7 +7,6 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import click
-import yaml
 
 from ...methods.weights_config import WeightsConfig
 from ..spec.errors import Problem, SpecError, UserError, show
@@ -15,8 +14,10 @@ from ..spec.identity import digest
 from ..spec.locate import locate
 from ..spec.locations import is_address
 from ..spec.yaml_document import Document, parse_document
+from ..spec.yaml_text import as_yaml, plain
 from ..store.scratch import prefix
-from .common import STORAGE, guarded
+from .common import JSON, STORAGE, guarded
+from .completion import complete_dataset
 from .runs import ADDRESS, drive
 
 NAME = "evaluate"
@@ -34,16 +35,27 @@ OPTIONS = {
 @click.command()
 @click.argument("checkpoint")
 @click.option(
-    "--dataset", required=True, help="A data set's name, a folder, a .parquet or .csv file of images, or a mapping."
+    "--dataset",
+    required=True,
+    shell_complete=complete_dataset,
+    help="A data set's name, a folder, a .parquet or .csv file of images, or a mapping.",
 )
 @click.option("--backbone", required=True, help="A backbone's name, or a mapping: {name: ..., options: {...}}.")
 @click.option("--evaluate", default="knn, linear", show_default=True, help="Evaluations, as in a sweep file.")
 @click.option("--title", help="In the table; unset: the file's name.")
 @STORAGE
 @ADDRESS
+@JSON
 @guarded
 def evaluate(
-    checkpoint: str, dataset: str, backbone: str, evaluate: str, title: str | None, storage: str, address: str | None
+    checkpoint: str,
+    dataset: str,
+    backbone: str,
+    evaluate: str,
+    title: str | None,
+    storage: str,
+    address: str | None,
+    as_json: bool,
 ) -> None:
     """Evaluate given weights, of whatever method and library, and write a report.
 
@@ -67,7 +79,7 @@ def evaluate(
         path = _sweep_file(values)
     from ..sweep.choice import EVERYTHING
 
-    drive(path, address, EVERYTHING)
+    drive(path, address, EVERYTHING, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -114,7 +126,7 @@ def _values(given: Mapping[str, str], weights: object, storage: str) -> dict[str
     problems += locate(document, Path.cwd())
     if problems:
         raise SpecError(problems)
-    values = _plain(document.data)
+    values = plain(document.data)
     assert isinstance(values, dict)
     return {"name": f"{NAME}-{digest(values)}", **values}
 
@@ -140,7 +152,7 @@ def _check(values: Mapping[str, object], *, embedded: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
         path = Path(scratch) / "sweep.yaml"
-        path.write_text(_as_yaml(values), encoding="utf-8")
+        path.write_text(as_yaml(values), encoding="utf-8")
         spec, document = load_spec(path)
         spec, trials = expanded(spec, document, read=True)
         data = SweepData(Place(Store(spec.storage), spec.name), spec, document)
@@ -160,18 +172,7 @@ def _sweep_file(values: Mapping[str, object]) -> Path:
     path = Path(f"{name}.yaml") if is_address(where) else Path(where) / "sweeps" / name / "sweep.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_as_yaml(values), encoding="utf-8")
+        path.write_text(as_yaml(values), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
     return path
-
-
-def _as_yaml(values: Mapping[str, object]) -> str:
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: object) -> object:
-    """Lists for tuples, as YAML has them."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

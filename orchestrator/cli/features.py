@@ -1,12 +1,13 @@
 """The command that exports the features of a trial's backbone."""
 
+import json
 import time
 
 import click
 
 from ...methods.quantities import noun_of, plural
 from ..spec.errors import UserError
-from .common import JOB_ADDRESS, STORAGE, TRIAL, guarded
+from .common import JOB_ADDRESS, JSON, STORAGE, TRIAL, flags, guarded
 
 SECONDS = 2.0
 """Between two lines of progress."""
@@ -23,8 +24,9 @@ SECONDS = 2.0
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 @STORAGE
 @JOB_ADDRESS
+@JSON
 @guarded
-def features(trial: str, out: str, keep: bool, force: bool, storage: str, address: str | None) -> None:
+def features(trial: str, out: str, keep: bool, force: bool, storage: str, address: str | None, as_json: bool) -> None:
     """Export the features of a trial's backbone: a row for each training and test image.
 
     TRIAL is an id or a label as `ssl-sweep status` lists them, or a part of one that no other trial has. OUT ends in .parquet
@@ -37,11 +39,11 @@ def features(trial: str, out: str, keep: bool, force: bool, storage: str, addres
       ssl-sweep features 1f2e3d4c5b features.arrow --keep --storage s3://bucket/runs
     """
     if address is not None:
-        from .remote import flags, run_remotely
+        from .remote import run_remotely
 
         if not out.startswith("/"):
             raise UserError(f"OUT: got '{out}'; a job writes it on the cluster: name an absolute path there")
-        run_remotely(address, "features", trial, out, *flags(keep=keep, force=force), storage=storage)
+        run_remotely(address, "features", trial, out, *flags(keep=keep, force=force, json=as_json), storage=storage)
     from ..sweep.table_file import table_file
     from ..sweep.trials import open_trial, weights_of
 
@@ -53,6 +55,9 @@ def features(trial: str, out: str, keep: bool, force: bool, storage: str, addres
     from .live_table import LiveTable
 
     done = export_features(named, file, data_root(), LiveTable().preparing, _Progress(), keep=keep)
+    if as_json:
+        click.echo(json.dumps({"features": str(file), "images": done.images, "width": done.width}, indent=2))
+        return
     images = " and ".join(f"{count:,} {split}" for split, count in done.images.items())
     origin = ", as kept in the store" if done.was_kept else ""
     origin += f" ({' and '.join(done.halves)} in half precision)" if done.halves else ""

@@ -6,27 +6,29 @@ from pathlib import Path
 import click
 
 from ...methods.quantities import plural
-from .common import JSON, SWEEP, guarded, print_rows
+from .common import JSON, SET, SWEEP, guarded, print_rows
 
 
 @click.command()
 @SWEEP
+@SET
 @JSON
 @guarded
-def validate(sweep: Path, as_json: bool) -> None:
+def validate(sweep: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a sweep file: every error at once, each with its place.
 
     Data sets that are prepared here are compared with what the evaluations take of them.
 
     \b
-    Example:
+    Examples:
       ssl-sweep validate sweep.yaml
+      ssl-sweep validate sweep.yaml --set pretrain.epochs=10
     """
     from ..spec.load import load_spec
     from ..sweep.plan import check_against_data
     from ..sweep.weights import expanded
 
-    spec, document = load_spec(sweep)
+    spec, document = load_spec(sweep, overrides)
     spec, trials = expanded(spec, document, read=True)
     notes = check_against_data(spec, document, trials)
     if as_json:

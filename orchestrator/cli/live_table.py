@@ -1,48 +1,36 @@
-"""Progress in the terminal: one live table, or plain lines if there is no terminal."""
+"""Progress in the terminal: one live table, or plain lines with their times if the terminal draws none, or there is none."""
 
 import contextlib
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...datasets.prepared import Prepared
 from ...datasets.remarks import remarks
-from ...evaluation.registry import EVALUATIONS, MONITOR
 from ...methods.quantities import duration, plural
-from ..spec.identity import evaluation_id
 from ..spec.label import label_of, short_id
-from ..store.events import AttemptLost, EpochDone, EvaluationDone, Event, StatusChanged, Warned
+from ..store.advice import Advice, learning_advice, score_advice
+from ..store.events import EvaluationDone, Event, StatusChanged, Warned
+from ..store.files import Store
+from ..store.learning import Verdict
 from ..store.planned import StoredTrial
+from ..store.trial_folder import TrialStore
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
+from ..sweep.pace import Rest, rest_of
+from .event_lines import difference, line_of, urgent_line
+from .trial_table import ORDER, Row, trial_table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
-ROWS = 20
-"""Trials that the table shows; the rest is counted."""
-ORDER = (
-    TrialState.RUNNING,
-    TrialState.FAILED,
-    TrialState.INTERRUPTED,
-    TrialState.WAITING,
-    TrialState.STOPPED_EARLY,
-    TrialState.FINISHED,
-)
-
-
-class _Row(NamedTuple):
-    id: str
-    """The end of the trial's id."""
-    label: str
-    status: TrialStatus
-
-    @property
-    def name(self) -> str:
-        """What lines about the trial begin with."""
-        return f"{self.label} [{self.id}]"
+PACE_SECONDS = 2.0
+"""Between two estimates of the time that is left."""
+MOST_ADVISED = 5
+"""Trials of which the same kind of advice is given while a sweep runs; `status` has all."""
 
 
 class LiveTable:
@@ -52,23 +40,44 @@ class LiveTable:
         from rich.console import Console
 
         self.console = console or Console(stderr=True)
-        self.rows: dict[str, _Row] = {}
+        self.draws = self.console.is_terminal and not self.console.is_dumb_terminal
+        """Whether there is a table."""
+        self.rows: dict[str, Row] = {}
+        self.store: Store | None = None
+        self._began = time.monotonic()
+        self._rest: Rest | None = None
+        self._looked = 0.0
+        self._told = time.monotonic()
+        self._advised: dict[Verdict, set[str]] = {}
+        """Trials of which each kind of advice was given."""
 
     # -- what a sweep tells --
+
+    def on_store(self, store: Store) -> None:
+        """The sweep is kept there."""
+        self.store = store
+        self._began = time.monotonic()
 
     def on_trials(self, trials: Sequence[StoredTrial], statuses: Sequence[TrialStatus]) -> None:
         """These trials belong to the sweep."""
         for item, status in zip(trials, statuses, strict=True):
-            self.rows[item.trial_id] = _Row(short_id(item.trial_id), label_of(item.trial), status)
+            self.rows[item.trial_id] = Row(short_id(item.trial_id), label_of(item.trial), item, status)
 
     def on_event(self, item: StoredTrial, event: Event, status: TrialStatus) -> None:
-        """A line for what a user waits for, if there is no table."""
+        """A line for what a user must not miss; if there is no table, also for what a user waits for."""
         row = self.rows[item.trial_id]._replace(status=status)
         self.rows[item.trial_id] = row
         if isinstance(event, Warned):
             self.on_message(f"{row.name}: {event.message}")
-        elif not self.console.is_terminal and (line := _line(event, status)):
-            self.on_message(f"{row.name}: {line}")
+        elif line := urgent_line(event, status) or (None if self.draws else line_of(item, event, status)):
+            self.on_message(f"{row.name}: {line}{self._log_of(item, event)}")
+        self._advise(row, learning_advice(item.trial, status))
+        if isinstance(event, EvaluationDone):
+            self._advise(row, score_advice(item.trial, status, event))
+        is_over = isinstance(event, StatusChanged) and event.state.is_over
+        if is_over and not self.draws and time.monotonic() - self._told > PACE_SECONDS:
+            self._told = time.monotonic()
+            self.on_message(self._counts(elapsed=True))
 
     def on_statuses(self, trials: Sequence[StoredTrial], statuses: Sequence[TrialStatus]) -> None:
         """What a store has of the sweep now; without a table, a line for each trial that has changed."""
@@ -76,9 +85,11 @@ class LiveTable:
         self.on_trials(trials, statuses)
         for item, status in zip(trials, statuses, strict=True):
             known = before.get(item.trial_id)
-            line = _difference(item, TrialStatus() if known is None else known.status, status)
-            if line and not self.console.is_terminal:
+            line = difference(item, TrialStatus() if known is None else known.status, status)
+            if line and not self.draws:
                 self.on_message(f"{self.rows[item.trial_id].name}: {line}")
+            if line:
+                self._advise(self.rows[item.trial_id], learning_advice(item.trial, status))
 
     def summary(self) -> str:
         """``6 trials: 2 running, 4 waiting``."""
@@ -86,7 +97,9 @@ class LiveTable:
         return f"{plural(count, 'trial')}: {self._counts()}"
 
     def on_message(self, text: str) -> None:
-        """A line of its own."""
+        """A line of its own, with the time if there is no table."""
+        if not self.draws:
+            text = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}"
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
@@ -110,7 +123,7 @@ class LiveTable:
     @contextlib.contextmanager
     def live(self) -> Generator[None]:
         """Draw the table while the block runs."""
-        if not self.console.is_terminal:
+        if not self.draws:
             yield
             return
         from rich.live import Live
@@ -120,82 +133,54 @@ class LiveTable:
 
     # -- drawing --
 
-    def table(self) -> "Table":
-        """The running trials first, then those that failed, then those that wait."""
-        from rich import box
-        from rich.table import Table
+    def table(self) -> "Group":
+        """The table, how far the sweep is, and how to read a log."""
+        from rich.console import Group
+        from rich.text import Text
 
-        rows = sorted(self.rows.values(), key=lambda row: ORDER.index(row.status.state))
-        drawn = Table(box=box.SIMPLE_HEAD, caption=self._counts(), caption_justify="left", pad_edge=False)
-        for name in ("trial", "id", "stage"):
-            drawn.add_column(name, no_wrap=True)
-        for name in ("epoch", "loss", EVALUATIONS[MONITOR].title, "images/s", "memory", "left"):
-            drawn.add_column(name, justify="right", no_wrap=True)
-        for row in rows[:ROWS]:
-            dim = row.status.state is not TrialState.RUNNING
-            drawn.add_row(row.label, row.id, *cells(row.status), style="dim" if dim else None)
-        return drawn
+        width, height = self.console.size
+        lines = [Text(self._counts(elapsed=True), style="dim")]
+        shown = next((row for row in self.rows.values() if row.status.state is TrialState.RUNNING), None)
+        if shown is not None and self.store is not None:
+            lines.append(Text(f"log: {self._log_command(shown)}", style="dim", overflow="fold"))
+        return Group(trial_table(list(self.rows.values()), width, height), *lines)
 
-    def _counts(self) -> str:
+    def _log_command(self, row: Row) -> str:
+        """To be pasted into another terminal that is in the same folder."""
+        assert self.store is not None
+        place = self.store.location
+        is_default = self.store.is_local and Path(place) == Path("runs").absolute()
+        return shlex.join(["ssl-sweep", "logs", row.id, "-f", *([] if is_default else ["--storage", place])])
+
+    def _log_of(self, item: StoredTrial, event: Event) -> str:
+        """Where the log is of a trial that begins or has failed."""
+        told = isinstance(event, StatusChanged) and event.state in (TrialState.RUNNING, TrialState.FAILED)
+        return f"; log: {TrialStore(self.store, item.trial_id).log}" if told and self.store is not None else ""
+
+    def _counts(self, *, elapsed: bool = False) -> str:
         counts = Counter(row.status.state for row in self.rows.values())
-        return ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
+        text = ", ".join(f"{counts[state]:,} {state.words}" for state in ORDER if counts[state])
+        if not elapsed or self.store is None:
+            return text
+        text += f"; {duration(time.monotonic() - self._began)} so far"
+        rest = self._time_left()
+        return (
+            text
+            if rest is None
+            else f"{text}, {'at least' if rest.at_least else 'about'} {duration(rest.seconds)} left"
+        )
 
+    def _time_left(self) -> Rest | None:
+        if time.monotonic() - self._looked > PACE_SECONDS:
+            self._rest = rest_of((row.item, row.status) for row in self.rows.values())
+            self._looked = time.monotonic()
+        return self._rest
 
-def cells(status: TrialStatus) -> tuple[str, ...]:
-    """A row of the table, without what the trial is called."""
-    running = status.state is TrialState.RUNNING
-    progress = status.progress
-    left = progress.seconds_left
-    return (
-        (progress.stage if running and progress.stage else status.state.words) + _restarts(status),
-        f"{progress.epoch}/{progress.epochs}" if progress.epoch and status.state is not TrialState.FINISHED else "",
-        "" if progress.loss is None else f"{progress.loss:.4f}",
-        "" if progress.monitored is None else EVALUATIONS[MONITOR].main.quantity(progress.monitored),
-        "" if progress.images_per_second is None else f"{progress.images_per_second:,.0f}",
-        "" if progress.memory is None else f"{progress.memory / 1e9:.1f} GB",
-        duration(left) if left and running else "",
-    )
-
-
-def _difference(item: StoredTrial, before: TrialStatus, after: TrialStatus) -> str | None:
-    """What a log shows of a trial that was looked at twice."""
-    words: list[str] = []
-    if after.state is not before.state:
-        words.append(after.state.words + (f": {after.reason}" if after.reason else ""))
-    done, progress = before.progress, after.progress
-    if (progress.stage, progress.epoch) != (done.stage, done.epoch) and after.state is TrialState.RUNNING:
-        of = f" epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
-        loss = "" if not of or progress.loss is None else f", loss {progress.loss:.4f}"
-        words.append(f"{progress.stage}{of}{loss}")
-    names = {evaluation_id(config): config.known_as for config in item.trial.evaluate}
-    for name in item.evaluation_ids:
-        record = None if name in before.evaluations else after.evaluations.get(name)
-        if record is not None:
-            words.append(f"{names[name]} {EVALUATIONS[record.name].text(record.metrics)}")
-    return ", ".join(words) or None
-
-
-def _restarts(status: TrialStatus) -> str:
-    count = len(status.restarts)
-    return f" (restart {count}: {status.restarts[-1].fault})" if count and not status.state.is_over else ""
-
-
-def _line(event: Event, status: TrialStatus) -> str | None:
-    """What a log shows of an event."""
-    match event:
-        case StatusChanged() if event.state is not TrialState.WAITING:
-            return event.state.words + (f": {event.reason}" if event.reason else "")
-        case AttemptLost():
-            return f"{event.reason}: it is tried again"
-        case EpochDone():
-            monitor = EVALUATIONS[MONITOR]
-            score = event.logs.get(monitor.main_key)
-            measured = "" if score is None else f", {monitor.title} {monitor.main.quantity(score)}"
-            left = status.progress.seconds_left
-            rest = f", {duration(left)} left" if left else ""
-            rate = f"{event.images_per_second:,.0f} images/s"
-            return f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.4f}{measured}, {rate}{rest}"
-        case EvaluationDone():
-            return f"{event.stage} {EVALUATIONS[event.name].text(event.metrics)}"
-        case _:
-            return None
+    def _advise(self, row: Row, advice: Advice | None) -> None:
+        """Say a new advice about a trial, unless several others were given it already."""
+        if advice is None:
+            return
+        advised = self._advised.setdefault(advice.kind, set())
+        if row.item.trial_id not in advised and len(advised) < MOST_ADVISED:
+            advised.add(row.item.trial_id)
+            self.on_message(f"advice: {row.name}: {advice.text}")

@@ -5,15 +5,17 @@ from pathlib import Path
 import click
 
 from ..spec.errors import UserError
-from .common import JOB_ADDRESS, JSON, STORAGE, SWEEP, guarded, rows_as_json
+from .common import JOB_ADDRESS, JSON, SET, STORAGE, SWEEP, flags, guarded, rows_as_json
+from .completion import complete_sweep
 
 
 @click.command()
 @SWEEP
 @click.option("--price", type=click.FloatRange(min=0), help="Of an hour of a GPU (or of a worker without one).")
+@SET
 @JSON
 @guarded
-def plan(sweep: Path, price: float | None, as_json: bool) -> None:
+def plan(sweep: Path, price: float | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show a sweep's trials: what is done, what is missing, what each takes.
 
     Hours and memory are those of similar trials in the store: of the same method, backbone, data and batch size;
@@ -27,18 +29,26 @@ def plan(sweep: Path, price: float | None, as_json: bool) -> None:
     from ..sweep.status import plan_rows
     from .tables import print_plan
 
-    rows = plan_rows(sweep)
+    rows = plan_rows(sweep, overrides)
     click.echo(rows_as_json(rows)) if as_json else print_plan(rows, price)
 
 
 @click.command()
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=complete_sweep)
 @STORAGE
 @click.option("--watch", is_flag=True, help="Show the live table until the sweep has ended.")
 @JOB_ADDRESS
+@SET
 @JSON
 @guarded
-def status(sweep: str | None, storage: str, watch: bool, address: str | None, as_json: bool) -> None:
+def status(
+    sweep: str | None,
+    storage: str,
+    watch: bool,
+    address: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show the state of a sweep's trials, or list the sweeps of a store. Writes nothing.
 
     SWEEP is a sweep file, or the name of a sweep in the store.
@@ -56,10 +66,13 @@ def status(sweep: str | None, storage: str, watch: bool, address: str | None, as
 
     if watch and (sweep is None or as_json):
         raise UserError("--watch: takes a sweep, and no --json")
+    if overrides and sweep is None:
+        raise UserError("--set: takes a sweep file")
     if address is not None:
-        from .remote import flags, run_remotely
+        from .remote import run_remotely
 
-        run_remotely(address, "status", *flags(watch=watch, json=as_json), sweep=sweep, storage=storage)
+        options = flags(watch=watch, json=as_json)
+        run_remotely(address, "status", *options, sweep=sweep, storage=storage, overrides=overrides)
     if sweep is None:
         sweeps = sweep_rows(storage)
         click.echo(rows_as_json(sweeps)) if as_json else print_sweeps(sweeps, storage)
@@ -67,7 +80,7 @@ def status(sweep: str | None, storage: str, watch: bool, address: str | None, as
     if watch:
         from .watching import watch_sweep
 
-        watch_sweep(sweep, storage)
+        watch_sweep(sweep, storage, overrides)
         return
-    rows = status_rows(sweep, storage)
+    rows = status_rows(sweep, storage, overrides)
     click.echo(rows_as_json(rows)) if as_json else print_status(rows)

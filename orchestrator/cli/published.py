@@ -8,14 +8,15 @@ import click
 
 from ..spec.errors import UserError, did_you_mean, show
 from .common import JSON, guarded, write_file
+from .completion import complete_dataset, complete_method
 
 if TYPE_CHECKING:
     from ..published import Published
 
 
 @click.command()
-@click.option("--method", help="As in a sweep file, e.g. simclr.")
-@click.option("--dataset", help="As in a sweep file, e.g. cifar10.")
+@click.option("--method", help="As in a sweep file, e.g. simclr.", shell_complete=complete_method)
+@click.option("--dataset", help="As in a sweep file, e.g. cifar10.", shell_complete=complete_dataset)
 @click.option("--backbone", help="As in a sweep file, e.g. resnet18-cifar.")
 @click.option("--file", "own", type=click.Path(path_type=Path), help="A CSV file with rows of your own.")
 @click.option("--csv", "out", type=click.Path(path_type=Path), help="Write the rows to this file.")

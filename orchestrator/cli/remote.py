@@ -1,7 +1,7 @@
 """A command that runs as a job on a Ray cluster, as if it ran here: its output comes back, and its exit status."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +10,7 @@ import click
 from ..engine.ray_job import run_job
 from ..spec.errors import UserError
 from ..spec.locations import is_relative
+from ..sweep.place import refuse_overrides
 
 
 def _print(text: str) -> None:
@@ -17,7 +18,12 @@ def _print(text: str) -> None:
 
 
 def run_remotely(
-    address: str, command: str, *arguments: str, sweep: str | None = None, storage: str | None = None
+    address: str,
+    command: str,
+    *arguments: str,
+    sweep: str | None = None,
+    storage: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> NoReturn:
     """Run ``ssl-sweep COMMAND [SWEEP] ARGUMENTS`` at `address` and end this process as it ends.
 
@@ -27,11 +33,12 @@ def run_remotely(
         arguments: others than the next two.
         sweep: its file, which travels with the job, or its name.
         storage: of a command that takes one; not needed with a file, which says it.
+        overrides: of the file.
 
     Raises:
         UserError: the address is of no Ray Jobs server, or the cluster does not have the store.
     """
-    sys.exit(status_of(address, command, *arguments, sweep=sweep, storage=storage))
+    sys.exit(status_of(address, command, *arguments, sweep=sweep, storage=storage, overrides=overrides))
 
 
 def status_of(
@@ -40,20 +47,18 @@ def status_of(
     *arguments: str,
     sweep: str | None = None,
     storage: str | None = None,
+    overrides: Sequence[str] = (),
     show: Callable[[str], None] = _print,
 ) -> int:
     """As `run_remotely`, but returns the exit status; `show` gets the output, in parts of any length."""
     if not address.startswith(("http://", "https://")):
         raise UserError(f"--address: got '{address}'; must be a Ray Jobs server, as http://HOST:8265")
     file = Path(sweep) if sweep is not None and Path(sweep).exists() else None
+    if sweep is not None and file is None:
+        refuse_overrides(sweep, overrides)
     named = [] if sweep is None else [file.name if file is not None else sweep]
     place = [] if storage is None or file is not None else _shared(storage)
-    return run_job([command, *named, *arguments, *place], file, address, show)
-
-
-def flags(**given: bool) -> list[str]:
-    """Those that are set: ``flags(dry_run=True)`` is ``["--dry-run"]``."""
-    return [f"--{name.replace('_', '-')}" for name, is_set in given.items() if is_set]
+    return run_job([command, *named, *arguments, *place], file, address, show, overrides)
 
 
 def _shared(storage: str) -> list[str]:

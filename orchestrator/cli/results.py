@@ -1,21 +1,27 @@
 """The commands about results: the report, the numbers as a file, the difference of two trials or sweeps."""
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from ..spec.errors import UserError
-from .common import JOB_ADDRESS, JSON, STORAGE, SWEEP, guarded, write_file
+from ..spec.overrides import options_of
+from .common import JOB_ADDRESS, JSON, SET, STORAGE, SWEEP, flags, guarded, write_file
 from .file_in_output import FileReader, print_file
 
 
 @click.command()
 @SWEEP
 @JOB_ADDRESS
+@SET
+@JSON
 @guarded
-def report(sweep: Path, address: str | None) -> None:
+def report(sweep: Path, address: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Write a sweep's report again from what the store has.
 
     \b
@@ -25,14 +31,17 @@ def report(sweep: Path, address: str | None) -> None:
     if address is not None:
         from .remote import run_remotely
 
-        run_remotely(address, "report", sweep=str(sweep))
+        run_remotely(address, "report", *flags(json=as_json), sweep=str(sweep), overrides=overrides)
     from ..report import terminal_console, terminal_table
     from ..sweep.results import write_report
     from ..sweep.status import stored_sweep
 
-    stored = stored_sweep(sweep)
-    result = stored.result(f"ssl-sweep report {sweep}")
+    stored = stored_sweep(sweep, overrides)
+    result = stored.result(shlex.join(["ssl-sweep", "report", str(sweep), *options_of(overrides)]))
     folder = write_report(stored.store, result, again=True)
+    if as_json:
+        click.echo(json.dumps({"report": f"{folder}/report.html"}, indent=2))
+        return
     terminal_console().print(terminal_table(result))
     click.echo(f"report     {folder}/report.html")
 
@@ -43,11 +52,22 @@ def report(sweep: Path, address: str | None) -> None:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; unset: stdout.")
 @click.option("--into-output", is_flag=True, hidden=True, help="Print the file as `file_in_output` does.")
 @JOB_ADDRESS
+@SET
+@JSON
 @guarded
-def export(sweep: Path, kind: str, out: Path | None, into_output: bool, address: str | None) -> None:
+def export(
+    sweep: Path,
+    kind: str,
+    out: Path | None,
+    into_output: bool,
+    address: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Export a sweep's results so far: a row for each trial and evaluation, with the columns of the report's results.csv.
 
-    With `--address`, a job collects the results on the cluster, and the file is written here.
+    With `--address`, a job collects the results on the cluster, and the file is written here. `--json` is `--format json` if there
+    is no FILE, and names the FILE that was written if there is one.
 
     \b
     Examples:
@@ -56,30 +76,32 @@ def export(sweep: Path, kind: str, out: Path | None, into_output: bool, address:
     """
     if kind == "parquet" and out is None and sys.stdout.isatty():
         raise UserError("--format parquet: is no text for a terminal; give a file with -o, or redirect the output")
-    content = _exported(sweep, kind) if address is None else _exported_remotely(sweep, kind, address)
+    kind = "json" if as_json and out is None else kind
+    content = (_exported if address is None else partial(_exported_remotely, address))(sweep, kind, overrides)
     if into_output:
         print_file(content)
     elif out is None:
         click.echo(content, nl=False)
     else:
         write_file(out, content)
-        click.echo(f"results    {out}")
+        click.echo(json.dumps({"results": str(out)}, indent=2) if as_json else f"results    {out}")
 
 
-def _exported(sweep: Path, kind: str) -> bytes:
+def _exported(sweep: Path, kind: str, overrides: Sequence[str]) -> bytes:
     from ..report.export import FORMATS, exported
     from ..sweep.status import stored_sweep
 
-    result = stored_sweep(sweep).result(f"ssl-sweep export {sweep}")
+    command = shlex.join(["ssl-sweep", "export", str(sweep), *options_of(overrides)])
+    result = stored_sweep(sweep, overrides).result(command)
     return exported(result, next(name for name in FORMATS if name == kind))
 
 
-def _exported_remotely(sweep: Path, kind: str, address: str) -> bytes:
+def _exported_remotely(address: str, sweep: Path, kind: str, overrides: Sequence[str]) -> bytes:
     from .remote import status_of
 
     reader = FileReader()
     arguments = ["--format", kind, "--into-output"]
-    status = status_of(address, "export", *arguments, sweep=str(sweep), show=reader.hear)
+    status = status_of(address, "export", *arguments, sweep=str(sweep), overrides=overrides, show=reader.hear)
     if status:
         sys.exit(status)
     return reader.content()
@@ -90,13 +112,17 @@ def _exported_remotely(sweep: Path, kind: str, address: str) -> bytes:
 @click.argument("b")
 @STORAGE
 @JOB_ADDRESS
+@SET
 @JSON
 @guarded
-def diff(a: str, b: str, storage: str, address: str | None, as_json: bool) -> None:
+def diff(a: str, b: str, storage: str, address: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what differs between two trials, and their scores; or between two sweep files once they are resolved.
+
+    `--set` overrides values of the file B, which may be the same as A.
 
     \b
     Examples:
+      ssl-sweep diff sweep.yaml sweep.yaml --set pretrain.epochs=10
       ssl-sweep diff "simclr seed 0" 1f2e3d4c5b
       ssl-sweep diff sweep.yaml other.yaml
     """
@@ -105,8 +131,12 @@ def diff(a: str, b: str, storage: str, address: str | None, as_json: bool) -> No
         raise UserError(
             f"diff: '{a if files[0] else b}' is a file, and the other one is not; give two trials, or two files"
         )
+    if not all(files):
+        from ..sweep.place import refuse_overrides
+
+        refuse_overrides(b, overrides)
     if address is not None:
-        from .remote import flags, run_remotely
+        from .remote import run_remotely
 
         if all(files):
             raise UserError("--address: two sweep files are compared here, without a cluster; leave out --address")
@@ -117,7 +147,7 @@ def diff(a: str, b: str, storage: str, address: str | None, as_json: bool) -> No
 
     names = (a, b)
     if all(files):
-        found = compare_sweeps(Path(a), Path(b))
+        found = compare_sweeps(Path(a), Path(b), overrides)
     else:
         trials = [open_trial(name, storage) for name in names]
         names = tuple(trial.folder.trial_id for trial in trials)

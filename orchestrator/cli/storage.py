@@ -7,7 +7,7 @@ import click
 
 from ...methods.quantities import plural
 from ..spec.errors import UserError
-from .common import JOB_ADDRESS, JSON, STORAGE, guarded
+from .common import JOB_ADDRESS, JSON, NAMED_SWEEP, SET, STORAGE, flags, guarded
 
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
@@ -29,7 +29,7 @@ def du(storage: str, address: str | None, as_json: bool) -> None:
       ssl-sweep du --storage s3://bucket/runs --json
     """
     if address is not None:
-        from .remote import flags, run_remotely
+        from .remote import run_remotely
 
         run_remotely(address, "du", *flags(json=as_json), storage=storage)
     from ..sweep.usage import total_bytes, usage_rows
@@ -47,12 +47,14 @@ def du(storage: str, address: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("sweep")
+@NAMED_SWEEP
 @STORAGE
 @YES
 @JOB_ADDRESS
+@SET
+@JSON
 @guarded
-def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
+def rm(sweep: str, storage: str, yes: bool, address: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Delete a sweep: its report, its runs in MLflow, and the trials that no other sweep uses.
 
     SWEEP is a sweep file, which stays, or the name of a sweep in the store. If the sweep's `tracking` names a variable with a
@@ -68,7 +70,7 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
 
         if not yes:
             raise UserError("--address: a job cannot ask; add --yes (`ssl-sweep du` shows what each sweep takes)")
-        run_remotely(address, "rm", "--yes", sweep=sweep, storage=storage)
+        run_remotely(address, "rm", "--yes", *flags(json=as_json), sweep=sweep, storage=storage, overrides=overrides)
     from .environment import configure
 
     configure()
@@ -76,27 +78,32 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
     from ..sweep.place import locate
     from ..tracking.removal import delete_runs, out_of_reach
 
-    place = locate(sweep, storage)
+    place = locate(sweep, storage, overrides)
     plan = plan_removal(place)
     shared = f"; {plan.shared:,} more are used by other sweeps and stay" if plan.shared else ""
     click.echo(
-        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {plural(len(plan.trials), 'trial')}{shared}"
+        f"sweep '{place.name}' in {place.store.location}: {size(plan.bytes)}, {plural(len(plan.trials), 'trial')}{shared}",
+        err=as_json,
     )
     if (reason := out_of_reach(place.store, place.name)) is not None and not yes:
-        click.echo(f"MLflow     its runs would stay there: {reason}")
+        click.echo(f"MLflow     its runs would stay there: {reason}", err=as_json)
     if not yes:
-        click.confirm("Delete it?", abort=True)
+        click.confirm("Delete it?", abort=True, err=as_json)
 
     def trash_runs() -> None:
         trashed = delete_runs(place.store, place.name)
         if trashed is not None and trashed.error is None:
             click.echo(
-                f"MLflow     {plural(trashed.runs, 'run')} moved to its trash; `mlflow gc` deletes them and their files"
+                f"MLflow     {plural(trashed.runs, 'run')} moved to its trash; `mlflow gc` deletes them and their files",
+                err=as_json,
             )
         elif trashed is not None:
-            click.echo(f"MLflow     runs at {trashed.uri} stay: {trashed.error}")
+            click.echo(f"MLflow     runs at {trashed.uri} stay: {trashed.error}", err=as_json)
 
     running = remove_sweep(place, trash_runs)
+    if as_json:
+        click.echo(json.dumps({"deleted": place.name, "bytes": plan.bytes, "kept_trials": list(running)}, indent=2))
+        return
     click.echo(f"deleted    sweep '{place.name}'")
     for trial_id in running:
         click.echo(f"kept       trial {trial_id}, which is running")
@@ -124,7 +131,7 @@ def gc(storage: str, features: bool, dry_run: bool, yes: bool, address: str | No
       ssl-sweep gc --storage s3://bucket/runs --yes
     """
     if address is not None:
-        from .remote import flags, run_remotely
+        from .remote import run_remotely
 
         if not (yes or dry_run):
             raise UserError("--address: a job cannot ask; add --yes, or --dry-run to see what would be deleted")

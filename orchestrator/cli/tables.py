@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ...methods.quantities import duration, plural
 from ..store.trial_state import TrialState
 from ..sweep.status import PlanRow, StatusRow, SweepRow
-from .live_table import ORDER
+from .trial_table import ORDER
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +17,8 @@ R = TypeVar("R", PlanRow, StatusRow)
 
 MOST_ROWS = 100
 """Rows that are printed; `--json` prints them all."""
+MOST_NAMED = 3
+"""Trials that an advice names."""
 UNFOLDED = 10_000
 """Columns of what is no terminal."""
 
@@ -78,6 +80,20 @@ def print_status(rows: Sequence[StatusRow]) -> None:
         f"{sum(row.status is TrialState.FINISHED for row in rows)} of"
         f" {plural(sum(row.is_trial for row in rows), 'trial')} finished" + _hidden(len(rows)),
     )
+    _print_advice(rows)
+
+
+def _print_advice(rows: Sequence[StatusRow]) -> None:
+    """Each sentence once, with the trials that it is of."""
+    from rich.text import Text
+
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.advice:
+            found.setdefault(row.advice, []).append(row.label)
+    for text, labels in found.items():
+        more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+        unfolded_console().print(Text(f"advice: {', '.join(labels[:MOST_NAMED])}{more}: {text}"), soft_wrap=True)
 
 
 def print_sweeps(rows: Sequence[SweepRow], storage: str) -> None:

@@ -10,13 +10,14 @@ from ..sweep.watch import until_released
 from .live_table import LiveTable
 
 
-def watch_sweep(sweep: str, storage: str) -> None:
+def watch_sweep(sweep: str, storage: str, overrides: Sequence[str] = ()) -> None:
     """Show a sweep until its driver has ended; without a terminal, a line for each change of a trial."""
     from rich.console import Console
 
-    view = view_sweep(sweep, storage)
+    view = view_sweep(sweep, storage, overrides)
     place = view.place
     screen = LiveTable(Console())
+    screen.on_store(place.store)
     driver = holder(place.store, place.folder)
     screen.on_trials(*_statuses(view))
     if driver is not None:

@@ -73,7 +73,9 @@ class EngineProcess:
             except EngineLost as error:
                 self.close()
                 if not left:
-                    raise UserError(f"Ray did not start: {error}") from None
+                    raise UserError(
+                        f"Ray did not start ({STARTS} times): {error}; everything is kept: submit again"
+                    ) from None
                 self._say(f"Ray did not start ({error}); it is tried again")
 
     def _start(self) -> None:

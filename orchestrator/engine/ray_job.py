@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..spec.errors import UserError
 from ..spec.expand import expand
@@ -18,7 +18,7 @@ from ..spec.load import load_spec
 from ..spec.locate import relative_files
 from ..spec.locations import is_address, is_relative
 from ..spec.models import SweepSpec
-from ..spec.yaml_document import read_document
+from ..spec.yaml_document import parse_document
 from ..store.origin import ORIGIN, origin_of
 from ..store.scratch import prefix
 from ..store.version import travelling
@@ -38,30 +38,45 @@ POLL_SECONDS = 0.5
 SQLITE_BESIDE_THE_FILE = re.compile(r"sqlite:///[^/:?]")
 
 
-def submit_job(sweep: Path, address: str) -> str:
-    """Submit `sweep` to the Ray Jobs server at `address` (``http://HOST:8265``); returns how to follow it.
+class SubmittedJob(NamedTuple):
+    """A job of the cluster."""
+
+    id: str
+    follow: str
+    """The command that shows its output."""
+
+
+def submit_job(sweep: Path, address: str, overrides: Sequence[str] = ()) -> SubmittedJob:
+    """Submit `sweep`, with its `overrides`, to the Ray Jobs server at `address` (``http://HOST:8265``).
 
     Raises:
         UserError: the sweep's store or MLflow's database would be in the job's folder, or the server cannot be used.
     """
-    _refuse_what_a_job_lacks(sweep, drives=True)
+    text = _refuse_what_a_job_lacks(sweep, overrides, drives=True)
     with _connected(address) as client:
-        job = _start(client, f"{COMMAND} submit {shlex.quote(sweep.name)} --address auto", sweep)
-    return f"submitted as {job}; follow it with: ray job logs --address {address} --follow {job}"
+        job = _start(client, f"{COMMAND} submit {shlex.quote(sweep.name)} --address auto", sweep, text)
+    return SubmittedJob(job, shlex.join(["ray", "job", "logs", "--address", address, "--follow", job]))
 
 
-def run_job(arguments: Sequence[str], sweep: Path | None, address: str, show: Callable[[str], None]) -> int:
-    """Run ``ssl-sweep ARGUMENTS`` as a job, with `sweep` in its folder; `show` gets its output. Returns its exit status.
+def run_job(
+    arguments: Sequence[str],
+    sweep: Path | None,
+    address: str,
+    show: Callable[[str], None],
+    overrides: Sequence[str] = (),
+) -> int:
+    """Run ``ssl-sweep ARGUMENTS`` as a job, with `sweep` and its `overrides` in its folder. Returns its exit status.
+
+    `show` gets its output.
 
     Raises:
         UserError: as `submit_job`; or the job did not begin.
         KeyboardInterrupt: the user went away. A job that drives a sweep goes on, any other one is stopped.
     """
     drives = arguments[0] in DRIVING
-    if sweep is not None:
-        _refuse_what_a_job_lacks(sweep, drives=drives)
+    text = "" if sweep is None else _refuse_what_a_job_lacks(sweep, overrides, drives=drives)
     with _connected(address) as client:
-        job = _start(client, f"echo '{MARK}' && {COMMAND} {shlex.join(arguments)}", sweep)
+        job = _start(client, f"echo '{MARK}' && {COMMAND} {shlex.join(arguments)}", sweep, text)
         try:
             asyncio.run(_tail(client, job, show))
             while not (info := client.get_job_info(job)).status.is_terminal():
@@ -88,14 +103,14 @@ async def _tail(client: "JobSubmissionClient", job: str, show: Callable[[str], N
         show(rest)
 
 
-def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -> str:
-    """Submit the code, the sweep file and the entry point; returns the job's id."""
+def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None, text: str) -> str:
+    """Submit the code, the sweep file with this `text` and the entry point; returns the job's id."""
     with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
         folder, code = Path(scratch) / "job", Path(scratch) / "ssl_sweep"
         folder.mkdir()
         variables = travelling()
         if sweep is not None:
-            shutil.copy(sweep, folder)  # under its name, which messages mention
+            (folder / sweep.name).write_text(text, encoding="utf-8")  # under its name, which messages mention
             variables[ORIGIN] = origin_of(sweep)
         for name in SUBPACKAGES:
             shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -103,12 +118,15 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None) -
         return client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
 
 
-def _refuse_what_a_job_lacks(sweep: Path, *, drives: bool) -> None:
-    """A job's copy of the sweep file is in a folder that is deleted with the job; `drives`: it writes to MLflow as well."""
-    spec, document = load_spec(sweep)
+def _refuse_what_a_job_lacks(sweep: Path, overrides: Sequence[str], *, drives: bool) -> str:
+    """A job's copy of the sweep file is in a folder that is deleted with the job; `drives`: it writes to MLflow as well.
+
+    Returns the text of the sweep file, with its overrides.
+    """
+    spec, document = load_spec(sweep, overrides)
     expand(spec, document)
     lacks = "a job on a cluster does not have the folder of your sweep file"
-    written = read_document(sweep).data
+    written = parse_document(document.text, document.name).data
     place = next(relative_files(written), None)
     if drives and place is not None:
         raise UserError(
@@ -131,6 +149,7 @@ def _refuse_what_a_job_lacks(sweep: Path, *, drives: bool) -> None:
         raise UserError(
             f"tracking: got '{spec.tracking}'; {lacks}: name an MLflow server, or sqlite:////PATH with an absolute path"
         )
+    return document.text
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ Steps = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """One error at one place; `position` is (line, column), one-based."""
+    """One error at one place; `position` is (line, column), one-based, or (0, 0) in an option of the command line."""
 
     file: str
     position: tuple[int, int]
@@ -19,6 +19,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         line, column = self.position
+        if not line:
+            return f"{self.file}: {self.message}"
         return f"{self.file}:{line}:{column}: {self.message}"
 
 

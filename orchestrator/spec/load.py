@@ -1,5 +1,6 @@
 """From a sweep file to a checked `SweepSpec`: every error of the file at once, each with its place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .locate import locate
 from .locations import whole
 from .messages import complaints, problems_of, validate
 from .models import SweepSpec
+from .overrides import apply_overrides
 from .published_file import published_problems
 from .recipes import method_problems
 from .yaml_document import Document, read_document
@@ -19,13 +21,14 @@ from .yaml_document import Document, read_document
 __all__ = ["load_spec", "problems_of", "validate"]
 
 
-def load_spec(path: Path) -> tuple[SweepSpec, Document]:
-    """Read and check a sweep file.
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> tuple[SweepSpec, Document]:
+    """Read and check a sweep file; `overrides` (``KEY=VALUE``) take the place of its values.
 
     Raises:
         SpecError: with all problems of the file, those that only `expand` can see included.
     """
     document = read_document(path)
+    apply_overrides(document, tuple(overrides))
     base = path.absolute().parent
     problems = locate(document, base)
     problems += [] if problems else published_problems(document)

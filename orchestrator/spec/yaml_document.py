@@ -50,6 +50,10 @@ class Document:
     data: dict[str, Any]
     values: dict[Steps, Position] = field(default_factory=dict)
     keys: dict[Steps, Position] = field(default_factory=dict)
+    text: str = ""
+    """Of the file, which has the data as it was before places in it were made whole."""
+    options: dict[Steps, str] = field(default_factory=dict)
+    """By place: options of the command line whose values take the place of the file's, see `overrides.py`."""
 
     def position(self, path: Steps, *, of_key: bool = False) -> Position:
         """Where `path` stands, or the nearest thing above it that the file has."""
@@ -59,13 +63,25 @@ class Document:
         return positions.get(path, START)
 
     def problem(self, path: Steps, message: str, *, of_key: bool = False) -> Problem:
+        option = next((self.options[path[:i]] for i in range(len(path), 0, -1) if path[:i] in self.options), None)
+        if option is not None:
+            return Problem(option, (0, 0), message)
         return Problem(self.name, self.position(path, of_key=of_key), message)
 
 
-class _CoreLoader(yaml.SafeLoader):
-    """Composes nodes and resolves plain scalars by the core schema; constructs nothing."""
+class CoreResolver(yaml.resolver.Resolver):
+    """Resolves plain scalars by the core schema."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+for _kind, (_pattern, _first) in SCALARS.items():
+    CoreResolver.add_implicit_resolver(TAG + _kind, re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+class _CoreLoader(CoreResolver, yaml.SafeLoader):
+    """Composes nodes; constructs nothing."""
+
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -75,10 +91,6 @@ class _CoreLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
-
-
-for _kind, (_pattern, _first) in SCALARS.items():
-    _CoreLoader.add_implicit_resolver(TAG + _kind, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
 def read_document(path: Path) -> Document:
@@ -106,7 +118,7 @@ def parse_document(text: str, name: str) -> Document:
         raise _refusal(
             name, _start(node), f"got {given}; a sweep is a mapping of keys to values, as in `name: my-sweep`"
         )
-    return Document(name, data, builder.values, builder.keys)
+    return Document(name, data, builder.values, builder.keys, text)
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import reduce
 
 from ...evaluation.registry import EVALUATIONS, MONITOR
@@ -20,6 +21,14 @@ FLAT_SHARE = 0.1
 FALLEN = 0.9
 """Share of the best score below which one counts as fallen."""
 FALLEN_LOOKS = 2
+
+
+class Verdict(StrEnum):
+    """What can be wrong with a pretraining."""
+
+    DIVERGING = "diverging"
+    COLLAPSED = "collapsed"
+    CHANCE = "chance level"
 
 
 class Look(Record):
@@ -91,22 +100,35 @@ class Learning(Record):
         """
         if self.loss is None or self.first_loss is None:
             return ""
-        if self.loss > EXPLODED * max(1.0, abs(self.first_loss)):
-            return "diverging"
+        verdict = self.verdict(chance)
         rank = "" if self.rank is None else f"rank {self.rank:.3g}"
-        if self._has_collapsed:
-            return f"collapsed ({rank})"
+        if verdict is Verdict.DIVERGING:
+            return verdict
+        if verdict is Verdict.COLLAPSED:
+            return f"{verdict} ({rank})"
         if self.best is None or self.last is None or self.better is None:
             return "" if self.rank is None else f"not collapsed ({rank})"
         if self.scores < LEAST_SCORES:
             return "too early"
-        if chance is not None and self.best.score <= chance:
-            return "chance level"
+        if verdict is Verdict.CHANCE:
+            return verdict
         if self.fallen_looks >= FALLEN_LOOKS:
             return f"falling since epoch {self.best.epoch}"
         if self.flat_looks >= FLAT_LOOKS and self.last.epoch - self.better.epoch >= FLAT_SHARE * epochs:
             return f"flat since epoch {self.better.epoch}"
         return "learning"
+
+    def verdict(self, chance: float | None) -> "Verdict | None":
+        """What is wrong with it, if anything is; `chance` as in `word`."""
+        if self.loss is None or self.first_loss is None:
+            return None
+        if self.loss > EXPLODED * max(1.0, abs(self.first_loss)):
+            return Verdict.DIVERGING
+        if self._has_collapsed:
+            return Verdict.COLLAPSED
+        if self.best is None or self.scores < LEAST_SCORES or chance is None or self.best.score > chance:
+            return None
+        return Verdict.CHANCE
 
     @property
     def _has_collapsed(self) -> bool:

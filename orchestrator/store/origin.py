@@ -28,8 +28,10 @@ def origin_of(path: Path) -> str:
     return os.environ.get(ORIGIN) or f"{platform.node()}:{path.resolve()}"
 
 
-def refuse_other_file(spec: SweepSpec, store: Store, path: Path, *, replace: bool) -> None:
+def refuse_other_file(spec: SweepSpec, store: Store, path: Path, text: str, *, replace: bool) -> None:
     """Note the sweep's file, the first time or if it is the same one; a file that was only moved may differ in its place.
+
+    `text`: of the file, with what the command line overrides.
 
     Raises:
         UserError: another file with other content has the name, and is not to be replaced.
@@ -38,7 +40,7 @@ def refuse_other_file(spec: SweepSpec, store: Store, path: Path, *, replace: boo
     before, now = store.read_record(name, Origin), Origin(file=origin_of(path))
     if before is not None and before != now and not replace:
         content = store.read(f"sweeps/{spec.name}/sweep.yaml")
-        if content != path.read_bytes():
+        if content != text.encode():
             raise UserError(
                 f"name: '{spec.name}' in {store.location} is the sweep of {before.file}, and {path} differs from it;"
                 " choose another name, or replace that sweep with --replace (trials are kept)"

@@ -1,6 +1,7 @@
 """What may be deleted from a store, and its deletion: a sweep (`rm`), or what nothing needs any more (`gc`)."""
 
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -175,5 +176,5 @@ def _refuse_running(place: Place) -> None:
     if driver is not None:
         raise UserError(
             f"sweep '{place.name}' is running on {driver.host} (process {driver.pid});"
-            f" stop it first: ssl-sweep stop {place.name} --storage {place.store.location}"
+            f" stop it first: ssl-sweep stop {place.name} --storage {shlex.quote(place.store.location)}"
         )

@@ -33,9 +33,12 @@ def compare_trials(a: NamedTrial, b: NamedTrial) -> list[Difference]:
     return found + _differences("", _scores(a), _scores(b), equal=True)
 
 
-def compare_sweeps(a: Path, b: Path) -> list[Difference]:
-    """Settings that differ: of the sweep, then of each row of the table. What differs alike in all rows is listed once."""
-    (spec_a, rows_a), (spec_b, rows_b) = _rows(a), _rows(b)
+def compare_sweeps(a: Path, b: Path, overrides: Sequence[str] = ()) -> list[Difference]:
+    """Settings that differ: of the sweep, then of each row of the table. What differs alike in all rows is listed once.
+
+    `overrides`: of `b`.
+    """
+    (spec_a, rows_a), (spec_b, rows_b) = _rows(a), _rows(b, overrides)
     found = _differences("", _of_sweep(spec_a), _of_sweep(spec_b))
     common = [row for row in rows_a if row in rows_b]
     each = [_differences("", rows_a[row], rows_b[row]) for row in common]
@@ -47,9 +50,9 @@ def compare_sweeps(a: Path, b: Path) -> list[Difference]:
     return found + [Difference(row, "row", ABSENT, "yes") for row in rows_b if row not in rows_a]
 
 
-def _rows(path: Path) -> tuple[SweepSpec, dict[str, Mapping[str, str]]]:
+def _rows(path: Path, overrides: Sequence[str] = ()) -> tuple[SweepSpec, dict[str, Mapping[str, str]]]:
     """The sweep, and the settings of each row of its table."""
-    spec, document = load_spec(path)
+    spec, document = load_spec(path, overrides)
     rows: dict[str, Mapping[str, str]] = {}
     for trial in expand(spec, document):
         name = label_of(trial.model_copy(update={"seed": 0})).removesuffix(" seed 0")

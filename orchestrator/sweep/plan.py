@@ -85,7 +85,8 @@ def check_against_data(spec: SweepSpec, document: Document, trials: list[TrialSp
                 found[dataset] = prepared
     with located(document):
         planned = plan_trials([trial for trial in trials if is_ready(trial, found)], found)
-    return notes_of((item.trial for item in planned), found)
+    others = [trial for trial in trials if not is_ready(trial, found)]
+    return notes_of([*(item.trial for item in planned), *others], found)
 
 
 def _without_labels(trial: TrialSpec) -> TrialSpec:

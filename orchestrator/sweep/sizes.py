@@ -12,6 +12,7 @@ from ...evaluation.base import EvaluationConfig, Sizes
 from ...evaluation.labels import LabelList
 from ...methods.quantities import plural
 from ..spec.models import TrialSpec
+from ..store.advice import schedule_advice
 
 Counts = tuple[int, ...]
 """Of each class."""
@@ -67,9 +68,11 @@ def _share(counts: Counts, share: float) -> Counts:
 
 
 def notes_of(trials: Iterable[TrialSpec], datasets: Mapping[DatasetConfig, Contents]) -> list[str]:
-    """What is to be said of the trials' evaluations, each once; nothing of those on data sets that are not known."""
+    """What is to be said of the trials, each once; nothing of evaluations on data sets that are not known."""
     found: dict[str, None] = {}
     for trial in trials:
+        if (text := schedule_advice(trial)) is not None:
+            found[f"{trial.method.name}: {text}"] = None
         for config in trial.evaluate:
             contents = datasets.get(config.dataset or trial.dataset)
             note = None if contents is None else _unlabelled(config, trial, contents)

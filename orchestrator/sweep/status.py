@@ -1,5 +1,6 @@
 """What the store tells without running anything: the plan of a sweep, its status, its results. Nothing is written."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from ..spec.expand import Group, groups, resolve
 from ..spec.label import label_of
 from ..spec.load import load_spec
 from ..spec.models import AUTO, SweepSpec, TrialSpec, data_root
+from ..spec.overrides import options_of
 from ..spec.published_file import own_published
 from ..store.catalog import read_catalog
 from ..store.files import Store
@@ -79,6 +81,8 @@ class StatusRow(NamedTuple):
     """Evaluations that failed when they were run last, with the reason."""
     learning: str = ""
     """What its pretraining does, in a word or two, by the rules of `docs/report.md`; empty if nothing tells, or if it failed."""
+    advice: str = ""
+    """What to change, of one that does not learn."""
 
 
 class SweepRow(NamedTuple):
@@ -89,13 +93,13 @@ class SweepRow(NamedTuple):
     status: str
 
 
-def plan_rows(path: Path) -> list[PlanRow]:
-    """The trials of the sweep in `path`: identity, what is missing, what each takes.
+def plan_rows(path: Path, overrides: Sequence[str] = ()) -> list[PlanRow]:
+    """The trials of the sweep in `path`, with its `overrides`: identity, what is missing, what each takes.
 
     Raises:
         UserError: the file has errors, or what is missing cannot be run.
     """
-    spec, document = load_spec(path)
+    spec, document = load_spec(path, overrides)
     spec, trials = expanded(spec, document, read=True)
     store = Store(spec.storage)
     data = SweepData(Place(store, spec.name), spec, document)
@@ -209,13 +213,13 @@ class StoredSweep(NamedTuple):
         return collect(self.spec, self.planned, self.state, self.store, command, searches, published, self.datasets)
 
 
-def stored_sweep(path: Path) -> StoredSweep:
+def stored_sweep(path: Path, overrides: Sequence[str] = ()) -> StoredSweep:
     """The sweep's trials, those of a search included. Data that are not here are as they were when it was submitted.
 
     Raises:
         NotPreparedError: its data set is not prepared here, and the store does not remember one.
     """
-    spec, document = load_spec(path)
+    spec, document = load_spec(path, overrides)
     store = Store(spec.storage)
     spec, rows = expanded(spec, document)
     trials = rows
@@ -226,7 +230,8 @@ def stored_sweep(path: Path) -> StoredSweep:
     data.find([*trials, *rows], data_root())
     unknown = next((trial.dataset for trial in trials if trial.dataset not in data.contents), None)
     if unknown is not None:
-        raise NotPreparedError(data.why_absent(unknown), _what_to_do(data, path, unknown), store, spec.name)
+        submit = shlex.join(["ssl-sweep", "submit", str(path), *options_of(overrides)])
+        raise NotPreparedError(data.why_absent(unknown), _what_to_do(data, submit, unknown), store, spec.name)
     data.warn()
     with located(document):
         planned = plan_trials(data.recognised(trials), data.contents)
@@ -234,9 +239,10 @@ def stored_sweep(path: Path) -> StoredSweep:
     return StoredSweep(store, spec, planned, SweepState().add(planned, catalog), rows, data.contents)
 
 
-def _what_to_do(data: SweepData, path: Path, unknown: DatasetConfig) -> str:
+def _what_to_do(data: SweepData, submit: str, unknown: DatasetConfig) -> str:
+    """`submit`: the command."""
     store, folder = data.place.store, data.place.folder
     if not store.exists(f"{folder}/trials.json"):
-        return "nothing has run" + ("" if data.absent[unknown].gone else f", start with: ssl-sweep submit {path}")
+        return "nothing has run" + ("" if data.absent[unknown].gone else f", start with: {submit}")
     report = store.path(f"{folder}/report/report.html")
     return f"an earlier version submitted it, of which the data are needed for this; its last report is {report}"

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,6 +17,7 @@ from ..spec.errors import UserError
 from ..spec.expand import resolve
 from ..spec.load import load_spec
 from ..spec.models import SweepSpec, TrialSpec, data_root
+from ..spec.overrides import options_of
 from ..spec.published_file import own_published
 from ..spec.secrets import without_passwords
 from ..store.catalog import read_catalog
@@ -50,6 +51,10 @@ EngineMaker = Callable[[SweepSpec, Store, Path], Engine]
 
 class Screen(Observer, Protocol):
     """Shows a sweep to its user."""
+
+    def on_store(self, store: Store) -> None:
+        """The sweep begins, and is kept in this store."""
+        ...
 
     def preparing(self, name: str) -> contextlib.AbstractContextManager[Callable[[int, int], None]]:
         """Shows the preparation of a data set; yields what is told images done and images in all."""
@@ -96,25 +101,28 @@ def run_sweep(
     *,
     replace: bool = False,
     choice: Choice = EVERYTHING,
+    overrides: Sequence[str] = (),
 ) -> Outcome:
     """Run what is missing of the sweep in `path`, as far as it is the user's `choice`, and write its report.
 
-    `replace`: take over the name of a sweep that another file defined.
+    `replace`: take over the name of a sweep that another file defined. `overrides`: see `load_spec`.
 
     Raises:
         UserError: the file, the data, the store or the cluster do not allow it; nothing already computed is lost.
         KeyboardInterrupt: the user ended it before there was anything to report.
     """
-    spec, document = load_spec(path)
+    spec, document = load_spec(path, overrides)
     spec, trials = expanded(spec, document, read=True, keep=True)
     choice.refuse_search(spec)
     published = own_published(spec)  # as it is now: what becomes of the file meanwhile does not cost the report
     place = Place(Store(spec.storage), spec.name)
     with held(place.store, place.folder) as lease, contextlib.ExitStack() as requests:
         if lease is None:
-            raise UserError(f"sweep '{spec.name}' is running already; `ssl-sweep status {path}` shows it")
-        refuse_other_file(spec, place.store, path, replace=replace)
-        place.store.write(f"{place.folder}/sweep.yaml", path.read_bytes())
+            show = shlex.join(["ssl-sweep", "status", str(path), *options_of(overrides)])
+            raise UserError(f"sweep '{spec.name}' is running already; `{show}` shows it")
+        refuse_other_file(spec, place.store, path, document.text, replace=replace)
+        place.store.write(f"{place.folder}/sweep.yaml", document.text.encode())
+        screen.on_store(place.store)
         requests.enter_context(heeding_requests(place, lease.holder.id, interrupts))
         data = SweepData(place, spec, document)
         planned = _planned(data, trials, screen)

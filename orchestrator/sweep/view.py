@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..spec.errors import UserError
 from ..spec.label import label_of
 from ..spec.models import TrialSpec
+from ..store.advice import advice
 from ..store.catalog import read_catalog
 from ..store.files import Store
 from ..store.planned import StoredTrial
@@ -37,16 +38,16 @@ class SweepView(NamedTuple):
         return self._replace(trials=list(known.values()), state=_state(self.place.store, list(known.values())))
 
 
-def view_sweep(sweep: str, storage: str) -> SweepView:
+def view_sweep(sweep: str, storage: str, overrides: Sequence[str] = ()) -> SweepView:
     """The trials that the sweep's file asks for; those that it listed when it was submitted, if there is no such file or no data.
 
     Raises:
         UserError: there is no such sweep, or nothing of it has run.
     """
     if not Path(sweep).exists():
-        return _listed_view(locate(sweep, storage))
+        return _listed_view(locate(sweep, storage, overrides))
     try:
-        stored = stored_sweep(Path(sweep))
+        stored = stored_sweep(Path(sweep), overrides)
     except NotPreparedError as error:
         place = Place(error.store, error.name)
         if not listed_trials(place):
@@ -57,9 +58,9 @@ def view_sweep(sweep: str, storage: str) -> SweepView:
     return SweepView(place, stored.planned, stored.state, stored.searches())
 
 
-def status_rows(sweep: str | Path, storage: str = "runs") -> list[StatusRow]:
+def status_rows(sweep: str | Path, storage: str = "runs", overrides: Sequence[str] = ()) -> list[StatusRow]:
     """The state of each trial of a sweep, by its file or its name in the store at `storage`."""
-    view = view_sweep(str(sweep), storage)
+    view = view_sweep(str(sweep), storage, overrides)
     rows = [_status_row(item, view.state.trials[item.trial_id]) for item in view.trials]
     return rows + [_failed_search(search) for search in view.searches if search.reason is not None]
 
@@ -117,6 +118,7 @@ def _status_row(item: StoredTrial, status: TrialStatus) -> StatusRow:
         last_restart=last,
         failed={config.known_as: status.failed[name].reason for config, name in ids if name in status.failed},
         learning=_learning(item.trial, status),
+        advice="" if status.state is TrialState.FAILED else advice(item.trial, status),
     )
 
 

@@ -150,9 +150,7 @@ def test_its_end_is_the_loss_of_an_engine(engine: EngineProcess, ask: str, words
         engine.events(0.0)
 
 
-@pytest.mark.parametrize(
-    ("ask", "words"), [("refuse", "no room"), ("die", "Ray did not start: its process ended by SIG")]
-)
+@pytest.mark.parametrize(("ask", "words"), [("refuse", "no room"), ("die", "3 times.: its process ended by SIG")])
 def test_a_start_that_fails_is_told(said: list[str], ask: str, words: str) -> None:
     engine = EngineProcess(partial(Given, start=ask), said.append)
     with pytest.raises(UserError, match=words):

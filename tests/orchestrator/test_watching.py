@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def ssl_sweep(*arguments: object, expect: int = 0) -> str:
     done = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
     assert done.exit_code == expect, done.output
     return done.output if expect else done.stdout  # a warning is on the other stream
+
+
+def untimed(line: str) -> str:
+    """Without the time that it begins with."""
+    time.strptime(line[:19], "%Y-%m-%d %H:%M:%S")
+    return line[21:]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -76,7 +83,8 @@ def test_a_watched_sweep_says_what_changes(listed: SweepByHand, monkeypatch: pyt
 
     monkeypatch.setattr(watching, "until_released", steps)
     with held(listed.store, "sweeps/small"):
-        first, *lines, last = ssl_sweep("status", "small", "--storage", listed.store.location, "--watch").splitlines()
+        text = ssl_sweep("status", "small", "--storage", listed.store.location, "--watch")
+    first, *lines, last = map(untimed, text.splitlines())
     assert first.startswith("sweep 'small' runs on ") and first.endswith("; 1 trial: 1 waiting")
     name = f"{LABEL} [{TRIAL[-10:]}]"
     assert lines == [
@@ -92,7 +100,7 @@ def test_to_look_writes_nothing(listed: SweepByHand) -> None:
     before = contents(Path(listed.store.location))
     place = ("--storage", listed.store.location)
     text = ssl_sweep("status", "small", *place, "--watch")
-    assert text == "sweep 'small' is not running; 1 trial: 1 finished\n"
+    assert untimed(text) == "sweep 'small' is not running; 1 trial: 1 finished\n"
     ssl_sweep("logs", LABEL, "-f", *place)
     ssl_sweep("path", LABEL, *place)
     assert contents(Path(listed.store.location)) == before

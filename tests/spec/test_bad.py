@@ -51,8 +51,8 @@ def test_json() -> None:
     path = BAD[0].with_name("seeds_twice.yaml")
     result = CliRunner().invoke(main, ["validate", str(path), "--json"])
     message = "seeds[2]: duplicate value 0; list each value once"
-    errors = [{"file": str(path), "line": 5, "column": 15, "message": message}]
-    assert json.loads(result.stdout) == {"valid": False, "errors": errors}
+    told = {"where": "seeds[2]", "given": None, "allowed": None, "message": message}
+    assert json.loads(result.stdout) == {"errors": [{"file": str(path), "line": 5, "column": 15, **told}]}
     assert result.exit_code == 2
 
 
