@@ -3,7 +3,7 @@
     {"errors": [{"file": "sweep.yaml", "line": 3, "column": 10, "where": "pretrain.epochs", "given": "0",
                  "allowed": "must be at least 1", "message": "pretrain.epochs: got 0; must be at least 1"}]}
 
-`given` and `allowed` are as the message has them; what an error does not tell is null.
+`given` and `allowed` are text, as the message has them; what an error does not tell is null.
 """
 
 import json
@@ -56,7 +56,12 @@ def _told(
         "line": line,
         "column": column,
         "where": placed["where"] if placed else None,
-        "given": match["given"] if match else None,
+        "given": _bare(match["given"]) if match else None,
         "allowed": match["allowed"] if match else None,
         "message": message,
     }
+
+
+def _bare(given: str) -> str:
+    """Text without its quotes."""
+    return given[1:-1] if len(given) > 1 and given[0] == given[-1] and given[0] in "'\"" else given

@@ -81,7 +81,7 @@ def fitting(cells: Sequence[dict[str, str]], width: int) -> list[str]:
 
 
 def _width(name: str, cells: Sequence[dict[str, str]]) -> int:
-    return max(len(name), *(len(row.get(name, "")) for row in cells))
+    return max(len(name), *(len(row.get(name, "")) for row in cells), 0)
 
 
 FIXED = ("trial", "id", "stage", "epoch", "loss", "left", "images/s", "memory")

@@ -149,7 +149,7 @@ def test_a_table_fits_the_terminal_and_has_the_scores(tmp_path: Path) -> None:
     assert "".join(log).replace(" ", "") == f"log:ssl-sweeplogs0000000001-f--storage'{tmp_path}/myruns'"
     shown.screen.console.width = 50
     header, _, running, *_ = map(words, shown.table())
-    assert header == "trial stage epoch kNN linear left" and "pretrain" in running
+    assert header == "trial stage epoch kNN left" and "pretrain" in running
 
 
 def test_lines_have_times_scores_and_the_log(tmp_path: Path) -> None:
