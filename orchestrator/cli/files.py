@@ -22,13 +22,9 @@ def validate(sweep: Path, as_json: bool) -> None:
     Example:
       ssl-sweep validate sweep.yaml
     """
-    from ..spec.load import load_spec
-    from ..sweep.plan import check_against_data
-    from ..sweep.weights import expanded
+    from ..api.sweeps import load
 
-    spec, document = load_spec(sweep)
-    spec, trials = expanded(spec, document, read=True)
-    notes = check_against_data(spec, document, trials)
+    _, spec, trials, notes = load(sweep)
     if as_json:
         click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials), "notes": notes}))
         return

@@ -24,10 +24,10 @@ def plan(sweep: Path, price: float | None, as_json: bool) -> None:
       ssl-sweep plan sweep.yaml
       ssl-sweep plan sweep.yaml --price 2.5
     """
-    from ..sweep.status import plan_rows
+    from ..api.sweeps import plan
     from .tables import print_plan
 
-    rows = plan_rows(sweep)
+    rows = plan(sweep)
     click.echo(rows_as_json(rows)) if as_json else print_plan(rows, price)
 
 

@@ -67,10 +67,10 @@ def export(sweep: Path, kind: str, out: Path | None, into_output: bool, address:
 
 
 def _exported(sweep: Path, kind: str) -> bytes:
+    from ..api.sweeps import results
     from ..report.export import FORMATS, exported
-    from ..sweep.status import stored_sweep
 
-    result = stored_sweep(sweep).result(f"ssl-sweep export {sweep}")
+    result = results(sweep, command=f"ssl-sweep export {sweep}").sweep
     return exported(result, next(name for name in FORMATS if name == kind))
 
 

@@ -69,7 +69,7 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None) -> None:
         if not yes:
             raise UserError("--address: a job cannot ask; add --yes (`ssl-sweep du` shows what each sweep takes)")
         run_remotely(address, "rm", "--yes", sweep=sweep, storage=storage)
-    from .environment import configure
+    from ..api.environment import configure
 
     configure()
     from ..sweep.cleaning import plan_removal, remove_sweep
