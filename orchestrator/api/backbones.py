@@ -1,13 +1,17 @@
-"""A pretrained backbone as a torch module."""
+"""A pretrained backbone: as a torch module, and as files to take away."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...methods.encoder import Encoder
 from ..spec.errors import UserError
+from ..spec.load import load_spec
 from ..sweep.trials import open_trial, weights_of
 
+if TYPE_CHECKING:
+    from ...methods.encoder import Encoder
 
-def load_backbone(source: str | Path, *, storage: str = "runs") -> Encoder:
+
+def load_backbone(source: str | Path, *, storage: str = "runs") -> "Encoder":
     """The backbone of a trial, on the CPU, in evaluation mode.
 
     ``encoder(images)`` gives pooled features (B, `dim`) of images (B, 3, H, W), float32, in [0, 1] and then normalised by
@@ -43,3 +47,38 @@ def _content(source: str | Path, storage: str) -> tuple[str, bytes]:
     if content is None:
         raise UserError(f"{trial.name} has lost its weights: {place} is damaged; pretrain it again")
     return place, content
+
+
+def export_backbone(sweep: Path, name: str, folder: Path) -> tuple[Path, Path]:
+    """Write a trial's weights and their model card into a folder, which is made if it is not there.
+
+    Args:
+        sweep: the sweep file.
+        name: of the trial, by its id or label.
+        folder: gets `backbone.safetensors` and `README.md`, in place of earlier ones.
+
+    Returns:
+        The weights and the card.
+
+    Raises:
+        UserError: the sweep has no such trial, it has no weights yet, or the folder cannot be written.
+    """
+    from ..report.model_card import WEIGHTS, model_card
+    from ..store.checked import digest
+    from .sweeps import results
+
+    result = results(sweep, command=f"ssl-sweep export {sweep}").sweep
+    storage = load_spec(sweep)[0].storage
+    trial = open_trial(name, storage)
+    found = next((item for item in result.trials if item.trial_id == trial.folder.trial_id), None)
+    if found is None:
+        raise UserError(f"{trial.name} is not a trial of {sweep}")
+    _, content = _content(trial.folder.trial_id, storage)
+    files = folder / WEIGHTS, folder / "README.md"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files[0].write_bytes(content)
+        files[1].write_text(model_card(result, found, digest(content)), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+    return files

@@ -41,19 +41,27 @@ def report(sweep: Path, address: str | None) -> None:
 @SWEEP
 @click.option("--format", "kind", type=click.Choice(["csv", "parquet", "json"]), default="csv", show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; unset: stdout.")
+@click.option("--weights", metavar="TRIAL", help="Export this trial's backbone and a model card, into the folder OUT.")
 @click.option("--into-output", is_flag=True, hidden=True, help="Print the file as `file_in_output` does.")
 @JOB_ADDRESS
 @guarded
-def export(sweep: Path, kind: str, out: Path | None, into_output: bool, address: str | None) -> None:
+def export(
+    sweep: Path, kind: str, out: Path | None, weights: str | None, into_output: bool, address: str | None
+) -> None:
     """Export a sweep's results so far: a row for each trial and evaluation, with the columns of the report's results.csv.
 
-    With `--address`, a job collects the results on the cluster, and the file is written here.
+    With `--address`, a job collects the results on the cluster, and the file is written here. With `--weights`, the backbone of
+    a trial is exported instead, with a model card (README.md).
 
     \b
     Examples:
       ssl-sweep export sweep.yaml > results.csv
       ssl-sweep export sweep.yaml --format parquet -o results.parquet
+      ssl-sweep export sweep.yaml --weights "simclr seed 0" -o simclr
     """
+    if weights is not None:
+        _export_weights(sweep, weights, out, address)
+        return
     if kind == "parquet" and out is None and sys.stdout.isatty():
         raise UserError("--format parquet: is no text for a terminal; give a file with -o, or redirect the output")
     content = _exported(sweep, kind) if address is None else _exported_remotely(sweep, kind, address)
@@ -64,6 +72,17 @@ def export(sweep: Path, kind: str, out: Path | None, into_output: bool, address:
     else:
         write_file(out, content)
         click.echo(f"results    {out}")
+
+
+def _export_weights(sweep: Path, trial: str, out: Path | None, address: str | None) -> None:
+    if out is None:
+        raise UserError("--weights: name the folder to write to with -o")
+    if address is not None:
+        raise UserError("--weights: leave out --address; `ssl-sweep path --address` says where they are on the cluster")
+    from ..api.backbones import export_backbone
+
+    for file in export_backbone(sweep, trial, out):
+        click.echo(f"exported   {file}")
 
 
 def _exported(sweep: Path, kind: str) -> bytes:
