@@ -27,7 +27,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from scale_store import finished_sweep, write_sweep
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 from ssl_sweep.orchestrator.store.files import Store
 
 COMMAND = [sys.executable, "-m", "ssl_sweep.orchestrator.cli.main"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 from ssl_sweep.orchestrator.search.objectives import hours_of
 from ssl_sweep.orchestrator.store.records import SearchRecord
 from ssl_sweep.orchestrator.sweep.status import stored_sweep

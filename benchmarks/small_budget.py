@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from PIL import Image
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 from ssl_sweep.orchestrator.sweep.status import stored_sweep
 
 COMMAND = [sys.executable, "-m", "ssl_sweep.orchestrator.cli.main"]

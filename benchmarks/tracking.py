@@ -26,7 +26,7 @@ from typing import NamedTuple
 import psutil
 import yaml
 from ssl_sweep.datasets.prepared import Prepared, SplitInfo
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 from ssl_sweep.orchestrator.spec.expand import expand
 from ssl_sweep.orchestrator.spec.load import load_spec
 from ssl_sweep.orchestrator.store.events import Event, StatusChanged, StepDone

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("orchestrator", "methods", "datasets", "evaluation", "sweeps")
-FILES = ("__main__.py", "pyproject.toml", "README.md", "LICENSE")
+FILES = ("__init__.py", "__main__.py", "py.typed", "pyproject.toml", "README.md", "LICENSE")
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('wheel')"
 
 
@@ -41,5 +41,5 @@ def test_python_m_ssl_sweep_is_the_command_line(installed: Path, tmp_path: Path)
 def test_a_wheel_holds_every_source_file_and_no_other_module(installed: Path) -> None:
     held = {path.relative_to(installed / "ssl_sweep").as_posix() for path in (installed / "ssl_sweep").rglob("*.py")}
     ours = {path.relative_to(ROOT).as_posix() for name in PARTS for path in (ROOT / name).rglob("*.py")}
-    assert held == ours | {"__main__.py"}
+    assert held == ours | {"__init__.py", "__main__.py"}
     assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"ssl_sweep"}

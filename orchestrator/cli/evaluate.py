@@ -1,26 +1,12 @@
 """The command that evaluates given weights: a sweep of one `pretrained` trial, without a file of the user's."""
 
-import contextlib
-import re
-import tempfile
-from collections.abc import Generator, Mapping
-from pathlib import Path
-
 import click
 
-from ...methods.weights_config import WeightsConfig
-from ..spec.errors import Problem, SpecError, UserError, show
-from ..spec.identity import digest
-from ..spec.locate import locate
-from ..spec.locations import is_address
-from ..spec.yaml_document import Document, parse_document
-from ..spec.yaml_text import as_yaml, plain
-from ..store.scratch import prefix
+from ..spec.errors import UserError
 from .common import JSON, STORAGE, guarded
 from .completion import complete_dataset
 from .runs import ADDRESS, drive
 
-NAME = "evaluate"
 OPTIONS = {
     "methods[0].weights": "CHECKPOINT",
     "methods[0]": "CHECKPOINT",
@@ -72,107 +58,13 @@ def evaluate(
         raise UserError(
             "--address: evaluate takes auto or HOST:PORT; for a job, write a sweep with method 'pretrained'"
         )
-    given = {"dataset": dataset, "backbone": backbone, "evaluate": f"[{evaluate}]"}
-    with _speaking_of_options():
-        values = _values(given, _weights(checkpoint, title), storage)
-        _check(values, embedded=address is None)
-        path = _sweep_file(values)
+    from ..api.environment import configure
+    from ..api.evaluation import evaluation_sweep, speaking_of
     from ..sweep.choice import EVERYTHING
-
-    drive(path, address, EVERYTHING, as_json=as_json)
-
-
-@contextlib.contextmanager
-def _speaking_of_options() -> Generator[None]:
-    """Errors name what the user gave, and not the sweep that is made of it."""
-    try:
-        yield
-    except SpecError as error:
-        messages = dict.fromkeys(_of_option(problem.message) for problem in error.problems)
-        raise UserError("\n".join(messages)) from None
-    except UserError as error:
-        raise UserError(_of_option(str(error))) from None
-
-
-def _of_option(message: str) -> str:
-    """``dataset.path: ...`` as ``--dataset.path: ...``."""
-    key, separator, rest = message.partition(":")
-    found = next((name for name in OPTIONS if re.match(rf"{re.escape(name)}(\.|\[|$)", key)), None)
-    return message if found is None else f"{OPTIONS[found]}{key.removeprefix(found)}{separator}{rest}"
-
-
-def _weights(checkpoint: str, title: str | None) -> str | dict[str, str]:
-    if title is None:
-        return checkpoint
-    return WeightsConfig.model_validate(checkpoint).model_dump(exclude_unset=True) | {"title": title}
-
-
-def _values(given: Mapping[str, str], weights: object, storage: str) -> dict[str, object]:
-    """The sweep, its places whole; its name is of its content.
-
-    Raises:
-        SpecError: a value is no YAML, or names no place.
-    """
-    problems: list[Problem] = []
-    document = Document(NAME, {"methods": ({"name": "pretrained", "weights": weights},), "storage": storage})
-    for key, text in given.items():
-        try:
-            parsed = parse_document(f"{key}: {text}", NAME).data
-            if [*parsed] != [key]:
-                raise SpecError([document.problem((), f"got {show(text)}; must be one value")])
-            document.data |= parsed
-        except SpecError as error:
-            problems += [problem._replace(message=f"{key}: {problem.message}") for problem in error.problems]
-    problems += locate(document, Path.cwd())
-    if problems:
-        raise SpecError(problems)
-    values = plain(document.data)
-    assert isinstance(values, dict)
-    return {"name": f"{NAME}-{digest(values)}", **values}
-
-
-def _check(values: Mapping[str, object], *, embedded: bool) -> None:
-    """Refuse what cannot run before anything of it is in the store. The images are prepared.
-
-    Raises:
-        UserError: with what is wrong, at keys of the sweep.
-    """
-    from .environment import configure
-
-    configure(embedded=embedded)
-    from ..spec.load import load_spec
-    from ..spec.models import data_root
-    from ..store.files import Store
-    from ..sweep.found_data import SweepData, located
-    from ..sweep.label_lists import match_lists
-    from ..sweep.place import Place
-    from ..sweep.plan import plan_trials
-    from ..sweep.weights import expanded
     from .live_table import LiveTable
 
-    with tempfile.TemporaryDirectory(prefix=prefix()) as scratch:
-        path = Path(scratch) / "sweep.yaml"
-        path.write_text(as_yaml(values), encoding="utf-8")
-        spec, document = load_spec(path)
-        spec, trials = expanded(spec, document, read=True)
-        data = SweepData(Place(Store(spec.storage), spec.name), spec, document)
-        data.prepare(trials, data_root(), LiveTable().preparing)
-        match_lists(trials, data.contents, data_root())
-        with located(document):
-            plan_trials(trials, data.contents)
-
-
-def _sweep_file(values: Mapping[str, object]) -> Path:
-    """Write the sweep: into its own folder of the store, or here if the store is not on a disk.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    name, where = str(values["name"]), str(values["storage"])
-    path = Path(f"{name}.yaml") if is_address(where) else Path(where) / "sweeps" / name / "sweep.yaml"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_yaml(values), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    return path
+    configure(embedded=address is None)
+    with speaking_of(OPTIONS):
+        given = {"dataset": dataset, "backbone": backbone, "evaluate": f"[{evaluate}]"}
+        path = evaluation_sweep(checkpoint, given, title, storage, LiveTable())
+    drive(path, address, EVERYTHING, as_json=as_json)

@@ -24,13 +24,9 @@ def validate(sweep: Path, overrides: tuple[str, ...], as_json: bool) -> None:
       ssl-sweep validate sweep.yaml
       ssl-sweep validate sweep.yaml --set pretrain.epochs=10
     """
-    from ..spec.load import load_spec
-    from ..sweep.plan import check_against_data
-    from ..sweep.weights import expanded
+    from ..api.sweeps import load
 
-    spec, document = load_spec(sweep, overrides)
-    spec, trials = expanded(spec, document, read=True)
-    notes = check_against_data(spec, document, trials)
+    _, spec, trials, notes, _ = load(sweep, overrides)
     if as_json:
         click.echo(json.dumps({"valid": True, "name": spec.name, "trials": len(trials), "notes": notes}))
         return

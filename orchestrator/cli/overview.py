@@ -26,10 +26,10 @@ def plan(sweep: Path, price: float | None, overrides: tuple[str, ...], as_json: 
       ssl-sweep plan sweep.yaml
       ssl-sweep plan sweep.yaml --price 2.5
     """
-    from ..sweep.status import plan_rows
+    from ..api.sweeps import plan
     from .tables import print_plan
 
-    rows = plan_rows(sweep, overrides)
+    rows = plan(sweep, overrides)
     click.echo(rows_as_json(rows)) if as_json else print_plan(rows, price)
 
 

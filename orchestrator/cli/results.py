@@ -50,6 +50,7 @@ def report(sweep: Path, address: str | None, overrides: tuple[str, ...], as_json
 @SWEEP
 @click.option("--format", "kind", type=click.Choice(["csv", "parquet", "json"]), default="csv", show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; unset: stdout.")
+@click.option("--weights", metavar="TRIAL", help="Export this trial's backbone and a model card, into the folder OUT.")
 @click.option("--into-output", is_flag=True, hidden=True, help="Print the file as `file_in_output` does.")
 @JOB_ADDRESS
 @SET
@@ -59,6 +60,7 @@ def export(
     sweep: Path,
     kind: str,
     out: Path | None,
+    weights: str | None,
     into_output: bool,
     address: str | None,
     overrides: tuple[str, ...],
@@ -67,13 +69,18 @@ def export(
     """Export a sweep's results so far: a row for each trial and evaluation, with the columns of the report's results.csv.
 
     With `--address`, a job collects the results on the cluster, and the file is written here. `--json` is `--format json` if there
-    is no FILE, and names the FILE that was written if there is one.
+    is no FILE, and names the FILE that was written if there is one. With `--weights`, the backbone of a trial is exported instead,
+    with a model card (README.md).
 
     \b
     Examples:
       ssl-sweep export sweep.yaml > results.csv
       ssl-sweep export sweep.yaml --format parquet -o results.parquet
+      ssl-sweep export sweep.yaml --weights "simclr seed 0" -o simclr
     """
+    if weights is not None:
+        _export_weights(sweep, weights, out, address, overrides, as_json=as_json)
+        return
     if kind == "parquet" and out is None and sys.stdout.isatty():
         raise UserError("--format parquet: is no text for a terminal; give a file with -o, or redirect the output")
     kind = "json" if as_json and out is None else kind
@@ -87,12 +94,28 @@ def export(
         click.echo(json.dumps({"results": str(out)}, indent=2) if as_json else f"results    {out}")
 
 
+def _export_weights(
+    sweep: Path, trial: str, out: Path | None, address: str | None, overrides: Sequence[str], *, as_json: bool
+) -> None:
+    if out is None:
+        raise UserError("--weights: name the folder to write to with -o")
+    if address is not None:
+        raise UserError("--weights: leave out --address; `ssl-sweep path --address` says where they are on the cluster")
+    from ..api.backbones import export_backbone
+
+    files = export_backbone(sweep, trial, out, overrides)
+    if as_json:
+        click.echo(json.dumps({"exported": [str(file) for file in files]}, indent=2))
+    else:
+        click.echo("\n".join(f"exported   {file}" for file in files))
+
+
 def _exported(sweep: Path, kind: str, overrides: Sequence[str]) -> bytes:
+    from ..api.sweeps import results
     from ..report.export import FORMATS, exported
-    from ..sweep.status import stored_sweep
 
     command = shlex.join(["ssl-sweep", "export", str(sweep), *options_of(overrides)])
-    result = stored_sweep(sweep, overrides).result(command)
+    result = results(sweep, overrides, command=command).sweep
     return exported(result, next(name for name in FORMATS if name == kind))
 
 

@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +15,9 @@ from .completion import complete_trial
 from .outcome import how_to_resume, outcome_json, print_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ..engine.protocol import Engine
-    from ..engine.sharing import GpuEngine
-    from ..spec.models import SweepSpec
-    from ..store.files import Store
     from ..sweep.choice import Choice
-    from .live_table import LiveTable
 
 ADDRESS = click.option("--address", help="Ray cluster to use: auto, HOST:PORT, or http://HOST:8265 for a job on it.")
 
@@ -142,43 +136,18 @@ def drive(
     as_json: bool = False,
 ) -> None:
     """Drive a sweep here, then end this process; `as_json`: how it ended is told in JSON."""
-    from .environment import configure
-
-    configure(embedded=address is None)
+    from ..api.running import run
     from ..engine.interrupts import interrupts
-    from ..sweep.submit import run_sweep
     from .live_table import LiveTable
 
-    screen = LiveTable()
     with interrupts() as stop:
         try:
-            engine = partial(_ray_engine, screen, address)
-            outcome = run_sweep(sweep, screen, stop, engine, replace=replace, choice=choice, overrides=overrides)
+            outcome = run(sweep, LiveTable(), stop, choice, address=address, replace=replace, overrides=overrides)
         except KeyboardInterrupt:
             click.echo(how_to_resume(sweep, overrides), err=as_json)
             sys.exit(STOPPED)
         click.echo(outcome_json(outcome)) if as_json else print_outcome(sweep, overrides, outcome)
     sys.exit(outcome.exit_status)
-
-
-def _ray_engine(
-    screen: "LiveTable", address: str | None, spec: "SweepSpec", store: "Store", data_root: Path
-) -> "Engine":
-    from ..engine.own_process import EngineProcess
-    from ..engine.sharing import SharingEngine
-
-    resources, say = spec.resources, screen.on_message
-    engine = EngineProcess(partial(_in_its_process, spec, store, data_root, address), say)
-    return SharingEngine(engine, store, say, compiled=resources.compile, max_failures=resources.max_failures)
-
-
-def _in_its_process(
-    spec: "SweepSpec", store: "Store", data_root: Path, address: str | None, say: "Callable[[str], None]"
-) -> "GpuEngine":
-    """Called in the engine's own process: no other imports Ray."""
-    from ..engine.ray_engine import RayEngine
-
-    return RayEngine(spec, store, data_root, address, say)
 
 
 @click.command()

@@ -71,7 +71,7 @@ def rm(sweep: str, storage: str, yes: bool, address: str | None, overrides: tupl
         if not yes:
             raise UserError("--address: a job cannot ask; add --yes (`ssl-sweep du` shows what each sweep takes)")
         run_remotely(address, "rm", "--yes", *flags(json=as_json), sweep=sweep, storage=storage, overrides=overrides)
-    from .environment import configure
+    from ..api.environment import configure
 
     configure()
     from ..sweep.cleaning import plan_removal, remove_sweep

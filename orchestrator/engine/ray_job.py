@@ -114,6 +114,7 @@ def _start(client: "JobSubmissionClient", entrypoint: str, sweep: Path | None, t
             variables[ORIGIN] = origin_of(sweep)
         for name in SUBPACKAGES:
             shutil.copytree(PACKAGE / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(PACKAGE / "__init__.py", code)
         runtime = {"working_dir": str(folder), "py_modules": [str(code)], "env_vars": variables}
         return client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from in_process import SMALL
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 
 if TYPE_CHECKING:
     from by_hand import SweepByHand

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from command import Running
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 
 SweepFile = Callable[..., Path]
 

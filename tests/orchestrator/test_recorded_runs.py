@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
 SweepFile = Callable[..., Path]
 RUN = """
 import sys

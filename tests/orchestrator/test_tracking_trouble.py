@@ -235,7 +235,7 @@ def test_artifacts_follow_a_store_that_is_moved(
 PARALLEL = """
 import sys
 from pathlib import Path
-from ssl_sweep.orchestrator.cli.environment import configure
+from ssl_sweep.orchestrator.api.environment import configure
 configure()
 import mlflow
 from ssl_sweep.orchestrator.spec.load import load_spec
