@@ -72,8 +72,8 @@ def test_a_terminal_of_80_columns(sweep_file: SweepFile) -> None:
     assert (
         max(len(line) for line in shown.splitlines() if line.startswith(("trial ", "simclr seed", "random seed"))) <= 80
     )
-    header = next(line for line in shown.splitlines() if line.startswith("trial "))
-    assert "kNN" in header and "…" not in header
+    headers = [line for line in shown.splitlines() if line.startswith("trial ")]
+    assert any("kNN" in header for header in headers) and not any("…" in header for header in headers)
     assert re.search(r"2 finished; \S+ s so far", shown)
     assert "Traceback" not in shown and re.search(r"^report     \S+/report.html$", shown, re.MULTILINE)
 
