@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
 SweepFile = Callable[..., Path]
 RUN = """
 import sys
@@ -73,7 +72,7 @@ def test_a_terminal_of_80_columns(sweep_file: SweepFile) -> None:
     assert (
         max(len(line) for line in shown.splitlines() if line.startswith(("trial ", "simclr seed", "random seed"))) <= 80
     )
-    header = next(line for line in shown.splitlines() if line.startswith("trial "))
+    *_, header = (line for line in shown.splitlines() if line.startswith("trial "))
     assert "kNN" in header and "…" not in header
     assert re.search(r"2 finished; \S+ s so far", shown)
     assert "Traceback" not in shown and re.search(r"^report     \S+/report.html$", shown, re.MULTILINE)
