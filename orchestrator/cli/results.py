@@ -1,6 +1,7 @@
 """The commands about results: the report, the numbers as a file, the difference of two trials or sweeps."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,18 +17,37 @@ from .file_in_output import FileReader, print_file
 
 
 @click.command()
-@SWEEP
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Of several sweeps: the folder to write; unset: report-A-B."
+)
 @JOB_ADDRESS
 @SET
 @JSON
 @guarded
-def report(sweep: Path, address: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Write a sweep's report again from what the store has.
+def report(
+    sweeps: tuple[str, ...], out: Path | None, address: str | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Write a sweep's report again from what the store has; or one report of several sweeps, to compare them.
+
+    Several sweeps are sweep files, or folders that have a sweep's report. Trials that they share are counted once.
 
     \b
-    Example:
+    Examples:
       ssl-sweep report sweep.yaml
+      ssl-sweep report sweep.yaml other.yaml -o compared
+      ssl-sweep report runs/sweeps/first runs/sweeps/second
     """
+    if len(sweeps) > 1:
+        if address is not None:
+            raise UserError("--address: several sweeps are compared here, without a cluster; leave out --address")
+        if overrides:
+            raise UserError("--set: several sweeps are compared as they were run; leave out --set")
+        _compare(sweeps, out, as_json=as_json)
+        return
+    if out is not None:
+        raise UserError("-o: the report of one sweep is written into its store; give -o with several sweeps only")
+    sweep = Path(sweeps[0])
     if address is not None:
         from .remote import run_remotely
 
@@ -44,6 +64,25 @@ def report(sweep: Path, address: str | None, overrides: tuple[str, ...], as_json
         return
     terminal_console().print(terminal_table(result))
     click.echo(f"report     {folder}/report.html")
+
+
+def _compare(sweeps: tuple[str, ...], out: Path | None, *, as_json: bool) -> None:
+    from ..report import terminal_console, terminal_table, write_report
+    from ..report.several import merged
+    from ..sweep.several import results_of
+
+    results = results_of(sweeps)
+    folder = out or Path("report-" + "-".join(re.sub(r"[^\w.-]+", "_", result.name) for result in results))
+    result = merged(results, shlex.join(["ssl-sweep", "report", *sweeps]))
+    try:
+        files = write_report(result, folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+    if as_json:
+        click.echo(json.dumps({"report": str(files.html)}, indent=2))
+        return
+    terminal_console().print(terminal_table(result))
+    click.echo(f"report     {files.html}")
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """The setting with the best mean against each other one: paired tests over the seeds that both have."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -129,21 +129,23 @@ def _corrected(values: Sequence[float | None], pairs: int) -> list[float | None]
     return [places.get(i) for i in range(len(values))]
 
 
-def comparison_table(comparisons: Sequence[Comparison], protocols: Sequence[Protocol], names: Sequence[str]) -> Table:
-    """`protocols`: those of the main table, whose footnotes have the marks; `names`: of its settings."""
+def comparison_table(
+    comparisons: Sequence[Comparison], protocols: Sequence[Protocol], names: Sequence[str], shown: Container[int]
+) -> Table:
+    """`protocols`: those of the main table, whose footnotes have the marks; `names`: of its settings; `shown`: places of those to list."""
     exact = any(rival.wilcoxon is not None for found in comparisons for rival in found.rivals)
     labels = ["evaluation", "best mean", "against", "common seeds", "difference", "95 % interval", "p", "Wilcoxon p"]
     rows: list[list[str]] = []
     for found in comparisons:
         main = found.protocol.main
         evaluation = f"{found.protocol.title}{superscript(protocols.index(found.protocol) + 1)} {main.label}"
-        for rival in found.rivals:
+        for rival in (rival for rival in found.rivals if rival.setting in shown):
             values, digits = rival.difference, main.digits + 1
             reach = mean_interval(values) if values and rival.p is not None else None
             row = [evaluation, names[found.best], names[rival.setting], str(rival.seeds)]
             row += [signed(values.mean, digits) if values else NONE, interval(reach, digits, sign=True)]
             row += [p_value(rival.p), *([p_value(rival.wilcoxon)] if exact else [])]
             rows.append([*row, found.verdict(rival, names)])
-    shown = [*labels, "verdict"] if exact else [*labels[:-1], "verdict"]
-    table = plain_table(TITLE, shown, rows, numeric="|".join(labels[3:]))
+    heads = [*labels, "verdict"] if exact else [*labels[:-1], "verdict"]
+    table = plain_table(TITLE, heads, rows, numeric="|".join(labels[3:]))
     return replace(table, remarks=(HOW_REMARK, VERDICT_REMARK, *([WILCOXON_REMARK] if exact else [])))

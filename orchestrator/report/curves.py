@@ -37,8 +37,8 @@ def training_curves(name: str, settings: Sequence[Setting], names: Sequence[str]
     drawn = [(s, label) for s, label in zip(settings, names, strict=True) if any(t.history for t in s.trials)]
     if not drawn:
         return Plot(name, title, "", missing="No training curves: no trial has recorded an epoch.")
-    lines = [_mean(setting, _monitored) for setting, _ in drawn]
-    measured = any(line.points for line in lines) or any(_points(t, _monitored) for s, _ in drawn for t in s.trials)
+    lines = [mean_line(setting, monitored) for setting, _ in drawn]
+    measured = any(line.points for line in lines) or any(_points(t, monitored) for s, _ in drawn for t in s.trials)
     drawings = tuple(
         _panel(f"{name}-{index}", setting, label, colour(setting)[0], lines if measured else None)
         for index, (setting, label) in enumerate(drawn)
@@ -54,11 +54,11 @@ def training_curves(name: str, settings: Sequence[Setting], names: Sequence[str]
     )
 
 
-def _monitored(record: EpochRecord) -> float | None:
+def monitored(record: EpochRecord) -> float | None:
     return record.logs.get(EVALUATIONS[MONITOR].main_key)
 
 
-def _loss(record: EpochRecord) -> float | None:
+def loss_of(record: EpochRecord) -> float | None:
     return record.loss
 
 
@@ -67,14 +67,14 @@ def _points(trial: TrialResult, value: Callable[[EpochRecord], float | None]) ->
     return [(epoch, y) for epoch, y in points if y is not None and math.isfinite(y)]
 
 
-def _mean(setting: Setting, value: Callable[[EpochRecord], float | None]) -> Line:
+def mean_line(setting: Setting, value: Callable[[EpochRecord], float | None], most: int = MOST_POINTS) -> Line:
     """Over the finished trials, at the epochs that all of them have: a seed that drops out would bend the mean."""
     runs = [dict(_points(trial, value)) for trial in setting.trials if trial.status is TrialState.FINISHED]
     runs = [run for run in runs if run]
     epochs = sorted(set(runs[0]).intersection(*runs[1:])) if runs else []
     points: list[Point] = []
     band: list[tuple[float, float, float]] = []
-    for epoch in _thin(epochs):
+    for epoch in _thin(epochs, most):
         found = spread([run[epoch] for run in runs])
         assert found is not None
         points.append((epoch, found.mean))
@@ -101,12 +101,12 @@ def _panel(name: str, setting: Setting, label: str, colour: str, context: Sequen
         low = min((y for line in context for _, y in line.points), default=0.0)
         margin = max(1.0, (top - low) * 0.08)
         upper.set_ylim(max(0, low - margin), min(100, top + margin))  # the same in every panel
-        _curve(upper, setting, _monitored, colour)
+        _curve(upper, setting, monitored, colour)
         monitor = EVALUATIONS[MONITOR]
         upper.set_ylabel(f"{monitor.title} {monitor.main.title}, {monitor.main.unit}")
     else:
         upper = lower = figure.subplots()
-    _curve(lower, setting, _loss, colour)
+    _curve(lower, setting, loss_of, colour)
     lower.set_ylabel("loss")
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -117,7 +117,7 @@ def _panel(name: str, setting: Setting, label: str, colour: str, context: Sequen
 
 
 def _curve(axes: Axes, setting: Setting, value: Callable[[EpochRecord], float | None], colour: str) -> None:
-    _draw(axes, _mean(setting, value), colour)
+    _draw(axes, mean_line(setting, value), colour)
     for trial in setting.trials:
         if trial.status is TrialState.FINISHED:
             continue
@@ -140,7 +140,7 @@ def _draw(axes: Axes, line: Line, colour: str, width: float = 1.8) -> None:
 
 
 def _describe(setting: Setting, label: str) -> str:
-    loss, seen = _mean(setting, _loss).points, _mean(setting, _monitored).points
+    loss, seen = mean_line(setting, loss_of).points, mean_line(setting, monitored).points
     monitor = EVALUATIONS[MONITOR]
     parts = [f"loss from {loss[0][1]:.3g} to {loss[-1][1]:.3g} at epoch {loss[-1][0]:.0f}"] if loss else []
     change = f"from {seen[0][1]:.1f} to {monitor.main.quantity(seen[-1][1])}" if seen else ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..store.records import Details
 from .formats import NONE, accuracy, superscript
 from .main_table import DataTable
-from .settings import labels
+from .ranking import left_out
 from .statistics import spread
 from .table import Table, plain_table
 
@@ -22,12 +22,10 @@ MOST_NAMED = 3
 
 def details_table(data: DataTable) -> Table:
     """A row for each setting under each protocol of a classifier; none if all are of earlier versions, which kept no details."""
-    names = labels(data.settings)
     rows: list[list[str]] = []
     for number, protocol in enumerate(data.protocols, start=1):
         scored = [
-            (name, [record.details for record in setting.records(protocol)])
-            for setting, name in zip(data.settings, names, strict=True)
+            (name, [record.details for record in setting.records(protocol)]) for setting, name in data.detailed.values()
         ]
         if not any(detail for _, details in scored for detail in details):
             continue
@@ -38,7 +36,10 @@ def details_table(data: DataTable) -> Table:
             if details
         ]
     heads = ["evaluation", "setting", "balanced accuracy", "ECE", "worst class", "best class"]
-    return replace(plain_table(TITLE, heads, rows, numeric="balanced accuracy|ECE"), remarks=(REMARK,))
+    return replace(
+        plain_table(TITLE, heads, rows, numeric="balanced accuracy|ECE"),
+        remarks=(REMARK, *left_out(data.settings, "results.csv")),
+    )
 
 
 def _cells(details: Sequence[Details], seeds: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...methods.quantities import plural
 from ..store.records import SweepResult
@@ -15,6 +15,7 @@ from .formats import accuracy
 from .intervals import interval_table
 from .learning_table import learning_table
 from .main_table import DataTable, data_tables
+from .ranking import left_out
 from .ranks import rank_table, rankings
 from .reproduction import reproduction_table
 from .search import front_table, search_table
@@ -28,15 +29,19 @@ from .sections import (
     unfinished_table,
 )
 from .selected import selected_table
-from .settings import BASELINES, Protocol, commonest, labels
+from .settings import BASELINES, Protocol, commonest
+from .several import differences_table
 from .svg import Plot
 from .table import Table
+from .trained import trained_table
 from .trained_models import models_table
 
 SEARCH_REMARK = (
     "Chosen and scored on a part of the training set that was held out of the pretraining. The best of many tries is "
     "better than it will be again, so none of these numbers is in the main table."
 )
+MOST_PICTURES = 12
+"""Pictures of views in a data set's section."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Picture:
 class DataSection:
     """One data set: the main table, tests, what was published, intervals and details, the plots."""
 
+    dataset: str
     heading: str
     table: Table
     highlights: tuple[str, ...]
@@ -68,81 +74,108 @@ class DataSection:
     intervals: Table
     selected: Table
     details: Table
+    trained: Table
     learning: Table
     plots: tuple[Plot, ...]
     pictures: tuple[Picture, ...]
     neighbours: tuple[Picture, ...]
     reasons: tuple[str, ...]
     """Why something of the features is not shown, as sentences."""
+    curves: str = ""
+    """JSON of the chart that a reader can point at, for the page alone."""
 
 
 @dataclass(frozen=True)
 class Document:
     title: str
+    tables: tuple[DataTable, ...]
+    """What the sections are made of."""
     command: str
     summary: str
     failures: str
     """One sentence, or nothing where every trial has finished."""
+    sweeps: Table
+    """How several sweeps differ; empty of one."""
     data: tuple[DataSection, ...]
     ranks: Table
     unfinished: Table
     restarts: Table
     search: Table
     fronts: Table
+    search_plots: tuple[Plot, ...]
     cost: Table
     datasets: Table
     environment: Table
+    sweep_file: str = ""
     search_remark: str = SEARCH_REMARK
 
 
 def build_document(result: SweepResult, log_link: LogLink | None, look: Look | None = None) -> Document:
     """look: at kept features; None: they are not shown."""
+    from .search_plots import search_plots  # matplotlib: not needed for the tables
+
     tables = data_tables(result)
     methods = sorted({trial.method for trial in result.trials} - set(BASELINES))
     sections = tuple(_section(data, methods, f"d{index}-", look) for index, data in enumerate(tables, start=1))
     return Document(
         result.name,
+        tables,
         result.command,
         _summary(result, tables),
         _failures(result),
+        differences_table(result, tables),
         sections,
         rank_table(rankings(result, tables)),
         unfinished_table(result, log_link),
         restarts_table(result),
         search_table(result),
         front_table(result),
+        search_plots(result.searches) if result.searches else (),
         cost_table(result),
         datasets_table(result),
         environment_table(result),
+        result.sweep_file,
     )
 
 
 def _section(data: DataTable, methods: Sequence[str], prefix: str, look: Look | None) -> DataSection:
-    from .plots import draw_plots  # matplotlib: not needed for the tables
+    from .chart import curve_data  # matplotlib, as the plots: not needed for the tables
+    from .plots import draw_plots
 
     features = feature_section(data, f"{prefix}features", look)
     sheets = enumerate(features.sheets, start=1)
     return DataSection(
+        data.dataset,
         f"Results on {data.dataset}",
         data.table,
         tuple(_highlights(data)),
-        comparison_table(data.comparisons, data.protocols, labels(data.settings)),
-        models_table(data.models, data.protocols, labels(data.settings)),
+        _partly(comparison_table(data.comparisons, data.protocols, data.names, data.detailed), data),
+        _partly(models_table(data.models, data.protocols, data.names, data.detailed), data),
         reproduction_table(data),
         interval_table(data),
         selected_table(data),
         details_table(data),
+        trained_table(data),
         learning_table(data),
         draw_plots(data, methods, prefix) + ((features.maps,) if features.maps.drawings else ()),
         _pictures(data, prefix),
         tuple(Picture(s.title, f"views/{prefix}neighbours-{i}.jpg", s.jpeg, s.caption) for i, s in sheets),
         features.reasons,
+        curve_data(data, methods),
     )
 
 
+def _partly(table: Table, data: DataTable) -> Table:
+    return replace(table, remarks=(*table.remarks, *left_out(data.settings, "statistics.csv"))) if table.rows else table
+
+
 def _pictures(data: DataTable, prefix: str) -> tuple[Picture, ...]:
-    found = [next((trial.views for trial in setting.trials if trial.views), None) for setting in data.settings]
-    shown = [(label, png) for label, png in zip(labels(data.settings), found, strict=True) if png]
+    """Of the first settings that have one: in a page, many would be many megabytes."""
+    found = (
+        (label, next((trial.views for trial in setting.trials if trial.views), None))
+        for setting, label in data.detailed.values()
+    )
+    shown = [(label, png) for label, png in found if png][:MOST_PICTURES]
     return tuple(Picture(label, f"views/{prefix}{i}.png", png) for i, (label, png) in enumerate(shown, start=1))
 
 
@@ -168,7 +201,7 @@ def _failures(result: SweepResult) -> str:
 
 def _highlights(data: DataTable) -> list[str]:
     """By each evaluation the setting with the highest mean, and what tests say of it; for several settings only."""
-    names = labels(data.settings)
+    names = data.names
     found: list[str] = []
     for name, title in dict.fromkeys((protocol.name, protocol.title) for protocol in data.protocols):
         protocol = commonest(data.settings, name, title)

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from ...evaluation.registry import EVALUATIONS
 from ...methods.quantities import integer
 from ..store.records import TrialResult
 from ..store.trial_state import TrialState
 from .feature_views import NEIGHBOURS, FeatureViews, Look
 from .main_table import DataTable
-from .settings import commonest, labels
+from .ranking import deciding
 from .svg import HUES, SVG, Drawing, Plot
 
 MOST_SHOWN = 3
@@ -82,12 +81,11 @@ def feature_section(data: DataTable, name: str, look: Look | None) -> FeatureSec
 
 def _best(data: DataTable) -> list[tuple[str, TrialResult]]:
     """Labels of the settings with the best means, and of each the first trial that has finished."""
-    found = (commonest(data.settings, name) for name in EVALUATIONS)
-    protocol = next((protocol for protocol in found if protocol is not None and protocol.main.ranked), None)
+    protocol = deciding(data.settings)
     if protocol is None:
         return []
     rows: list[tuple[float, str, TrialResult]] = []
-    for setting, label in zip(data.settings, labels(data.settings), strict=True):
+    for setting, label in zip(data.settings, data.names, strict=True):
         score = setting.main(protocol)
         trial = next((trial for trial in setting.trials if trial.status is TrialState.FINISHED), None)
         if score is not None and trial is not None and not setting.baseline:

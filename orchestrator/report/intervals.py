@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...methods.quantities import plural
-from ..store.records import EvaluationRecord, SweepResult
+from ..store.records import EvaluationRecord
 from .formats import fixed, interval, superscript
-from .main_table import DataTable, data_tables
-from .settings import Protocol, Setting, labels
+from .main_table import DataTable
+from .ranking import left_out
+from .settings import Protocol, Setting
 from .statistics import Interval, Spread, mean_interval, spread, wilson
 from .table import Table, plain_table
 
@@ -61,6 +62,10 @@ COLUMNS: dict[str, str] = {
     "images": "int64",
     "images_low": "double",
     "images_high": "double",
+    "paired_seeds": "int64",
+    "paired_against": "string",
+    "paired_difference": "double",
+    "paired_p": "double",
     "mcnemar_seed": "int64",
     "mcnemar_against": "string",
     "mcnemar_only_own": "int64",
@@ -89,12 +94,11 @@ def over_images(records: Sequence[EvaluationRecord], metric: str) -> Interval | 
 
 def interval_table(data: DataTable) -> Table:
     """The main metric of each setting with its interval over the seeds or, if it has one seed, over the images."""
-    names = labels(data.settings)
     rows: list[list[str]] = []
     kinds: set[str] = set()
     for number, protocol in enumerate(data.protocols, start=1):
         main = protocol.main
-        for setting, name in zip(data.settings, names, strict=True):
+        for setting, name in data.detailed.values():
             records, value = setting.records(protocol), setting.main(protocol)
             reach = mean_interval(value) if value else None
             sample, kind = plural(len(records), "seed"), SEEDS_REMARK
@@ -108,16 +112,22 @@ def interval_table(data: DataTable) -> Table:
             rows.append([evaluation, name, fixed(value.mean, main.digits), interval(reach, main.digits), sample])
     heads = ["evaluation", "setting", "mean", "95 % interval", "over"]
     table = plain_table(TITLE, heads, rows, numeric="mean|95 % interval|over")
-    return replace(table, remarks=tuple(text for text in (SEEDS_REMARK, IMAGES_REMARK) if text in kinds))
+    return replace(
+        table,
+        remarks=(
+            *(text for text in (SEEDS_REMARK, IMAGES_REMARK) if text in kinds),
+            *left_out(data.settings, "statistics.csv"),
+        ),
+    )
 
 
-def statistics_table(result: SweepResult) -> "pa.Table":
+def statistics_table(sweep: str, tables: Sequence[DataTable]) -> "pa.Table":
     """One row per setting and metric of the main tables."""
     import pyarrow as pa
 
     rows = [
-        {"sweep": result.name, **identity(setting), **row, **_tested(data, place, protocol, row)}
-        for data in data_tables(result)
+        {"sweep": sweep, **identity(setting), **row, **_tested(data, place, protocol, row)}
+        for data in tables
         for place, setting in enumerate(data.settings)
         for protocol in data.protocols
         for row in _metrics(setting, protocol)
@@ -151,9 +161,29 @@ def _metrics(setting: Setting, protocol: Protocol) -> Iterator[dict[str, Value]]
 
 
 def _tested(data: DataTable, place: int, protocol: Protocol, row: Mapping[str, Value]) -> dict[str, Value]:
-    """McNemar's test of a setting's trained model against the one with the most hits, beside the metric that it is of."""
+    """The tests of a setting against the best one, beside the metric that they are of."""
+    if (row["metric"], row["epoch"]) != (protocol.main.name, "last"):
+        return {}
+    return {**_paired(data, place, protocol), **_mcnemar(data, place, protocol)}
+
+
+def _paired(data: DataTable, place: int, protocol: Protocol) -> dict[str, Value]:
+    """The paired t-test over common seeds against the setting with the best mean."""
+    found = next((found for found in data.comparisons if found.protocol == protocol), None)
+    rival = next((one for one in found.rivals if one.setting == place), None) if found else None
+    if found is None or rival is None:
+        return {}
+    against = data.settings[found.best].first.setting
+    difference = rival.difference.mean if rival.difference else None
+    return {
+        "paired_seeds": rival.seeds, "paired_against": against, "paired_difference": difference, "paired_p": rival.p,
+    }  # fmt: skip
+
+
+def _mcnemar(data: DataTable, place: int, protocol: Protocol) -> dict[str, Value]:
+    """McNemar's test of the trained model against the one with the most hits."""
     models = next((found for found in data.models if found.protocol == protocol), None)
-    if models is None or (row["metric"], row["epoch"]) != (protocol.main.name, "last"):
+    if models is None:
         return {}
     rival = next((one for one in models.opponents if one.setting == place), None)
     if rival is None:

@@ -9,7 +9,8 @@ from ..store.learning import Learning, learning_of
 from ..store.records import TrialResult
 from .formats import NONE, accuracy
 from .main_table import DataTable
-from .settings import Setting, labels
+from .ranking import left_out
+from .settings import Setting
 from .statistics import spread
 from .table import Table, plain_table
 
@@ -32,14 +33,21 @@ def learning_table(data: DataTable) -> Table:
     score = f"{EVALUATIONS[MONITOR].title} {SCORE.title}"
     rows = [
         [label, *_cells(setting, found)]
-        for setting, label in zip(data.settings, labels(data.settings), strict=True)
+        for setting, label in data.detailed.values()
         if (found := [(trial, learning_of(trial.history)) for trial in setting.trials if trial.history])
     ]
     best = ["best epoch*", f"{score} there*", "rank there*"]
     last = ["last epoch", score, "rank"]
     table = plain_table(TITLE, ["setting", "state", *best, *last, "weights"], rows, "|".join([*best, *last]))
     scored = any(row[2] != NONE for row in rows)
-    return replace(table, remarks=(*([BEST_REMARK.format(score)] if scored else []), REMARK))
+    return replace(
+        table,
+        remarks=(
+            *([BEST_REMARK.format(score)] if scored else []),
+            REMARK,
+            *left_out(data.settings, "`ssl-sweep status`"),
+        ),
+    )
 
 
 def _cells(setting: Setting, found: Sequence[tuple[TrialResult, Learning]]) -> list[str]:

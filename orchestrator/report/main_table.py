@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ from ..store.records import EvaluationRecord, SweepResult, TrialResult
 from .comparison import Comparison, compare
 from .formats import NONE, accuracy, assignments, difference, memory, scalar, superscript
 from .published import PublishedIndex, protocols_differ
+from .ranking import MOST_CURVES, detailed, in_order
 from .remarks import BEST_EPOCH, FAILED, INCOMPLETE, NOT_RUN, PARTIAL, Filled, remarks_of
-from .settings import UNTRAINED, Protocol, Setting, group_settings
+from .settings import UNTRAINED, Protocol, Setting, group_settings, labels
 from .statistics import Spread, spread
 from .table import Cell, Column, Note, Row, Table
 from .trained_models import TrainedModels, compare_models
@@ -35,6 +37,16 @@ class DataTable:
     models: tuple[TrainedModels, ...] = ()
     """By protocol, of the others that have the hits of two settings with one seed."""
 
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the settings, as plots and the tables below the main one call them."""
+        return labels(self.settings)
+
+    @cached_property
+    def detailed(self) -> dict[int, tuple[Setting, str]]:
+        """By its place each setting that everything is shown of, and its name."""
+        return {i: (self.settings[i], self.names[i]) for i in detailed(self.settings)}
+
 
 def render_table(result: SweepResult) -> tuple[Table, ...]:
     """The main tables, one for each data set of the sweep; trials of a search are not in them."""
@@ -51,7 +63,7 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
         return (*name, trial.dataset_fingerprint or fingerprints.get(name, ""))  # a missing trial has read no data yet
 
     trials = sorted((trial for trial in result.trials if not trial.search), key=data)
-    groups = [(key, group_settings(group)) for key, group in groupby(trials, key=data)]
+    groups = [(key, in_order(group_settings(group))) for key, group in groupby(trials, key=data)]
     names = [key[0] for key, _ in groups]
     published = PublishedIndex(result.published)
     tables: list[DataTable] = []
@@ -69,6 +81,15 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
     return tuple(tables)
 
 
+def trials_with_curves(result: SweepResult) -> set[str]:
+    """Ids of the trials whose histories the report shows."""
+    shown: set[str] = set()
+    for data in data_tables(result):
+        settings = [*data.settings[:MOST_CURVES], *(setting for setting, _ in data.detailed.values())]
+        shown |= {trial.trial_id for setting in settings for trial in setting.trials}
+    return shown
+
+
 def _table(
     title: str, settings: Sequence[Setting], protocols: Sequence[Protocol], published: PublishedIndex, *, tested: bool
 ) -> Table:
@@ -80,7 +101,12 @@ def _table(
         filled += _numbers(f"{_header(protocol, protocols)}{superscript(number)}", protocol, settings, same)
     filled += _costs(settings)
     rows = tuple(
-        Row(tuple(cells[index] for _, cells in filled), setting.baseline, setting.finished < len(setting.trials))
+        Row(
+            tuple(cells[index] for _, cells in filled),
+            setting.baseline,
+            setting.finished < len(setting.trials),
+            setting.first.title,
+        )
         for index, setting in enumerate(settings)
     )
     remarks = remarks_of(settings, protocols, filled, tested=tested)
@@ -102,7 +128,8 @@ def _identity(settings: Sequence[Setting]) -> list[Filled]:
     def axis(key: str) -> Callable[[Setting], str]:
         return lambda setting: scalar(setting.axes[key]) if key in setting.axes else NONE
 
-    columns = [column("backbone", lambda s: s.first.backbone, numeric=False)]
+    columns = [column("sweep", lambda s: s.sweeps, numeric=False)] if any(s.sweeps for s in settings) else []
+    columns.append(column("backbone", lambda s: s.first.backbone, numeric=False))
     if varies(lambda trial: trial.image_size):
         columns.append(column("image size", lambda s: f"{s.first.image_size} px"))
     columns.append(column("batch size", lambda s: trained(s, s.first.batch_size)))
@@ -251,8 +278,14 @@ def _costs(settings: Sequence[Setting]) -> list[Filled]:
     seconds = [setting.seconds() for setting in settings]
     peaks = [setting.memory() for setting in settings]
     columns: list[Filled] = [
-        (Column("run time", numeric=True), [Cell(NONE if s is None else duration(s)) for s in seconds]),
-        (Column("peak memory", numeric=True), [Cell(NONE if peak is None else memory(peak)) for peak in peaks]),
+        (
+            Column("run time", numeric=True),
+            [Cell(NONE) if s is None else Cell(duration(s), value=round(s, 1)) for s in seconds],
+        ),
+        (
+            Column("peak memory", numeric=True),
+            [Cell(NONE) if peak is None else Cell(memory(peak), value=peak) for peak in peaks],
+        ),
     ]
     hardware = [setting.hardware() for setting in settings]
     if len(set(hardware) - {""}) > 1:

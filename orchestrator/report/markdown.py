@@ -1,11 +1,12 @@
 """The report as Markdown, for a repository or an issue; the plots are files beside it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from .document import Document
 from .feature_plots import SHEETS
 from .formats import one_line
+from .svg import Plot
 from .table import Cell, Row, Table
 
 
@@ -19,6 +20,7 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     yield f"# {escape(document.title)}"
     yield escape(document.summary)
     yield f"**{escape(document.failures)}**" if document.failures else ""
+    yield from _titled(document.sweeps, level=2)
     for section in document.data:
         yield f"## {escape(section.heading)}"
         yield "\n".join(f"- {escape(text)}" for text in section.highlights)
@@ -31,13 +33,16 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
         yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks))
         yield from _titled(section.comparison)
         yield from _titled(section.models)
-        for table in (section.reproduction, section.learning, section.intervals, section.selected, section.details):
+        for table in (
+            section.reproduction,
+            section.learning,
+            section.trained,
+            section.intervals,
+            section.selected,
+            section.details,
+        ):
             yield from _titled(table)
-        for plot in section.plots:
-            path = plot_paths.get(plot.name)
-            yield f"### {escape(plot.title)}"
-            yield f"![{escape(plot.description)}]({path})" if path else escape(plot.missing)
-            yield escape(plot.caption)
+        yield from _plots(section.plots, plot_paths)
         yield "\n\n".join(map(escape, section.reasons))
         if section.neighbours:
             yield f"### {SHEETS}"
@@ -62,13 +67,25 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     if document.fronts.rows:
         yield "### Pareto front"
         yield _table(document.fronts)
+    yield from _plots(document.search_plots, plot_paths)
     if document.cost.rows:
         yield "## Cost"
         yield _table(document.cost)
     yield from _titled(document.datasets, level=2)
+    if document.sweep_file:
+        yield "## Sweep file"
+        yield _fenced(document.sweep_file.rstrip("\n"), "yaml")
     yield "## Environment"
-    yield _fenced(document.command)
+    yield _fenced(document.command, "sh")
     yield _table(document.environment)
+
+
+def _plots(plots: Sequence[Plot], paths: Mapping[str, str]) -> Iterator[str]:
+    for plot in plots:
+        path = paths.get(plot.name)
+        yield f"### {escape(plot.title)}"
+        yield f"![{escape(plot.description)}]({path})" if path else escape(plot.missing)
+        yield escape(plot.caption)
 
 
 def _titled(table: Table, level: int = 3) -> Iterator[str]:
@@ -84,10 +101,10 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", one_line(text).replace("&", "&amp;"))
 
 
-def _fenced(text: str) -> str:
+def _fenced(text: str, language: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}sh\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _table(table: Table) -> str:

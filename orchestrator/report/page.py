@@ -16,8 +16,17 @@ def to_html(document: Document) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.jinja").render(
-        document=document, drawings=_drawings, light=Markup(theme_css(dark=False)), dark=Markup(theme_css(dark=True))
+        document=document,
+        drawings=_drawings,
+        json=_json,
+        light=Markup(theme_css(dark=False)),
+        dark=Markup(theme_css(dark=True)),
     )
+
+
+def _json(text: str) -> Markup:
+    """JSON within a script element, which nothing in it may end."""
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def _drawings(plot: Plot) -> list[Markup]:

@@ -1,16 +1,15 @@
 """Each row of the main table beside the figures that others published: how far apart they are, and what differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..published.rows import settings_text
-from ..store.records import SweepResult
 from .formats import NONE, accuracy, difference, superscript
 from .intervals import SCORED, identity
-from .main_table import DataTable, data_tables
+from .main_table import DataTable
 from .published import Match, matched
-from .settings import labels
+from .ranking import left_out
 from .table import Cell, Table, plain_table
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def reproduction_table(data: DataTable) -> Table:
     """The main metric of every evaluation for which there is a published figure."""
     rows: list[list[str | Cell]] = []
     notes: list[str] = []
-    for setting, name in zip(data.settings, labels(data.settings), strict=True):
+    for setting, name in data.detailed.values():
         for match in matched(data.published, setting, data.protocols):
             if match.row.metric == match.protocol.main.name:
                 rows.append(_row(match, name, data.protocols.index(match.protocol) + 1))
@@ -74,7 +73,7 @@ def reproduction_table(data: DataTable) -> Table:
     table = plain_table(TITLE, heads, rows, "theirs|ours|difference")
     spoken = [DIFFERENCE_REMARK]
     spoken += [SPREAD_REMARK] if any(row[5] != NONE for row in rows) else []
-    spoken += [TRAINING_REMARK, *dict.fromkeys(notes)]
+    spoken += [TRAINING_REMARK, *dict.fromkeys(notes), *left_out(data.settings, "reproduction.csv")]
     return replace(table, remarks=tuple(spoken if rows else ()))
 
 
@@ -102,13 +101,13 @@ def _notes(match: Match) -> Iterator[str]:
     yield f"{row.source}, {row.title}{f' ({where})' if where else ''}{f': {text}' if text else ''}."
 
 
-def reproduction_rows(result: SweepResult) -> "pa.Table":
+def reproduction_rows(sweep: str, tables: Sequence[DataTable]) -> "pa.Table":
     """One row per setting and published figure, of every metric."""
     import pyarrow as pa
 
     rows = [
-        {"sweep": result.name, **identity(setting), **_tidy(match)}
-        for data in data_tables(result)
+        {"sweep": sweep, **identity(setting), **_tidy(match)}
+        for data in tables
         for setting in data.settings
         for match in matched(data.published, setting, data.protocols)
     ]

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ...evaluation.registry import EVALUATIONS
-from ...methods.quantities import duration, integer, plural
+from ...methods.quantities import duration, integer, noun_of, plural
 from ..store.records import Cost, SweepResult, TrialResult
 from ..store.trial_state import TrialState
 from .formats import NONE, one_line
@@ -14,6 +15,8 @@ from .table import Cell, Table, plain_table
 LogLink = Callable[[TrialResult], str | None]
 """Where a reader of the report finds a trial's log: a URL, a path relative to the report, or nothing."""
 
+MOST_LISTED = 100
+"""Rows of a table of trials."""
 NO_REASON = {
     TrialState.FAILED: "no reason was recorded",
     TrialState.RUNNING: "not finished when this was written",
@@ -46,7 +49,9 @@ def unfinished_table(result: SweepResult, log_link: LogLink | None) -> Table:
         href = log_link(trial) if log_link else None
         log = Cell(trial.log or href or NONE, href=href, code=True)
         rows.append([status, trial.title, str(trial.seed), reason, Cell(trial.trial_id, code=True), log])
-    return plain_table("Trials without a result", ["status", "method", "seed", "reason", "trial", "log"], rows, "seed")
+    labels = ["status", "method", "seed", "reason", "trial", "log"]
+    table = plain_table("Trials without a result", labels, rows[:MOST_LISTED], "seed")
+    return _with_count(table, len(rows))
 
 
 def restarts_table(result: SweepResult) -> Table:
@@ -59,7 +64,14 @@ def restarts_table(result: SweepResult) -> Table:
             seed, reason = str(trial.seed), one_line(last.reason)
             rows.append([trial.title, seed, fault.value, integer(count), reason, told, Cell(trial.trial_id, code=True)])
     labels = ["method", "seed", "fault", "times", "the last one's reason", "at (UTC)", "trial"]
-    return plain_table("Restarts", labels, rows, "seed|times")
+    return _with_count(plain_table("Restarts", labels, rows[:MOST_LISTED], "seed|times"), len(rows))
+
+
+def _with_count(table: Table, rows: int) -> Table:
+    """Of a table with the first of so many rows, a remark on the others."""
+    left = rows - len(table.rows)
+    said = f"{integer(left)} more {noun_of(left, 'row')}; `ssl-sweep status` lists every trial."
+    return replace(table, remarks=(said,)) if left else table
 
 
 def cost_table(result: SweepResult) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..store.records import EvaluationRecord
 from .formats import assignments, superscript
 from .main_table import DataTable
-from .settings import labels
+from .ranking import left_out
 from .table import Table, plain_table
 
 TITLE = "Settings given as lists"
@@ -20,11 +20,10 @@ HOW_REMARK = (
 
 def selected_table(data: DataTable) -> Table:
     """One row per setting and evaluation with several variants."""
-    names = labels(data.settings)
     rows: list[list[str]] = []
     for number, protocol in enumerate(data.protocols, start=1):
         main = protocol.main
-        for setting, name in zip(data.settings, names, strict=True):
+        for setting, name in data.detailed.values():
             records = [record for record in setting.records(protocol) if _has_variants(record, main.name)]
             if records:
                 values = [one.metrics[main.name] for record in records for one in record.variants]
@@ -32,7 +31,7 @@ def selected_table(data: DataTable) -> Table:
                 evaluation = f"{protocol.title}{superscript(number)} {main.label}"
                 rows.append([evaluation, name, _shown(records), reach])
     table = plain_table(TITLE, ["evaluation", "setting", "shown", "all"], rows, numeric="all")
-    return replace(table, remarks=(HOW_REMARK,))
+    return replace(table, remarks=(HOW_REMARK, *left_out(data.settings, "results.csv")))
 
 
 def _has_variants(record: EvaluationRecord, metric: str) -> bool:

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from ...evaluation.base import Metric
 from ...evaluation.registry import EVALUATIONS, declared_metrics, title_of
-from ...methods.quantities import plural
+from ...methods.quantities import integer, plural
 from ..store.records import EvaluationRecord, MissingEvaluation, Scalar, TrialResult
 from ..store.trial_state import TrialState
 from .statistics import Spread, spread
@@ -19,6 +19,8 @@ BASELINES = ("random", "supervised")
 UNTRAINED = ("random", "pretrained")
 """Methods whose backbones are evaluated as they begin."""
 
+MOST_REMARKS = 12
+"""Of remarks about departures, and of names in one."""
 SHOWN_AXES = {
     *("pretrain.batch_size", "pretrain.epochs", "backbone", "backbone.name"),
     *("dataset", "dataset.name", "dataset.path", "dataset.title"),
@@ -93,6 +95,11 @@ class Setting:
     def contends(self) -> bool:
         """Whether it may be marked as the best: neither a baseline, nor evaluated with weights that are partly random."""
         return not self.baseline and not (self.partial and self.first.method in UNTRAINED)
+
+    @property
+    def sweeps(self) -> str:
+        """Names of the sweeps that have it, in a report of several; else empty."""
+        return ", ".join(dict.fromkeys(name for trial in self.trials for name in trial.sweeps))
 
     @property
     def finished(self) -> int:
@@ -209,7 +216,19 @@ def departure_remarks(settings: Sequence[Setting]) -> list[str]:
     for setting, name in zip(settings, labels(settings), strict=True):
         if setting.first.departures:
             rows.setdefault((setting.first.recipe, ", ".join(setting.first.departures)), []).append(name)
-    return [f"Differs from recipe {recipe}: {'; '.join(names)}: {text}." for (recipe, text), names in rows.items()]
+    said = [f"Differs from recipe {recipe}: {_some(names)}: {text}." for (recipe, text), names in rows.items()]
+    if len(said) <= MOST_REMARKS:
+        return said
+    left = integer(len(said) - MOST_REMARKS)
+    return [
+        *said[:MOST_REMARKS],
+        f"{left} further lists of settings differ from a recipe: `departures` in results.csv.",
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_REMARKS
+    return "; ".join(names) if more <= 1 else f"{'; '.join(names[:MOST_REMARKS])} and {integer(more)} others"
 
 
 def _traits(setting: Setting) -> list[str]:
@@ -221,7 +240,7 @@ def _traits(setting: Setting) -> list[str]:
         plural(trial.epochs, "epoch"),
         f"recipe {trial.recipe}",
     ]
-    return [trial.backbone, *sizes, *axes]
+    return [trial.backbone, *sizes, *axes, *([setting.sweeps] if setting.sweeps else [])]
 
 
 def commonest(settings: Sequence[Setting], name: str, title: str | None = None) -> Protocol | None:

@@ -24,6 +24,8 @@ class Cell:
     href: str | None = None
     code: bool = False
     """A path, an id or a setting: set in a fixed-width face, and may be broken anywhere."""
+    value: float | None = None
+    """What a column is sorted by if the text does not begin with it: of a quantity whose units differ."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Row:
     baseline: bool = False
     incomplete: bool = False
     """Some trials of this row have no result."""
+    method: str = ""
+    """Its method's title, by which a reader may filter; empty: nothing to filter by."""
 
 
 @dataclass(frozen=True)

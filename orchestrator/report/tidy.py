@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..store.records import Cost, EvaluationRecord, SweepResult, TrialResult
-from .formats import plain_cell
+from .formats import plain_cell, scalar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +18,7 @@ COLUMNS: dict[str, str] = {
     "status": "string",
     "reason": "string",
     "log": "string",
+    "weights_file": "string",
     "search": "bool",
     "method": "string",
     "title": "string",
@@ -70,26 +71,48 @@ COLUMNS: dict[str, str] = {
     "evaluation_resident": "int64",
     "environment": "string",
 }
-"""Name and Arrow type of each column, whatever the sweep; what is unknown is null. docs/report.md says what they mean."""
+"""Name and Arrow type of each column that every sweep has; what is unknown is null. docs/report.md says what they mean."""
 
 
 def tidy_table(result: SweepResult) -> "pa.Table":
     import pyarrow as pa
 
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-    return pa.Table.from_pylist(list(_rows(result)), schema=schema)
+    trained = _trained_columns(result)
+    kinds = {**COLUMNS, **trained}
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
+    return pa.Table.from_pylist(list(_rows(result, trained)), schema=schema)
 
 
-def _rows(result: SweepResult) -> Iterator[dict[str, Any]]:
+def _trained_columns(result: SweepResult) -> dict[str, str]:
+    """Columns of hyperparameters by their dotted keys, in the order of these; numbers and truth values keep their types."""
+    kinds: dict[str, set[type]] = {}
+    for trial in result.trials:
+        for key, value in trial.trained_with.items():
+            kinds.setdefault(key, set()).add(type(value))
+    return {key: _arrow_type(kinds[key]) for key in sorted(kinds)}
+
+
+def _arrow_type(found: set[type]) -> str:
+    if found == {bool}:
+        return "bool"
+    return "int64" if found == {int} else "double" if found <= {int, float} else "string"
+
+
+def _rows(result: SweepResult, trained: dict[str, str]) -> Iterator[dict[str, Any]]:
     sweep = {"sweep": result.name, "created": result.created, "version": result.version}
     for trial in result.trials:
+        values = trial.trained_with.items()
         shared = sweep | _trial(trial)
+        shared |= {"sweep": ", ".join(trial.sweeps)} if trial.sweeps else {}
+        shared |= {key: scalar(value) if trained[key] == "string" else value for key, value in values}
         evaluations = trial.evaluations or (None,)
         yield from (shared | (_evaluation(record) if record else {}) for record in evaluations)
 
 
 def _trial(trial: TrialResult) -> dict[str, Any]:
-    row = trial.model_dump(exclude={"pretrain", "history", "evaluations", "axes", "environment"})
+    row = trial.model_dump(
+        exclude={"pretrain", "history", "evaluations", "axes", "environment", "trained_with", "views", "sweeps"}
+    )
     row |= {
         "departures": "; ".join(trial.departures),
         "axes": _json(trial.axes),

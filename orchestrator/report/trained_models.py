@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from ...methods.quantities import integer
@@ -83,13 +83,15 @@ def _hits(setting: Setting, protocol: Protocol) -> list[_Hits]:
     ]
 
 
-def models_table(found: Sequence[TrainedModels], protocols: Sequence[Protocol], names: Sequence[str]) -> Table:
-    """`protocols`: those of the main table, whose footnotes have the marks; `names`: of its settings."""
+def models_table(
+    found: Sequence[TrainedModels], protocols: Sequence[Protocol], names: Sequence[str], shown: Container[int]
+) -> Table:
+    """`protocols`: those of the main table, whose footnotes have the marks; `names`: of its settings; `shown`: places of those to list."""
     rows: list[list[str]] = []
     for models in found:
         protocol = models.protocol
         evaluation = f"{protocol.title}{superscript(protocols.index(protocol) + 1)} {protocol.main.label}"
-        for rival in models.opponents:
+        for rival in (rival for rival in models.opponents if rival.setting in shown):
             verdict = f"the model of {names[models.best]} is better" if rival.p < LEVEL else NO_DIFFERENCE
             counts = [integer(count) for count in (models.images, rival.only_best, rival.only_own)]
             pair = [names[models.best], names[rival.setting]]

@@ -1,5 +1,6 @@
 """Writes a report: the page, the Markdown with its plots, and the numbers behind them."""
 
+import gzip
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 from ..store.records import SweepResult
 from .feature_views import Look
 from .sections import LogLink
+
+KEPT_RESULT = "sweep.json.gz"
+"""What the report was made of but for pictures, so that it can be compared with others."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ def write_report(
     from .tidy import for_spreadsheets, tidy_table
 
     document = build_document(result, log_link, look)
-    plots = {plot.name: plot for section in document.data for plot in section.plots if plot.drawings}
+    every = [*(plot for section in document.data for plot in section.plots), *document.search_plots]
+    plots = {plot.name: plot for plot in every if plot.drawings}
     paths = {name: f"plots/{name}.svg" for name in plots}
     table = tidy_table(result)
 
@@ -74,10 +79,16 @@ def write_report(
     _replace(files.html, _text(to_html(document)))
     _replace(files.markdown, _text(to_markdown(document, paths)))
     _replace(files.parquet, lambda path: arrow_parquet.write_table(table, path))
-    tables = ((files.csv, table), (files.statistics, statistics_table(result)))
-    for path, rows in (*tables, (files.reproduction, reproduction_rows(result))):
+    tables = ((files.csv, table), (files.statistics, statistics_table(result.name, document.tables)))
+    for path, rows in (*tables, (files.reproduction, reproduction_rows(result.name, document.tables))):
         _replace(path, partial(arrow_csv.write_csv, for_spreadsheets(rows)))
+    _replace(folder / KEPT_RESULT, partial(Path.write_bytes, data=_kept(result)))
     return files
+
+
+def _kept(result: SweepResult) -> bytes:
+    content = result.model_dump_json(exclude={"trials": {"__all__": {"views": True}}})
+    return gzip.compress(content.encode(), compresslevel=6, mtime=0)
 
 
 def _text(text: str) -> Callable[[Path], object]:

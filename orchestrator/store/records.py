@@ -203,7 +203,13 @@ class TrialResult(Record):
     axes: dict[str, Scalar] = {}
     """Dotted key to value, for the axes of `grid` and `search`."""
     trained_with: dict[str, Scalar] = {}
-    """Settings of the method, the optimizer and the schedule by their dotted keys, to be compared with published ones."""
+    """Settings of the method, its views and the optimisation by their dotted keys."""
+    sweeps: tuple[str, ...] = Field(default=(), exclude_if=lambda sweeps: not sweeps)
+    """Names of the sweeps that have it, in a report of several."""
+    crops: str = ""
+    """Number and size of the views of an image, in words; empty for what is not trained."""
+    weights_file: str | None = None
+    """Where the trained backbone is, once there is one."""
     search: bool = False
     """A trial of a search: scored on the held-out part of the training set, never in the main table."""
     status: TrialState
@@ -278,6 +284,8 @@ class SweepResult(Record):
     """The user's own rows of published numbers."""
     datasets: tuple[DataRecord, ...] = ()
     """Of the trials and of their evaluations."""
+    sweep_file: str = ""
+    """The sweep file as it was submitted last, without passwords."""
 
     @property
     def undecided(self) -> list[SearchRecord]:

@@ -16,17 +16,19 @@ from ..published import Published
 from ..spec.departures import departures
 from ..spec.label import title_of
 from ..spec.models import SweepSpec, TrialSpec, data_root
+from ..spec.secrets import without_passwords
 from ..store.checked import digest_of_record, sealed_record
 from ..store.files import Store
 from ..store.planned import PlannedTrial
 from ..store.records import EvaluationRecord, MissingEvaluation, Scalar, SearchRecord, SweepResult, TrialResult
 from ..store.scratch import prefix
-from ..store.trial_folder import TrialStore
+from ..store.trial_folder import BACKBONE, TrialStore
 from ..store.trial_list import ListedTrial, TrialList
 from ..store.trial_state import TrialState
 from ..store.trial_status import TrialStatus
 from ..store.version import package_version
 from .data_names import data_names, data_records
+from .hyperparameters import trained_with, views_text
 from .plan import Datasets
 from .state import SweepState
 
@@ -66,7 +68,13 @@ def collect(
         searches=searches,
         published=published,
         datasets=data_records(planned, datasets or {}, names),
+        sweep_file=_sweep_file(store, spec.name),
     )
+
+
+def _sweep_file(store: Store, name: str) -> str:
+    content = store.read(f"sweeps/{name}/sweep.yaml") or b""
+    return without_passwords(content.decode("utf-8", "replace"))
 
 
 def _trial_result(
@@ -96,7 +104,9 @@ def _trial_result(
         recipe=trial.recipe,
         departures=departures(trial),
         axes=_shown_axes(trial),
-        trained_with=_trained_with(resolved),
+        trained_with=trained_with(resolved),
+        crops=views_text(trial),
+        weights_file=_weights_file(item, status, store),
         setting=_setting(resolved),
         search=trial.split == "holdout",
         status=status.state,
@@ -114,6 +124,11 @@ def _trial_result(
         chance=status.chance,
         environment=status.environment,
     )
+
+
+def _weights_file(item: PlannedTrial, status: TrialStatus, store: Store) -> str | None:
+    kept = status.pretrain is not None and item.trial.method.trains
+    return store.path(TrialStore(store, item.trial_id).name(BACKBONE)) if kept else None
 
 
 def _as_here(
@@ -164,23 +179,6 @@ def _setting(resolved: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _trained_with(resolved: dict[str, Any]) -> dict[str, Scalar]:
-    """The single values of the method, the optimizer and the schedule."""
-    pretrain = resolved["pretrain"]
-    groups = {
-        "method": resolved["method"],
-        "pretrain": {"precision": pretrain["precision"]},
-        "pretrain.optimizer": pretrain["optimizer"],
-        "pretrain.schedule": pretrain["schedule"],
-    }
-    return {
-        f"{group}.{key}": value
-        for group, values in groups.items()
-        for key, value in values.items()
-        if isinstance(value, (bool, int, float, str)) and (group, key) != ("method", "name")
-    }
-
-
 def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store) -> None:
     """Keep the list of the sweep's trials in the store, unless it is there already."""
     listed = [ListedTrial(id=item.trial_id, trial=item.trial.model_dump(mode="json")) for item in planned]
@@ -190,17 +188,21 @@ def write_trials(spec: SweepSpec, planned: Iterable[PlannedTrial], store: Store)
 
 
 def with_details(result: SweepResult, store: Store) -> SweepResult:
-    """The result with each trial's history, its classifiers' hits, and the picture of each setting's views."""
+    """The result with its classifiers' hits and, of the trials that a report has curves of, the history and a picture of the views."""
+    from ..report.main_table import trials_with_curves
+
+    curves = trials_with_curves(result)
     pictured: set[str] = set()
     trials: list[TrialResult] = []
     for trial in result.trials:
         folder = TrialStore(store, trial.trial_id)
         details: dict[str, object] = {}
         if trial.log is not None:
-            details["history"] = tuple(folder.history())
+            if trial.trial_id in curves or trial.status is not TrialState.FINISHED:
+                details["history"] = tuple(folder.history())
             if not trial.search:
                 details["evaluations"] = tuple(_with_hits(record, folder) for record in trial.evaluations)
-            if trial.setting not in pictured and (picture := folder.picture()):
+            if trial.trial_id in curves and trial.setting not in pictured and (picture := folder.picture()):
                 pictured.add(trial.setting)
                 details["views"] = picture
         trials.append(trial.model_copy(update=details))

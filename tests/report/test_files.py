@@ -37,6 +37,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in self.VOID:
             self.open.append(tag)
+        assert tag != "script" or not dict(attrs).get("src")
         self.tags.append(tag)
         values = dict(attrs)
         self.ids += [values["id"] or ""] if "id" in values else []
@@ -60,19 +61,20 @@ def test_page_is_well_formed_and_loads_nothing(written: ReportFiles) -> None:
     text = written.html.read_text()
     page = Page(text)
     assert not page.open
-    assert not {"script", "link", "iframe"} & set(page.tags) and page.tags.count("img") == 1
+    assert not {"link", "iframe"} & set(page.tags) and page.tags.count("img") == 1
     loaded = [link for link in page.links if not link.startswith("data:image/png;base64,")]
     assert not [link for link in loaded if "//" in link] and "@import" not in text
     assert not re.findall(r"url\((?!#)", text)
     assert len(page.ids) == len(set(page.ids))  # also between the plots
     referred = set(re.findall(r"url\(#([^)]+)\)", text)) | {link[1:] for link in page.links if link.startswith("#")}
     assert referred <= set(page.ids)
-    assert page.tags.count("svg") == 2 + 4  # two settings with a history, four other plots
+    assert page.tags.count("svg") == 2 + 4 + 3  # two settings with a history, four other plots, three of the search
 
 
 def test_plots_are_well_formed_described_and_themed(written: ReportFiles) -> None:
     assert [path.name for path in written.plots] == [
         "d1-training.svg", "d1-time.svg", "d1-knn-linear.svg", "d1-memory.svg", "d1-throughput.svg",
+        "s1-history.svg", "s1-parallel.svg", "s1-front.svg",
     ]  # fmt: skip
     for path in written.plots:
         root = ElementTree.parse(path).getroot()
@@ -89,7 +91,7 @@ def test_markdown_tables_have_equal_rows_and_plots_exist(written: ReportFiles) -
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(cells) == 1
     paths = re.findall(r"!\[[^\n]*\]\(([^)]+)\)", text)
-    assert len(paths) == 5 + 1 and all((written.markdown.parent / path).is_file() for path in paths)
+    assert len(paths) == 8 + 1 and all((written.markdown.parent / path).is_file() for path in paths)
     assert "**86.0**" in text and "_random_" in text
 
 

@@ -18,7 +18,6 @@ from ssl_sweep.orchestrator.report.remarks import (
     ONE_SEED_REMARK,
     TESTED_REMARK,
 )
-from ssl_sweep.orchestrator.report.settings import labels
 from ssl_sweep.orchestrator.report.statistics import paired_t
 from ssl_sweep.orchestrator.report.table import Table
 from ssl_sweep.orchestrator.store.records import SweepResult, TrialResult
@@ -36,7 +35,7 @@ def texts(table: Table) -> list[list[str]]:
 
 def compared(*trials: TrialResult) -> list[list[str]]:
     (data,) = data_tables(sweep(*trials))
-    return texts(comparison_table(data.comparisons, data.protocols, labels(data.settings)))
+    return texts(comparison_table(data.comparisons, data.protocols, data.names, data.detailed))
 
 
 def test_the_best_setting_against_each_other() -> None:

@@ -10,8 +10,6 @@ from ssl_sweep.evaluation.base import Metric
 from ssl_sweep.methods.quantities import duration, integer, plural
 from ssl_sweep.orchestrator.report import render_table, terminal_table
 from ssl_sweep.orchestrator.report.formats import accuracy, difference, memory
-from ssl_sweep.orchestrator.report.main_table import data_tables
-from ssl_sweep.orchestrator.report.plots import MOST_SETTINGS, PLOTS, draw_plots
 from ssl_sweep.orchestrator.report.search import front_table, search_table
 from ssl_sweep.orchestrator.report.sections import cost_table, environment_table, restarts_table, unfinished_table
 from ssl_sweep.orchestrator.report.settings import group_settings, labels
@@ -248,12 +246,3 @@ def test_a_terminal_shows_the_first_rows_and_counts_the_rest() -> None:
     shown = console.file.getvalue()
     assert shown.count("SimCLR") == MOST_ROWS
     assert "… and 20 more rows in the report." in shown
-
-
-def test_more_settings_than_can_be_read_are_not_plotted() -> None:
-    result = sweep(
-        *(trial("simclr", 0, evaluation(80.0), setting=f"{i:03d}", axes={"lr": i}) for i in range(MOST_SETTINGS + 1))
-    )
-    plots = draw_plots(data_tables(result)[0], ["simclr"], "d1-")
-    assert [plot.name for plot in plots] == [f"d1-{name}" for name in PLOTS]
-    assert all("201 settings are too many to draw" in plot.missing and not plot.drawings for plot in plots)

@@ -7,7 +7,6 @@ from pathlib import Path
 from made_by_hand import evaluation, sweep, trial
 from ssl_sweep.orchestrator.report import write_report
 from ssl_sweep.orchestrator.report.main_table import data_tables
-from ssl_sweep.orchestrator.report.settings import labels
 from ssl_sweep.orchestrator.report.statistics import mcnemar
 from ssl_sweep.orchestrator.report.trained_models import NO_DIFFERENCE, SCOPE_REMARK, models_table
 from ssl_sweep.orchestrator.store.records import TrialResult
@@ -28,7 +27,7 @@ def compared(*trials: TrialResult) -> list[list[str]]:
     (data,) = data_tables(sweep(*trials))
     return [
         [cell.text for cell in row.cells]
-        for row in models_table(data.models, data.protocols, labels(data.settings)).rows
+        for row in models_table(data.models, data.protocols, data.names, data.detailed).rows
     ]
 
 
