@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from .document import Document
+from .document import DataSection, Document
 from .feature_plots import SHEETS
 from .formats import one_line
 from .svg import Plot
@@ -22,44 +22,10 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     yield f"**{escape(document.failures)}**" if document.failures else ""
     yield from _titled(document.sweeps, level=2)
     for section in document.data:
-        yield f"## {escape(section.heading)}"
-        yield "\n".join(f"- {escape(text)}" for text in section.highlights)
-        yield _table(section.table)
-        notes = [
-            f"{note.mark} {note.protocol}, {note.text}"
-            + (f"; changed from the protocol: {note.changed}" if note.changed else "")
-            for note in section.table.notes
-        ]
-        yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks))
-        yield from _titled(section.comparison)
-        yield from _titled(section.models)
-        for table in (
-            section.reproduction,
-            section.learning,
-            section.trained,
-            section.intervals,
-            section.selected,
-            section.details,
-        ):
-            yield from _titled(table)
-        yield from _plots(section.plots, plot_paths)
-        yield "\n\n".join(map(escape, section.reasons))
-        if section.neighbours:
-            yield f"### {SHEETS}"
-            yield escape(section.neighbours[0].caption)
-        for picture in section.neighbours:
-            yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
-        if section.pictures:
-            yield "### Images and their views"
-        for picture in section.pictures:
-            yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
+        yield from _section(section, plot_paths)
     yield from _titled(document.ranks, level=2)
-    if document.unfinished.rows:
-        yield "## Trials without a result"
-        yield _table(document.unfinished)
-    if document.restarts.rows:
-        yield "## Restarts"
-        yield _table(document.restarts)
+    yield from _titled(document.unfinished, level=2)
+    yield from _titled(document.restarts, level=2)
     if document.search.rows:
         yield "## Search"
         yield escape(document.search_remark)
@@ -78,6 +44,40 @@ def _blocks(document: Document, plot_paths: Mapping[str, str]) -> Iterator[str]:
     yield "## Environment"
     yield _fenced(document.command, "sh")
     yield _table(document.environment)
+
+
+def _section(section: DataSection, plot_paths: Mapping[str, str]) -> Iterator[str]:
+    yield f"## {escape(section.heading)}"
+    yield "\n".join(f"- {escape(text)}" for text in section.highlights)
+    yield _table(section.table)
+    notes = [
+        f"{note.mark} {note.protocol}, {note.text}"
+        + (f"; changed from the protocol: {note.changed}" if note.changed else "")
+        for note in section.table.notes
+    ]
+    yield "\n".join(f"- {escape(text)}" for text in (*notes, *section.table.remarks))
+    yield from _titled(section.comparison)
+    yield from _titled(section.models)
+    for table in (
+        section.reproduction,
+        section.learning,
+        section.trained,
+        section.intervals,
+        section.selected,
+        section.details,
+    ):
+        yield from _titled(table)
+    yield from _plots(section.plots, plot_paths)
+    yield "\n\n".join(map(escape, section.reasons))
+    if section.neighbours:
+        yield f"### {SHEETS}"
+        yield escape(section.neighbours[0].caption)
+    for picture in section.neighbours:
+        yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
+    if section.pictures:
+        yield "### Images and their views"
+    for picture in section.pictures:
+        yield f"{escape(picture.title)}\n\n![{escape(picture.title)}]({picture.file})"
 
 
 def _plots(plots: Sequence[Plot], paths: Mapping[str, str]) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """Several sweeps as one report: their trials in the same tables, each of them once, and what is not the same between them."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ...methods.quantities import plural
+from ..published import Published
 from ..store.records import EvaluationRecord, Scalar, SweepResult, TrialResult
+from ..store.trial_state import TrialState
 from .formats import NONE, scalar, superscript
 from .main_table import DataTable
 from .settings import Protocol
@@ -41,10 +44,14 @@ def merged(results: Sequence[SweepResult], command: str) -> SweepResult:
             for result in results
             for search in result.searches
         ),
-        published=tuple(dict.fromkeys(row for result in results for row in result.published)),
+        published=_each_once([row for result in results for row in result.published]),
         datasets=tuple({data.fingerprint: data for result in reversed(results) for data in result.datasets}.values()),
         sweep_file="\n".join(f"# {result.name}\n{result.sweep_file}" for result in results if result.sweep_file),
     )
+
+
+def _each_once(rows: Sequence[Published]) -> tuple[Published, ...]:
+    return tuple(row for place, row in enumerate(rows) if row not in rows[:place])
 
 
 def _together(a: TrialResult, b: TrialResult) -> TrialResult:
@@ -57,17 +64,23 @@ def _together(a: TrialResult, b: TrialResult) -> TrialResult:
         "search": a.search and b.search,
         "views": a.views or b.views,
     }
-    return a.model_copy(update=found)
+    ended = a if a.status is TrialState.FINISHED or b.status is not TrialState.FINISHED else b
+    return ended.model_copy(update=found)
 
 
 def _evaluation(record: EvaluationRecord) -> str:
     return record.kept_as or f"{record.name} {record.protocol} {record.settings} {record.split}"
 
 
+def _protocol(record: EvaluationRecord) -> str:
+    return json.dumps([record.name, record.protocol, record.settings, record.changed, record.split], sort_keys=True)
+
+
 def _alike(trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """The same data set and the same setting with the same names; and the axes of each sweep told of the trials of all."""
+    """The same data set, setting or protocol with the same name; and the axes of each sweep told of the trials of all."""
     datasets = {(t.dataset_fingerprint, t.full_dataset): t.dataset for t in reversed(trials) if t.dataset_fingerprint}
     titles = {trial.setting: trial.title for trial in reversed(trials) if trial.setting}
+    known = {_protocol(record): record.known_as for trial in reversed(trials) for record in trial.evaluations}
     keys = sorted({key for trial in trials for key in trial.axes})
     found: list[TrialResult] = []
     for trial in trials:
@@ -76,6 +89,9 @@ def _alike(trials: Sequence[TrialResult]) -> list[TrialResult]:
             "dataset": datasets.get((trial.dataset_fingerprint, trial.full_dataset), trial.dataset),
             "title": titles.get(trial.setting, trial.title),
             "axes": dict(sorted(values.items())),
+            "evaluations": tuple(
+                record.model_copy(update={"known_as": known[_protocol(record)]}) for record in trial.evaluations
+            ),
         }
         found.append(trial.model_copy(update=names))
     return found

@@ -2,14 +2,18 @@
 
 import gzip
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..store.records import SweepResult
 from .feature_views import Look
 from .sections import LogLink
+
+if TYPE_CHECKING:
+    from .document import Document
 
 KEPT_RESULT = "sweep.json.gz"
 """What the report was made of but for pictures, so that it can be compared with others."""
@@ -52,21 +56,7 @@ def write_report(
     paths = {name: f"plots/{name}.svg" for name in plots}
     table = tidy_table(result)
 
-    shown = [picture for section in document.data for picture in (*section.pictures, *section.neighbours)]
-    pictures = {picture.file: picture.content for picture in shown}
-    for name in ("plots", "views"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for name, plot in plots.items():
-        _replace(folder / paths[name], _text(standalone(plot)))
-    for name, content in pictures.items():
-        _replace(folder / name, partial(Path.write_bytes, data=content))
-    kept = {folder / path for path in (*paths.values(), *pictures)}
-    for stale in {
-        *(folder / "plots").glob("*.svg"),
-        *(folder / "views").glob("*.png"),
-        *(folder / "views").glob("*.jpg"),
-    } - kept:
-        stale.unlink()
+    _write_pictures(folder, document, {paths[name]: standalone(plot) for name, plot in plots.items()})
     files = ReportFiles(
         folder / "report.html",
         folder / "report.md",
@@ -84,6 +74,21 @@ def write_report(
         _replace(path, partial(arrow_csv.write_csv, for_spreadsheets(rows)))
     _replace(folder / KEPT_RESULT, partial(Path.write_bytes, data=_kept(result)))
     return files
+
+
+def _write_pictures(folder: Path, document: "Document", plots: Mapping[str, str]) -> None:
+    """Plots and pictures beside the Markdown; those of an earlier report that are no more are removed."""
+    shown = [picture for section in document.data for picture in (*section.pictures, *section.neighbours)]
+    pictures = {picture.file: picture.content for picture in shown}
+    for name in ("plots", "views"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name, svg in plots.items():
+        _replace(folder / name, _text(svg))
+    for name, content in pictures.items():
+        _replace(folder / name, partial(Path.write_bytes, data=content))
+    found = {*(folder / "plots").glob("*.svg"), *(folder / "views").glob("*.png"), *(folder / "views").glob("*.jpg")}
+    for stale in found - {folder / name for name in (*plots, *pictures)}:
+        stale.unlink()
 
 
 def _kept(result: SweepResult) -> bytes:
