@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from ssl_sweep.datasets import DATASETS
 from ssl_sweep.methods import METHODS
 from ssl_sweep.orchestrator.cli.main import main
@@ -45,6 +46,24 @@ def test_the_sketch_of_the_sweep_file_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(example)
     assert expand(*load_spec(path))
+
+
+def test_the_tutorial_s_sweep_is_valid(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), flags=re.DOTALL)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(example)
+    assert len(expand(*load_spec(path))) == 12
+
+
+def test_the_site_has_every_page_once() -> None:
+    sections = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    values = [value for section in sections for value in section.values()]
+    pages = [page for value in values for page in ([value] if isinstance(value, str) else _pages(value))]
+    assert sorted(pages) == sorted(path.name for path in ROOT.glob("docs/*.md"))
+
+
+def _pages(section: list[dict[str, str]]) -> list[str]:
+    return [page for entry in section for page in entry.values()]
 
 
 def test_the_readme_lists_what_there_is() -> None:

@@ -80,7 +80,10 @@ class Messages:
     """A `Screen` that passes on sentences about the sweep and draws nothing."""
 
     def __init__(self, say: Say = log.info):
-        self.on_message = say
+        self._say = say
+
+    def on_message(self, text: str) -> None:
+        self._say(text)
 
     def on_store(self, store: "Store") -> None:
         pass

@@ -74,6 +74,7 @@ def test_the_example_is_one_file_and_one_line(tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, packages / "ssl_sweep" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "__init__.py", packages / "ssl_sweep")
     folder = packages / "ssl_sweep" / "datasets"
     code, line = re.findall(r"```python\n(.*?)```", section("Add a data set"), flags=re.DOTALL)
     (folder / "shapes.py").write_text(code)

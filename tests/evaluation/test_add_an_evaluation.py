@@ -36,6 +36,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, folder / "ssl_sweep" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "__init__.py", folder / "ssl_sweep")
     section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add an evaluation\n")[1].split("\n## ")[0]
     code, line = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
     assert "`evaluation/ncm.py`" in section and "`evaluation/registry.py`" in section
