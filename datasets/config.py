@@ -35,6 +35,15 @@ class ColumnsConfig(Config):
     label: str | None = Field(default=None, description="of the classes; unset: `label`")
 
 
+def named(text: str) -> dict[str, str]:
+    """The mapping that a data set's name, or the path of a user's images, stands for."""
+    if text.startswith("torchvision."):
+        return {"name": "torchvision", "class_name": text.rsplit(".", 1)[1]}
+    if name := FILES.get(PurePath(text).suffix):
+        return {"name": name, "path": text}
+    return {"name": "folder", "path": text} if "/" in text else {"name": text}
+
+
 class DatasetConfig(Config):
     """A data set by name; those that are not downloaded need a `path`."""
 
@@ -73,13 +82,7 @@ class DatasetConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def name_alone(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if value.startswith("torchvision."):
-            return {"name": "torchvision", "class_name": value.rsplit(".", 1)[1]}
-        if name := FILES.get(PurePath(value).suffix):
-            return {"name": name, "path": value}
-        return {"name": "folder", "path": value} if "/" in value else {"name": value}
+        return named(value) if isinstance(value, str) else value
 
     @field_validator("name")
     @classmethod

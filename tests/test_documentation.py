@@ -38,7 +38,7 @@ def test_the_readme_s_sweep_is_valid(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     path = tmp_path / "sweep.yaml"
     path.write_text(example)
-    assert len(expand(*load_spec(path))) == 6
+    assert len(expand(*load_spec(path))) == 3
 
 
 def test_the_sketch_of_the_sweep_file_is_valid(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ...datasets.config import DatasetConfig
+from ...datasets.config import named
 from ...datasets.registry import DATASETS
 from .errors import Problem, SpecError, Steps, did_you_mean, dotted, show
 from .yaml_document import Document, parse_document
@@ -114,7 +114,7 @@ class _Change:
         if isinstance(value, (dict, tuple)):
             return value
         if isinstance(value, str) and _may_be_name(path):
-            return _named(value, path)
+            return _as_mapping(value, path)
         raise self.refusal(f"{dotted(path)}: has the value {show(value)} in the sweep file, which has no keys")
 
     def step(self, value: Any, path: Steps, rest: str) -> tuple[str | int, str]:
@@ -161,12 +161,11 @@ def _may_be_name(path: Steps) -> bool:
     return bool(keys) and keys[-1] in NAMES and (not listed or len(path) > 1)
 
 
-def _named(value: str, path: Steps) -> dict[str, Any]:
+def _as_mapping(value: str, path: Steps) -> dict[str, str]:
     """The mapping that a name, or a data set's path, stands for."""
     if path[-1] != "dataset":
         return {"name": value}
-    made = DatasetConfig.name_alone(value)
-    assert isinstance(made, dict)
+    made = named(value)
     return made if made["name"] in DATASETS else {"name": "folder", "path": value}
 
 

@@ -8,9 +8,9 @@ from .events import EvaluationDone
 from .learning import Learning, Verdict
 from .trial_status import TrialStatus
 
-GRACE_SHARE = 0.1
-GRACE_EPOCHS = 2
-"""Share of the training's epochs, and epochs, before which a collapse may still pass by itself."""
+GRACE_EPOCHS = 10
+GRACE_SHARE = 0.5
+"""A collapse may pass by itself before so many epochs, or before this share of a shorter training: the rank often falls first."""
 
 
 class Advice(NamedTuple):
@@ -39,7 +39,7 @@ def learning_advice(trial: TrialSpec, status: TrialStatus) -> Advice | None:
         return None
     verdict, epochs = learning.verdict(status.chance), trial.pretrain.epochs
     match verdict:
-        case Verdict.COLLAPSED if learning.epoch >= min(epochs, max(GRACE_EPOCHS, GRACE_SHARE * epochs)):
+        case Verdict.COLLAPSED if learning.epoch >= min(GRACE_EPOCHS, GRACE_SHARE * epochs):
             return Advice(verdict, f"its features have collapsed ({_measured(learning)}): {_calmer(trial)}")
         case Verdict.DIVERGING:
             rise = f"its loss rose from {learning.first_loss:.3g} to {learning.loss:.3g}"
