@@ -2,6 +2,8 @@
 
 Orientation follows the EXIF tag; transparency is laid over white; palettes, gray and CMYK become RGB as Pillow converts
 them; of 16-bit gray, the upper eight of the bits that a data set uses are kept.
+
+Plain JPEGs are decoded by libjpeg-turbo without Pillow, to the same pixels bit for bit in less than half the time.
 """
 
 import io
@@ -11,6 +13,7 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -23,6 +26,12 @@ warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # about m
 
 LONGEST = 4
 """Of the limit on the shorter side, how many times the longer may be: a panorama would take memory that no view of it needs."""
+
+MARKS = (b"Exif\0", b"tiff:Orientation", b"exif:Orientation")
+"""A JPEG with one of these may have to be turned."""
+
+FINEST_SCALE = 2
+"""The least factor by which JPEGs are scaled while they are decoded."""
 
 
 class Look(NamedTuple):
@@ -49,6 +58,8 @@ def decode(encoded: bytes, shorter_side: int | None = None, gray_bits: int = 16)
     With `shorter_side`, an image larger than this is reduced to it (the longer side to at most four times as much),
     which bounds memory: JPEGs by their own scaling while that stays larger, and the rest by an antialiased resize.
     """
+    if (pixels := plain_jpeg(encoded, shorter_side)) is not None:
+        return pixels if shorter_side is None else reduced(pixels, shorter_side)
     with Image.open(io.BytesIO(encoded)) as image:
         if shorter_side is not None:
             image.draft(None, (shorter_side, shorter_side))  # never smaller than asked for
@@ -56,8 +67,28 @@ def decode(encoded: bytes, shorter_side: int | None = None, gray_bits: int = 16)
     return np.array(rgb if shorter_side is None else _reduced(rgb, shorter_side))  # writable, as tensors have to be
 
 
+def plain_jpeg(encoded: bytes, shorter_side: int | None = None) -> Pixels | None:
+    """RGB pixels (H, W, 3) of a JPEG of colours or gray, neither turned nor, for `shorter_side`, scaled; None of any other image.
+
+    They are Pillow's bit for bit. None of a damaged one too: Pillow says what is wrong, or reads it none the less.
+    """
+    if not encoded.startswith(b"\xff\xd8\xff") or any(mark in encoded for mark in MARKS):
+        return None
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(encoded)
+        scaled = shorter_side is not None and min(height, width) >= FINEST_SCALE * shorter_side
+        huge = height * width > (Image.MAX_IMAGE_PIXELS or height * width)  # about which Pillow warns
+        if scaled or huge or colors not in ("YCbCr", "Gray"):
+            return None
+        return simplejpeg.decode_jpeg(encoded, "RGB", fastdct=False, fastupsample=False)
+    except ValueError:
+        return None
+
+
 def reduced(pixels: Pixels, shorter_side: int) -> Pixels:
     """What `decode` makes with `shorter_side` of an image without loss, of its pixels (H, W, 3)."""
+    if _scale(pixels.shape[:2], shorter_side) == 1:
+        return pixels
     return np.array(_reduced(Image.fromarray(pixels), shorter_side))
 
 
@@ -80,11 +111,15 @@ def verify_checksums(encoded: bytes) -> None:
 
 
 def _reduced(image: Image.Image, shorter_side: int) -> Image.Image:
-    scale = min(1.0, shorter_side / min(image.size), LONGEST * shorter_side / max(image.size))
+    scale = _scale(image.size, shorter_side)
     if scale == 1:
         return image
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _scale(sides: tuple[int, ...], shorter_side: int) -> float:
+    return min(1.0, shorter_side / min(sides), LONGEST * shorter_side / max(sides))
 
 
 def _is_gray16(image: Image.Image) -> bool:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from ssl_sweep.datasets.decode import decode
+from ssl_sweep.datasets.decode import decode, plain_jpeg
 
 
 def encoded(color: tuple[int, int, int], size: tuple[int, int], kind: str) -> bytes:
@@ -52,3 +52,37 @@ def test_huge_images_are_bounded(kind):
     assert decode(encoded((9, 99, 9), (900, 600), kind), 100).shape == (100, 150, 3)
     assert decode(encoded((9, 99, 9), (900, 40), kind), 100).shape == (18, 400, 3)
     assert decode(encoded((9, 99, 9), (120, 90), kind), 100).shape == (90, 120, 3)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0", "4:1:1"])
+def test_a_plain_jpeg_has_pillows_pixels_bit_for_bit(subsampling, progressive):
+    rng = np.random.default_rng(0)
+    for size in ((1, 1), (7, 9), (64, 48), (333, 251)):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(size)
+        for image in (coarse, coarse.convert("L"), Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))):
+            stream = io.BytesIO()
+            colors = {} if image.mode == "L" else {"subsampling": subsampling}
+            image.save(stream, "JPEG", quality=int(rng.integers(5, 100)), progressive=progressive, **colors)
+            fast = plain_jpeg(stream.getvalue())
+            assert fast is not None and fast.flags.writeable
+            assert np.array_equal(fast, np.array(Image.open(stream).convert("RGB")))
+
+
+def test_jpegs_that_are_not_plain_are_left_to_pillow():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 20, 3), dtype=np.uint8))
+
+    def saved(image: Image.Image, **options: object) -> bytes:
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", **options)
+        return stream.getvalue()
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for file in (saved(image, exif=turned), saved(image, xmp=xmp)):
+        assert plain_jpeg(file) is None and decode(file).shape == (20, 40, 3)
+    assert plain_jpeg(saved(image.convert("CMYK"))) is None
+    assert plain_jpeg(saved(image), shorter_side=10) is None  # Pillow scales it
+    assert plain_jpeg(saved(image)[:-200]) is None
+    assert plain_jpeg(encoded((9, 9, 9), (8, 8), "PNG")) is None
