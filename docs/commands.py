@@ -28,7 +28,8 @@ def page() -> str:
 
 
 def _sections() -> Iterator[str]:
-    top = click.Context(main, info_name="ssl-sweep", terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = {**main.context_settings, "max_content_width": WIDTH}
+    top = click.Context(main, info_name="ssl-sweep", terminal_width=WIDTH, **settings)
     for name, command in main.commands.items():
         context = click.Context(command, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH)
         yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"

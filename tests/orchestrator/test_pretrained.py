@@ -281,7 +281,7 @@ def test_weights_are_evaluated_without_a_sweep_file(
 ) -> None:
     """The sweep that the command makes is the one that a file would say."""
     driven: list[Path] = []
-    monkeypatch.setattr("ssl_sweep.orchestrator.cli.evaluate.drive", lambda path, *_: driven.append(path))
+    monkeypatch.setattr("ssl_sweep.orchestrator.cli.evaluate.drive", lambda path, *_, **__: driven.append(path))
     monkeypatch.chdir(tmp_path)
     shutil.copy(file_of(source), tmp_path / "ours.safetensors")
     options = ["--dataset", "{name: digits, train_images: 320, test_images: 100}", "--backbone", json.dumps(TINY_VIT)]
