@@ -157,7 +157,7 @@ def test_what_cannot_be_had_is_one_clear_error(case: str, hub: Path, sweep_file:
 
 def test_the_command_evaluate_takes_them(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driven: list[Path] = []
-    monkeypatch.setattr("ssl_sweep.orchestrator.cli.evaluate.drive", lambda path, *_: driven.append(path))
+    monkeypatch.setattr("ssl_sweep.orchestrator.cli.evaluate.drive", lambda path, *_, **__: driven.append(path))
     monkeypatch.chdir(tmp_path)
     put(hub, "test_resnet.r160_in1k", safetensors.torch.save(network("test_resnet", seed=1)))
     options = ["--dataset", "digits", "--backbone", "test_resnet", "--evaluate", "{name: knn, k: 20}"]
