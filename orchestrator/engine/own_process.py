@@ -37,6 +37,7 @@ class _Request(NamedTuple):
     number: int
     method: str
     arguments: tuple[Any, ...]
+    options: dict[str, bool]
 
 
 class _Answer(NamedTuple):
@@ -106,7 +107,7 @@ class EngineProcess:
 
     def submit(self, jobs: list[Job], *, first: bool = False) -> None:
         """Queue jobs."""
-        self._ask("submit", jobs, first)
+        self._ask("submit", jobs, first=first)
 
     def larger(self, job: Job, fault: Fault) -> Job | None:
         """The job with more memory."""
@@ -142,11 +143,11 @@ class EngineProcess:
         except OSError as error:
             raise self._lost() from error
 
-    def _ask(self, method: str, *arguments: Any, seconds: float | None = None) -> Any:
+    def _ask(self, method: str, *arguments: Any, seconds: float | None = None, **options: bool) -> Any:
         """What the engine's method returns, or raises. Raises EngineLost if its process ends, or takes longer."""
         assert self._pipe is not None, "started"
         self._number += 1
-        self._send(_Request(self._number, method, arguments))
+        self._send(_Request(self._number, method, arguments, options))
         while True:
             if not self._pipe.poll(seconds):
                 raise EngineLost(f"no answer for {seconds:g} s")
@@ -174,6 +175,7 @@ class EngineProcess:
 
 def serve(descriptor: int) -> None:
     """In the process: do what comes through the pipe of this descriptor, until the other end has gone."""
+    os.set_inheritable(descriptor, False)  # else it stays open as long as any process that this one has started
     pipe = Connection(descriptor)
     try:
         sys.path[:] = pipe.recv()
@@ -188,21 +190,11 @@ def serve(descriptor: int) -> None:
 def _answered(engine: GpuEngine, request: _Request) -> _Answer:
     value, error = None, None
     try:
-        value = _CALLS[request.method](engine, *request.arguments)
+        value = getattr(engine, request.method)(*request.arguments, **request.options)
     except Exception as raised:
         error = _as_told(raised)
     started = error is None and request.method != "close"
     return _Answer(request.number, value, error, engine.room if started else 0, engine.gpu if started else None)
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "start": lambda engine: engine.start(),
-    "submit": lambda engine, jobs, first: engine.submit(jobs, first=first),
-    "larger": lambda engine, job, fault: engine.larger(job, fault),
-    "events": lambda engine, timeout: engine.events(timeout),
-    "stop": lambda engine, trial_id, state: engine.stop(trial_id, state),
-    "close": lambda engine: engine.close(),
-}
 
 
 def _as_told(error: Exception) -> Exception:

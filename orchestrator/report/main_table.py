@@ -53,7 +53,8 @@ def render_table(result: SweepResult) -> tuple[Table, ...]:
     return tuple(data.table for data in data_tables(result))
 
 
-def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
+def _groups(result: SweepResult) -> list[tuple[tuple[str, bool, str], list[Setting]]]:
+    """The settings of each data set in the order of its table: by its name, whether it is all of it, and its fingerprint."""
     fingerprints = {
         (t.dataset, t.full_dataset): t.dataset_fingerprint for t in reversed(result.trials) if t.dataset_fingerprint
     }
@@ -63,7 +64,11 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
         return (*name, trial.dataset_fingerprint or fingerprints.get(name, ""))  # a missing trial has read no data yet
 
     trials = sorted((trial for trial in result.trials if not trial.search), key=data)
-    groups = [(key, in_order(group_settings(group))) for key, group in groupby(trials, key=data)]
+    return [(key, in_order(group_settings(group))) for key, group in groupby(trials, key=data)]
+
+
+def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
+    groups = _groups(result)
     names = [key[0] for key, _ in groups]
     published = PublishedIndex(result.published)
     tables: list[DataTable] = []
@@ -84,9 +89,9 @@ def data_tables(result: SweepResult) -> tuple[DataTable, ...]:
 def trials_with_curves(result: SweepResult) -> set[str]:
     """Ids of the trials whose histories the report shows."""
     shown: set[str] = set()
-    for data in data_tables(result):
-        settings = [*data.settings[:MOST_CURVES], *(setting for setting, _ in data.detailed.values())]
-        shown |= {trial.trial_id for setting in settings for trial in setting.trials}
+    for _, settings in _groups(result):
+        drawn = [*settings[:MOST_CURVES], *(settings[place] for place in detailed(settings))]
+        shown |= {trial.trial_id for setting in drawn for trial in setting.trials}
     return shown
 
 

@@ -230,6 +230,7 @@ class Driver:
 
     def _create(self, search: SearchAlgorithm, wanted: Sequence[Create]) -> None:
         missing: dict[str, PlannedTrial] = {}
+        taken = (self.attempts.jobs, self.busy, self.failed)
         items = [item for create in wanted for item in plan_trials([create.trial], self.datasets)]
         self.add(list({item.trial_id: item for item in items}.values()))
         for create, item in zip(wanted, items, strict=True):
@@ -239,7 +240,7 @@ class Driver:
                 search.found(item.trial_id, self.state.trials[item.trial_id])
             elif self._is_complete(item):
                 search.found(item.trial_id, self.state.trials[item.trial_id])
-            elif item.trial_id not in {*self.attempts.jobs, *self.busy, *self.failed}:
+            elif not any(item.trial_id in known for known in taken):
                 missing[item.trial_id] = item
         search.keep(now=True)
         self._submit(list(missing.values()))

@@ -1,8 +1,8 @@
 """An engine in a process of its own: it answers as the engine does, and its end is the loss of an engine."""
 
-import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +66,10 @@ class Given:
             case "die":
                 print("Check failed: mutex", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGABRT)
+            case "orphan":
+                child = subprocess.Popen(["sleep", "600"], close_fds=False)
+                self.say(f"child {child.pid}")
+                os.kill(os.getpid(), signal.SIGKILL)
             case "exit":
                 os._exit(7)
             case "hang":
@@ -150,6 +154,14 @@ def test_its_end_is_the_loss_of_an_engine(engine: EngineProcess, ask: str, words
         engine.events(0.0)
 
 
+def test_its_end_is_heard_although_a_process_that_it_started_lives_on(engine: EngineProcess, said: list[str]) -> None:
+    with pytest.raises(EngineLost, match="its process ended by SIGKILL"):
+        engine.submit([job("orphan")])
+    child = psutil.Process(int(said[-1].removeprefix("child ")))
+    assert child.is_running()
+    child.kill()
+
+
 @pytest.mark.parametrize(("ask", "words"), [("refuse", "no room"), ("die", "3 times.: its process ended by SIG")])
 def test_a_start_that_fails_is_told(said: list[str], ask: str, words: str) -> None:
     engine = EngineProcess(partial(Given, start=ask), said.append)
@@ -166,18 +178,16 @@ def test_a_start_that_is_lost_is_tried_again(said: list[str], tmp_path: Path) ->
     assert [words for words in said if not words.startswith("by")] == ended
 
 
-def test_an_answer_that_was_given_up_is_not_taken_for_another(engine: EngineProcess) -> None:
-    engine.submit([job("a")])
-
-    def interrupt(number: int, frame: object) -> None:
+def test_an_answer_that_was_given_up_is_not_taken_for_another(
+    engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(text: str) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    with contextlib.suppress(KeyboardInterrupt):
-        engine.events(1.0)
-        pytest.fail("not interrupted")
-    signal.signal(signal.SIGALRM, before)
+    monkeypatch.setattr(engine, "_say", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        engine.submit([job("a")])  # which it talks about before it answers
+    monkeypatch.undo()
     assert engine.stop("a", TrialState.INTERRUPTED) == [f"a {TrialState.INTERRUPTED}"]
 
 
@@ -186,7 +196,7 @@ def test_one_that_cannot_close_is_killed(said: list[str], monkeypatch: pytest.Mo
     monkeypatch.setattr(own_process, "END_SECONDS", 0.2)
     engine = EngineProcess(Given, said.append)
     engine.start()
-    engine._send(own_process._Request(-1, "submit", ([job("hang")], False)))
+    engine._send(own_process._Request(-1, "submit", ([job("hang")],), {}))
     own = process_of(said)
     engine.close()
     assert not own.is_running()
