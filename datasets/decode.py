@@ -75,7 +75,8 @@ def plain_jpeg(encoded: bytes, shorter_side: int | None = None) -> Pixels | None
     if not encoded.startswith(b"\xff\xd8\xff") or any(mark in encoded for mark in MARKS):
         return None
     try:
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(encoded)
+        *sides, colors, _ = simplejpeg.decode_jpeg_header(encoded)
+        height, width = (int(side) for side in sides)
         scaled = shorter_side is not None and min(height, width) >= FINEST_SCALE * shorter_side
         huge = height * width > (Image.MAX_IMAGE_PIXELS or height * width)  # about which Pillow warns
         if scaled or huge or colors not in ("YCbCr", "Gray"):

@@ -47,7 +47,7 @@ def report(
         return
     if out is not None:
         raise UserError("-o: the report of one sweep is written into its store; give -o with several sweeps only")
-    sweep = Path(sweeps[0])
+    (sweep,) = map(Path, sweeps)
     if address is not None:
         from .remote import run_remotely
 

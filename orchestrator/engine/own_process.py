@@ -5,9 +5,9 @@ a pipe, one at a time, each with its number: the answer to one that was given up
 """
 
 import contextlib
-import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -79,7 +79,8 @@ class EngineProcess:
                 self._say(f"Ray did not start ({error}); it is tried again")
 
     def _start(self) -> None:
-        self._pipe, theirs = multiprocessing.Pipe()
+        ours, theirs = socket.socketpair()
+        self._pipe = Connection(ours.detach())
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process may write
         self._process = subprocess.Popen(
             # no signal of a terminal reaches it or its Ray; -P: it imports nothing from the folder it happens to be in

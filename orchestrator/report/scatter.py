@@ -159,10 +159,18 @@ def _break(upper: Axes, lower: Axes, values: Sequence[float]) -> None:
     upper.yaxis.set_major_locator(MaxNLocator(6))
     upper.spines["bottom"].set_visible(False)
     upper.tick_params(labelbottom=False)
-    slanted = [(-1, -0.6), (1, 0.6)]
-    shared = {"marker": slanted, "markersize": 9, "linestyle": "none", "color": LIGHT["muted"], "clip_on": False}
-    upper.plot([0], [0], transform=upper.transAxes, **shared)
-    lower.plot([0], [1], transform=lower.transAxes, **shared)
+    slanted, colour = [(-1, -0.6), (1, 0.6)], LIGHT["muted"]
+    for axes, end in ((upper, 0), (lower, 1)):
+        axes.plot(
+            [0],
+            [end],
+            transform=axes.transAxes,
+            marker=slanted,
+            markersize=9,
+            linestyle="none",
+            color=colour,
+            clip_on=False,
+        )
 
 
 def _trails(
